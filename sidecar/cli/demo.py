@@ -12,9 +12,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """\
 examples:
   sidecar demo           leaves the daemon running, to be tried by hand
-  sidecar demo --once    ends with status 0 if every step went as told, else 1
+  sidecar demo --once    ends with status 0 if every step went as expected, else 1
 
-exit status: 0 done, 1 (--once) a step did not go as told, 2 it cannot start
+exit status: 0 done, 1 (--once) a step did not go as expected, 2 it cannot start
 """
     parser.add_argument("--once", action="store_true", help="end when the story has ended")
 

@@ -1,1 +1,1 @@
-"""What `sidecar demo` acts out: sample policies, places, people, and a provider to sign in at."""
+"""The story of `sidecar demo`: sample policies, places, people, and a provider to sign in at."""

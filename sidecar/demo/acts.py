@@ -33,14 +33,14 @@ _PLACES = {BERLIN: "Berlin", LISBON: "Lisbon"}
 
 
 class Plot:
-    """What later acts need of earlier ones: the tokens, and how long signals took."""
+    """State that later acts need of earlier ones: the tokens, and how long signals took."""
 
     def __init__(self) -> None:
         self._held: dict[str, SignedInUser] = {}
         self.took: list[Took] = []
 
     def keep(self, who: str, signed: SignedInUser) -> None:
-        """This is the person's token from now on."""
+        """Replace the person's token by this one."""
         self._held[who] = signed
 
     def token(self, who: str) -> SignedInUser:
@@ -51,7 +51,7 @@ class Plot:
 
 
 async def ordinary_morning(cast: Cast, plot: Plot) -> None:
-    """Everybody signs in and works: nothing has happened yet."""
+    """Play the sign-ins and ordinary calls of a morning on which nothing has happened yet."""
     cast.timeline.act(
         "An ordinary morning",
         "Payroll asks its sidecar about every call. Most calls are routine; changing bank details",
@@ -73,7 +73,7 @@ async def ordinary_morning(cast: Cast, plot: Plot) -> None:
 
 
 async def restricted_network(cast: Cast, plot: Plot) -> None:
-    """An event marks Alice's session; a step-up clears it, and nothing less does."""
+    """Play an event that marks Alice's session, and the step-up without which it stays marked."""
     cast.timeline.act(
         "A signal: Alice's laptop joins a restricted network segment",
         "The network's controller writes one line into the sidecar's socket. It marks Alice's",
@@ -85,11 +85,11 @@ async def restricted_network(cast: Cast, plot: Plot) -> None:
     cast.timeline.step("Network", "network-change: alice's session is in restricted", "marked")
     cast.timeline.note(
         f"{_ms(took.check)} after the event was sent, a sensitive call is challenged;",
-        f"{_ms(took.watch)} after it was sent, an app that watches the session is told",
+        f"{_ms(took.watch)} after it was sent, an app that watches the session is notified",
     )
     await _call(cast, plot, "alice", ROUTINE, PENDING)
     challenged = await _call(cast, plot, "alice", SENSITIVE, STEP_UP)
-    _tell_challenge(cast, challenged)
+    _print_challenge(cast, challenged)
     await _call(cast, plot, "bob", SENSITIVE, ALLOWED)
     old = plot.token("alice")
     plot.keep("alice", await cast.alice.sign_in())
@@ -99,7 +99,7 @@ async def restricted_network(cast: Cast, plot: Plot) -> None:
     await _call(cast, plot, "alice", SENSITIVE, STEP_UP)
     await _step_up(cast, plot, challenged, expected="acr=mfa")
     await _call(cast, plot, "alice", SENSITIVE, ALLOWED)
-    await _told(cast, plot, "alice", "clear")
+    await _notified(cast, plot, "alice", "clear")
     called = await cast.call(old, SENSITIVE, BERLIN)
     cast.timeline.step(
         "Alice",
@@ -111,25 +111,25 @@ async def restricted_network(cast: Cast, plot: Plot) -> None:
 
 
 async def another_country(cast: Cast, plot: Plot) -> None:
-    """No event: the check itself sees the change."""
+    """Play a change of country that no event reports: the check itself sees it."""
     cast.timeline.act(
         "No event at all: the same session is seen in Lisbon",
         "The check that comes from a new place is judged with that place, before it is answered.",
     )
     await _call(cast, plot, "alice", ROUTINE, PENDING, ip=LISBON)
     challenged = await _call(cast, plot, "alice", SENSITIVE, STEP_UP, ip=LISBON)
-    _tell_challenge(cast, challenged)
-    await _told(cast, plot, "alice", "step_up")
+    _print_challenge(cast, challenged)
+    await _notified(cast, plot, "alice", "step_up")
     await _step_up(cast, plot, challenged, expected="acr=phr")
     await _call(cast, plot, "alice", SENSITIVE, ALLOWED, ip=LISBON)
-    await _told(cast, plot, "alice", "clear")
+    await _notified(cast, plot, "alice", "clear")
     cast.timeline.say("Alice", "travels between two places that she has proven: no more questions")
     await _call(cast, plot, "alice", SENSITIVE, ALLOWED, ip=BERLIN)
     await _call(cast, plot, "alice", SENSITIVE, ALLOWED, ip=LISBON)
 
 
 async def user_at_risk(cast: Cast, plot: Plot) -> None:
-    """One event marks every session of a user; that it is over withdraws the marks."""
+    """Play an event that marks every session of a user; the next one withdraws the marks."""
     cast.timeline.act(
         "One event, every session of a user",
         "The identity provider takes Carol for compromised, then finds that she is not. Marks that",
@@ -150,7 +150,7 @@ async def user_at_risk(cast: Cast, plot: Plot) -> None:
 
 
 async def unhealthy_device(cast: Cast, plot: Plot) -> None:
-    """What no sign-in can satisfy is denied until the fact changes."""
+    """Play a condition that no sign-in can satisfy: calls are denied until the fact changes."""
     cast.timeline.act(
         "Something that no sign-in can mend",
         "Device management reports that Alice's laptop is out of compliance. To ask for her key",
@@ -166,7 +166,7 @@ async def unhealthy_device(cast: Cast, plot: Plot) -> None:
 
 
 async def many_times(cast: Cast, plot: Plot) -> None:
-    """Once is an anecdote."""
+    """Repeat the event in many sessions and print how long it took: one time proves little."""
     cast.timeline.act(
         "How long does it take?",
         "From the event being sent to the next sensitive call being challenged, in this process on",
@@ -196,7 +196,7 @@ async def many_times(cast: Cast, plot: Plot) -> None:
 
 
 async def revoked(cast: Cast, plot: Plot) -> None:
-    """A revocation ends even routine calls. Alice then begins another session."""
+    """Play a revocation, which ends even routine calls. Alice then begins another session."""
     cast.timeline.act(
         "The end of a session",
         "An administrator revokes it. When the socket says that the event is durable, this sidecar",
@@ -206,7 +206,7 @@ async def revoked(cast: Cast, plot: Plot) -> None:
     await cast.event("session-revoked", {"session": session}, data={"reason": "laptop lost"})
     cast.timeline.say("Admin", "session-revoked: alice's session, since her laptop is lost")
     await _call(cast, plot, "alice", ROUTINE, INVALID)
-    await _told(cast, plot, "alice", "revoked")
+    await _notified(cast, plot, "alice", "revoked")
     await _call(cast, plot, "bob", SENSITIVE, ALLOWED)
     cast.alice.forget()
     plot.keep("alice", await cast.alice.sign_in())
@@ -227,7 +227,7 @@ async def _call(  # noqa: PLR0913 - the parts of a sentence
 
 
 async def _step_up(cast: Cast, plot: Plot, challenged: Called, *, expected: str) -> None:
-    """Alice goes back to the provider with the challenge; her new token is kept."""
+    """Send Alice back to the provider with the challenge, and keep her new token."""
     if challenged.outcome != STEP_UP:
         raise Astray("there is no challenge to follow")
     cast.timeline.say(
@@ -244,17 +244,17 @@ async def _step_up(cast: Cast, plot: Plot, challenged: Called, *, expected: str)
     )
 
 
-async def _told(cast: Cast, plot: Plot, who: str, standing: str) -> None:
+async def _notified(cast: Cast, plot: Plot, who: str, standing: str) -> None:
     change = await cast.watcher.until(plot.token(who).session, standing)
     cast.timeline.step(
         "Watcher",
-        f"is told how {who.title()}'s session stands now",
+        f"is notified: how {who.title()}'s session stands now",
         "nothing came" if change is None else change.standing,
         expected=standing,
     )
 
 
-def _tell_challenge(cast: Cast, called: Called) -> None:
+def _print_challenge(cast: Cast, called: Called) -> None:
     error, acr_values, max_age = called.challenge
     header = "WWW-Authenticate: "
     asked = f'acr_values="{acr_values}"'

@@ -126,13 +126,17 @@ class Browser:
 
     def _code_of(self, answer: httpx.Response, state: str) -> str:
         location: str = answer.headers.get("location", "")
-        told = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+        parameters = {
+            name: values[0] for name, values in parse_qs(urlsplit(location).query).items()
+        }
         # Whose answer this is, and to which question: RFC 9207; RFC 6749, section 10.12.
-        if told.get("state") != state or told.get("iss") != self._issuer:
+        if parameters.get("state") != state or parameters.get("iss") != self._issuer:
             raise Astray(f"the provider answers something else (status {answer.status_code})")
-        if "code" not in told:
-            raise Astray(f"the provider refuses: {told.get('error_description', 'no reason')}")
-        return told["code"]
+        if "code" not in parameters:
+            raise Astray(
+                f"the provider refuses: {parameters.get('error_description', 'no reason')}"
+            )
+        return parameters["code"]
 
     def _signed(self, tokens: dict[str, Any], nonce: str) -> SignedInUser:
         # It came straight from the token endpoint, so the connection vouches for it (OpenID

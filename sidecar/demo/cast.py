@@ -1,4 +1,4 @@
-"""Who acts: people with their browsers, the app that asks about their calls, and the signals.
+"""The actors: people with their browsers, the app that asks about their calls, and the signals.
 
 Each asks the daemon as it would in earnest: the app over HTTP, as a proxy describes the call; the
 senders of signals, and an app that follows standings, over the local socket.
@@ -47,7 +47,7 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 class Called(NamedTuple):
-    """How a check ended: an outcome as above, the challenge, and the reasons in words."""
+    """The result of a check: an outcome as above, the challenge, and the reasons in words."""
 
     outcome: str
     challenge: Challenge
@@ -55,7 +55,7 @@ class Called(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a watcher was told, and when (trio's clock)."""
+    """A change of standing that a watcher was notified of, and when (trio's clock)."""
 
     session: str
     standing: str
@@ -63,7 +63,7 @@ class Change(NamedTuple):
 
 
 class Took(NamedTuple):
-    """How long an event took, in seconds from its line being sent.
+    """The time that an event took, in seconds from its line being sent.
 
     `check`: to the answer of the first check that was challenged; `watch`: to a watcher's line.
     """
@@ -73,7 +73,7 @@ class Took(NamedTuple):
 
 
 class Watcher:
-    """An app with open streams: it is told when a session's standing changes."""
+    """An app with open streams, which is notified when a session's standing changes."""
 
     def __init__(self, lines: SocketClient, credential: str) -> None:
         self._lines = lines
@@ -81,7 +81,7 @@ class Watcher:
         self._send, self._receive = trio.open_memory_channel[Change](1000)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow until cancelled, or the daemon ends it: then nothing is told any more."""
+        """Follow until cancelled, or until the daemon ends it: no change comes after that."""
         reply = await self._lines.ask({"op": "watch", "credential": self._credential})
         if not reply.get("ok"):
             raise Astray(f"watching is refused: {reply}")
@@ -106,7 +106,7 @@ class Watcher:
 
 
 class Cast(NamedTuple):
-    """Everybody, for the acts."""
+    """The actors, as the acts need them."""
 
     stage: DemoStage
     timeline: DemoTimeline
@@ -145,7 +145,7 @@ class Cast(NamedTuple):
         return reply
 
     async def strike(self, signed: SignedInUser, ip: str, kind: str, **data: str) -> Took:
-        """Push an event about a session and measure until it tells, in seconds.
+        """Push an event about a session; return after how many seconds it takes effect.
 
         Raises `Astray` where the session is not marked in time.
         """
@@ -159,10 +159,10 @@ class Cast(NamedTuple):
                 while decision != "step_up":
                     decision = (await lines.ask(check)).get("decision", "")
                 marked = trio.current_time()
-        told = await self.watcher.until(signed.session, "step_up")
-        if marked is None or told is None:
+        change = await self.watcher.until(signed.session, "step_up")
+        if marked is None or change is None:
             raise Astray("the event did not mark the session")
-        return Took(marked - started, told.at - started)
+        return Took(marked - started, change.at - started)
 
     async def metric(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
         """Return the samples of a metric, by their labels."""
@@ -175,7 +175,7 @@ class Cast(NamedTuple):
         }
 
     async def marks(self, *awaited: tuple[str, str]) -> dict[tuple[str, str], int]:
-        """Marks set so far, by policy and signal; returned once those awaited are among them.
+        """Return the marks set so far, by policy and signal, once those awaited are among them.
 
         Counting follows enforcement and does not hold it up, so it is a moment late. Returned
         without them after `PATIENCE`.
@@ -197,8 +197,8 @@ def _called(answer: httpx.Response) -> Called:
     challenge = parse_challenge(header) if header else Challenge()
     body = answer.json() if answer.headers.get("content-type", "").endswith("json") else {}
     why = tuple(
-        f"because {told['text']}" + (f" ({told['policy']})" if told["policy"] else "")
-        for told in body.get("reasons", ())
+        f"because {reason['text']}" + (f" ({reason['policy']})" if reason["policy"] else "")
+        for reason in body.get("reasons", ())
     )
     return Called(_outcome(answer, challenge), challenge, why)
 
@@ -225,7 +225,7 @@ async def later_second() -> None:
 
 @asynccontextmanager
 async def gathered(stage: DemoStage, timeline: DemoTimeline) -> AsyncIterator[Cast]:
-    """Everybody, connected."""
+    """Connect everybody, and yield them."""
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
 
         async def browser(person: Person) -> Browser:

@@ -1,4 +1,4 @@
-"""What is left when the story has been told: the counts, a token to play with, and the commands."""
+"""The end of the story: the counts of marks, a token to play with, and commands to try."""
 
 import os
 import shlex
@@ -26,7 +26,7 @@ _EXPECTED = {
 
 
 async def counted(cast: Cast, _plot: Plot) -> None:
-    """The marks that were set and cleared, as Prometheus would scrape them."""
+    """Print the marks that were set and cleared, as Prometheus would scrape them."""
     cast.timeline.act(
         "What it looks like from a distance",
         f"{cast.stage.admin}/metrics counts marks by policy and signal, and why they went.",
@@ -61,7 +61,7 @@ class Playground:
         """Keep the token fresh for ever. It is for the same sign-in, and clears no mark."""
         self._keep(self._plot.token("alice"))
         self._cast.stage.provider.add(STEP_UP_PATH.encode(), self._step_up)
-        self._tell()
+        self._print_commands()
         while True:
             await trio.sleep(LIFETIME / 2)
             self._keep(await self._cast.alice.sign_in())
@@ -80,7 +80,7 @@ class Playground:
         self._plot.keep("alice", signed)
         write_secret(self.token, signed.access_token)
 
-    def _tell(self) -> None:
+    def _print_commands(self) -> None:
         stage = self._cast.stage
         session = self._plot.token("alice").session
         sidecar = _command()
@@ -113,8 +113,8 @@ class Playground:
 
 def _curl(token: str, checks: str) -> str:
     method, _, path = SENSITIVE.partition(" ")
-    told = {"Method": method, "Uri": path, "For": BERLIN}
-    headers = " ".join(f"-H 'X-Forwarded-{name}: {value}'" for name, value in told.items())
+    forwarded = {"Method": method, "Uri": path, "For": BERLIN}
+    headers = " ".join(f"-H 'X-Forwarded-{name}: {value}'" for name, value in forwarded.items())
     return (
         f'curl -i -H "Authorization: Bearer $(cat {token})" \\\n  {headers} \\\n  {checks}/v1/check'
     )

@@ -37,6 +37,6 @@ class SocketClient:
 
 @asynccontextmanager
 async def connected(path: Path) -> AsyncIterator[SocketClient]:
-    """A connection to the socket at `path`."""
+    """Connect to the socket at `path`, and yield the connection."""
     async with await trio.open_unix_socket(path) as stream:
         yield SocketClient(stream)

@@ -1,4 +1,4 @@
-"""Who signs in, and by which means: the people and the methods of the demo's provider."""
+"""The people who sign in at the demo's provider, and the methods by which they do."""
 
 from typing import NamedTuple
 

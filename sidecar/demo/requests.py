@@ -1,4 +1,4 @@
-"""What the provider is asked for, read strictly: RFC 6749, RFC 7636, OpenID Connect Core 1.0."""
+"""Requests to the provider, read strictly: RFC 6749, RFC 7636, OpenID Connect Core 1.0."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Client(NamedTuple):
 
 
 class Authorization(NamedTuple):
-    """What `/authorize` is asked for. `max_age` in seconds, None: any age will do."""
+    """A request to `/authorize`. `max_age` is in seconds; None: any age will do."""
 
     scope: frozenset[str]
     challenge: str

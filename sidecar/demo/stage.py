@@ -1,4 +1,4 @@
-"""What the story is played on: a provider, and the daemon on an embedded store, in one process.
+"""The stage of the story: a provider, and the daemon on an embedded store, in one process.
 
 All that they need lies in one directory of ours, and both listen on free ports of the loopback
 address; nothing of the environment (`SIDECAR_...`) reaches the daemon.
@@ -41,7 +41,7 @@ _PATIENCE = 5.0
 
 
 class DemoStage(NamedTuple):
-    """Where everything is: `checks` and `admin` are URLs without a slash at the end."""
+    """The places of the stage's parts; `checks` and `admin` are URLs without a slash at the end."""
 
     directory: Path
     socket: Path
@@ -56,18 +56,18 @@ class DemoStage(NamedTuple):
 
 
 @asynccontextmanager
-async def staged(directory: Path, tell: Callable[[str], None]) -> AsyncIterator[DemoStage]:
-    """Set the stage in `directory`, which exists; `tell` hears what is under way.
+async def staged(directory: Path, say: Callable[[str], None]) -> AsyncIterator[DemoStage]:
+    """Set the stage in `directory`, which exists; `say` is called with what is under way.
 
     Raises what `daemon.serve` raises; inside an exception group, where that happens later on.
     """
     async with trio.open_nursery() as outer:
         provider = Provider(CLIENT, APP, clock=clock.now)
-        tell("starting a small OpenID provider")
+        say("starting a small OpenID provider")
         await outer.start(provider.run)
-        tell("writing configuration, policies and a small geography database")
+        say("writing configuration, policies and a small geography database")
         config = await trio.to_thread.run_sync(prepare, directory, provider.issuer)
-        tell("starting the daemon and its embedded store")
+        say("starting the daemon and its embedded store")
         draining = trio.Event()
         async with trio.open_nursery() as inner:
             addresses = await inner.start(_serve, config, draining)

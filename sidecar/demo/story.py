@@ -1,4 +1,4 @@
-"""`sidecar demo`: sets the stage, has the acts played, and tells whether all went as told."""
+"""The story of `sidecar demo`: sets the stage, plays the acts, checks that all goes as expected."""
 
 import signal
 import sys
@@ -39,7 +39,7 @@ class Story:
         self.plot = Plot()
 
     async def play(self, cast: Cast) -> bool:
-        """Play; True if every step went as told."""
+        """Play; True if every step went as expected."""
         try:
             for act in self._acts:
                 await act(cast, self.plot)

@@ -1,4 +1,4 @@
-"""What the demo prints: a timeline, and whether each step went as told.
+"""The demo's output: a timeline, which shows of each step whether it went as expected.
 
 A terminal gets colours (unless `NO_COLOR` is set) and its own width, anything else plain text of
 100 columns.
@@ -24,7 +24,7 @@ _INDENT = 20
 
 
 class DemoTimeline:
-    """Prints steps as they happen. `failures` counts those that did not go as told."""
+    """Prints steps as they happen. `failures` counts those that did not go as expected."""
 
     def __init__(self, file: TextIO | None = None) -> None:
         stream = file or sys.stdout
@@ -39,7 +39,7 @@ class DemoTimeline:
         self.failures = 0
 
     def title(self, text: str, *lines: str) -> None:
-        """How it begins."""
+        """Print the title of the story, and lines below it."""
         self._console.print(Text(text, style="bold"))
         for line in lines:
             self._console.print(Text(line, style="dim"))
@@ -54,7 +54,7 @@ class DemoTimeline:
             self._console.print(Padding(Text(line, style="italic dim"), (0, 0, 0, 3), expand=False))
 
     def say(self, who: str, what: str) -> None:
-        """Something happens that has no outcome of its own, or is under way."""
+        """Print a step that has no outcome of its own, or is under way."""
         self._row(Text(self._marks[2], style="dim"), who, Text(what, style="dim"), Text())
 
     def step(
@@ -67,29 +67,29 @@ class DemoTimeline:
         why: Iterable[str] = (),
     ) -> None:
         """Print a step. Where its outcome is not the expected one, say so and count it."""
-        told = expected is None or outcome == expected
+        as_expected = expected is None or outcome == expected
         self.steps += 1
         good, bad, _ = self._marks
-        mark = Text(good, style="green") if told else Text(bad, style="bold red")
+        mark = Text(good, style="green") if as_expected else Text(bad, style="bold red")
         self._row(mark, who, Text(what), Text(outcome, style=_colour(outcome)))
         self.note(*why)
-        if not told:
+        if not as_expected:
             self.failures += 1
             self.note(f"expected: {expected}", f"   actual: {outcome}", style="bold red")
 
     def astray(self, reason: str) -> None:
-        """The story cannot go on."""
+        """Print why the story cannot go on, and count it as a failure."""
         self.failures += 1
         mark = Text(self._marks[1], style="bold red")
         self._row(mark, "", Text(f"the story cannot go on: {reason}", style="bold red"), Text())
 
     def note(self, *lines: str, style: str = "dim") -> None:
-        """Lines below a step: why."""
+        """Print lines below a step, which explain it."""
         for line in lines:
             self._console.print(Padding(Text(line, style=style), (0, 0, 0, _INDENT), expand=False))
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A small table; its last column is a number."""
+        """Print a small table, whose last column is a number."""
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
         for heading in headings:
             table.add_column(heading, justify="right" if heading == headings[-1] else "left")
@@ -98,7 +98,7 @@ class DemoTimeline:
         self._console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
 
     def commands(self, title: str, pairs: Iterable[tuple[str, str]]) -> None:
-        """Commands to try, each with what it does; never broken, so that they can be copied."""
+        """Print commands to try, each with what it does; unbroken, so that they can be copied."""
         self._console.print()
         heading = Text(title, style="bold")
         self._console.print(Rule(heading, align="left", characters=self._rule, style="dim"))
@@ -107,14 +107,14 @@ class DemoTimeline:
             self._console.print(Text(command), soft_wrap=True)
 
     def end(self) -> None:
-        """The last line of the story."""
+        """Print the last line of the story: the steps, the time and the failures."""
         seconds = trio.current_time() - self._started
-        told = f"{counted(self.steps, 'step')} in {seconds:.1f} s"
+        steps = f"{counted(self.steps, 'step')} in {seconds:.1f} s"
         self._console.print()
         if self.failures:
-            text = Text(f"{told}, {self.failures} not as told", style="bold red")
+            text = Text(f"{steps}, {self.failures} not as expected", style="bold red")
         else:
-            text = Text(f"{told}, all as told", style="bold green")
+            text = Text(f"{steps}, all as expected", style="bold green")
         self._console.print(text)
 
     def _row(self, mark: Text, who: str, what: Text, outcome: Text) -> None:

@@ -21,7 +21,7 @@ def geography(tmp_path: Path) -> Geography:
 
 
 @pytest.mark.parametrize(
-    ("ip", "told"),
+    ("ip", "expected"),
     [
         ("192.0.2.1", ("DE", "DE-BE", "Berlin", 64496)),
         ("198.51.100.1", ("PT", "PT-11", "Lisbon", 64497)),
@@ -38,10 +38,10 @@ def geography(tmp_path: Path) -> Geography:
     ],
 )
 def test_each_documentation_range_is_where_the_table_says(
-    geography: Geography, ip: str, told: tuple[str, str, str, int]
+    geography: Geography, ip: str, expected: tuple[str, str, str, int]
 ) -> None:
     place = geography.place(ip)
-    assert (place.country, place.region, place.city, place.asn) == told
+    assert (place.country, place.region, place.city, place.asn) == expected
     assert place.latitude is not None
     assert place.build == demo.BUILT
 

@@ -44,13 +44,13 @@ class World(NamedTuple):
     clock: list[float]
 
     async def authorize(self, **changes: str) -> dict[str, str]:
-        """What comes back with the redirect; a change to nothing leaves the parameter out."""
+        """Return the parameters of the redirect; a change to nothing leaves a parameter out."""
         query = {name: value for name, value in (ASKED | changes).items() if value}
         answer = await self.http.get(f"{self.issuer}/authorize", params=query)
         assert answer.status_code == 302, answer.text
         assert answer.headers["location"].startswith(CLIENT.redirect_uri + "?")
-        told = parse_qs(urlsplit(answer.headers["location"]).query)
-        return {name: values[0] for name, values in told.items()}
+        parameters = parse_qs(urlsplit(answer.headers["location"]).query)
+        return {name: values[0] for name, values in parameters.items()}
 
     async def redeem(self, code: str, **changes: str) -> httpx.Response:
         form = {
@@ -243,10 +243,10 @@ async def test_an_authorization_is_refused_at_the_client_with_its_state(
     change: dict[str, str], error: str
 ) -> None:
     async with provider() as world:
-        told = await world.authorize(**change)
+        answer = await world.authorize(**change)
         issuer = world.issuer
-    assert (told["error"], told["state"], told["iss"]) == (error, "s-1", issuer)
-    assert "code" not in told
+    assert (answer["error"], answer["state"], answer["iss"]) == (error, "s-1", issuer)
+    assert "code" not in answer
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ async def test_a_form_may_ask_for_authorization_and_only_a_form_for_tokens() -> 
         assert (plain.status_code, plain.json()["error"]) == (400, "invalid_request")
 
 
-async def test_a_browser_tells_that_the_provider_refuses() -> None:
+async def test_a_browser_says_that_the_provider_refuses() -> None:
     async with provider() as world:
         with pytest.raises(Astray, match="none of acr_values"):
             await world.browser().sign_in(Challenge(acr_values="urn:unknown"))

@@ -1,4 +1,4 @@
-"""What the demo needs beside the daemon."""
+"""The demo's needs beside the daemon."""
 
 import sys
 from pathlib import Path

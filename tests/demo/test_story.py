@@ -1,4 +1,4 @@
-"""The story's frame: a step that does not go as told is told, and makes the story fail."""
+"""The story's frame: a step that does not go as expected is shown, and makes the story fail."""
 
 import io
 from pathlib import Path
@@ -18,29 +18,29 @@ from sidecar.demo.timeline import WIDTH, DemoTimeline
 
 
 class Prompter(io.StringIO):
-    """Where a timeline prints to in a test, as to a file of UTF-8."""
+    """The output of a timeline in a test, like a file of UTF-8."""
 
     encoding = "utf-8"
 
 
 def on(timeline: DemoTimeline) -> Cast:
-    """A cast of nobody: the acts here only use the timeline."""
+    """Return a cast of nobody: the acts here only use the timeline."""
     nobody = cast("Cast", None)
     return Cast(nobody, timeline, *[nobody] * 6)  # type: ignore[arg-type]
 
 
-async def told(*played: Act) -> tuple[bool, str]:
+async def output_of(*played: Act) -> tuple[bool, str]:
     page = Prompter()
     story = Story(played)
     well = await story.play(on(DemoTimeline(page)))
     return well, page.getvalue()
 
 
-async def as_told(cast: Cast, _plot: Plot) -> None:
+async def as_expected(cast: Cast, _plot: Plot) -> None:
     cast.timeline.step("Alice", "calls", ALLOWED, expected=ALLOWED, why=["because she may"])
 
 
-async def not_as_told(cast: Cast, _plot: Plot) -> None:
+async def unexpected(cast: Cast, _plot: Plot) -> None:
     cast.timeline.step("Alice", "calls", ALLOWED, expected=STEP_UP)
 
 
@@ -52,34 +52,34 @@ async def breaks_off(_cast: Cast, _plot: Plot) -> None:
     raise trio.BrokenResourceError("gone")
 
 
-async def test_a_story_whose_steps_go_as_told_goes_well() -> None:
-    well, page = await told(as_told, as_told)
+async def test_a_story_whose_steps_go_as_expected_goes_well() -> None:
+    well, page = await output_of(as_expected, as_expected)
     assert well
     assert "2 steps" in page
     assert "because she may" in page
 
 
-async def test_a_step_that_does_not_go_as_told_shows_both_and_fails_the_story() -> None:
-    well, page = await told(not_as_told, as_told)
+async def test_a_step_that_does_not_go_as_expected_shows_both_and_fails_the_story() -> None:
+    well, page = await output_of(unexpected, as_expected)
     assert not well
     assert f"expected: {STEP_UP}" in page
     assert f"actual: {ALLOWED}" in page
     assert "2 steps" in page
-    assert "1 not as told" in page
+    assert "1 not as expected" in page
 
 
 @pytest.mark.parametrize(
     ("act", "reason"), [(leads_nowhere, "there is no challenge"), (breaks_off, "gone")]
 )
 async def test_a_story_that_cannot_go_on_ends_there_and_fails(act: Act, reason: str) -> None:
-    well, page = await told(act, as_told)
+    well, page = await output_of(act, as_expected)
     assert not well
     assert reason in page
     assert "calls" not in page
 
 
 async def test_an_act_that_needs_an_earlier_one_cannot_go_on_without_it() -> None:
-    well, page = await told(acts.restricted_network)
+    well, page = await output_of(acts.restricted_network)
     assert not well
     assert "alice has not signed in" in page
 
@@ -126,7 +126,7 @@ async def test_a_later_second_is_a_later_one() -> None:
     assert int(clock.now()) > before
 
 
-async def test_a_watcher_whose_daemon_is_gone_is_told_nothing(tmp_path: Path) -> None:
+async def test_a_watcher_whose_daemon_is_gone_sees_no_change(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     listening = trio.socket.socket(trio.socket.AF_UNIX)
     with listening:

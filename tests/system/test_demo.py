@@ -96,7 +96,7 @@ def test_the_demo_acts_its_story_out_and_leaves_nothing_behind(place: Path) -> N
         "403 deny",
         "401 invalid token",
         "sidecar_marks_total",
-        "all as told",
+        "all as expected",
     ]
     at = 0
     for step in steps:

@@ -173,9 +173,9 @@ class LocalClient(Calls):
         return change_of(accepted(line))
 
     def watch_also(self, sessions: Iterable[str]) -> None:
-        """From another thread: have the open watch be of these sessions instead.
+        """Change the open watch, from another thread, to these sessions.
 
-        `next_change` returns None when it is. Does nothing where no watch is open.
+        `next_change` returns None when that is done. Does nothing where no watch is open.
         """
         connection = self._socket
         if connection is None:
@@ -187,7 +187,7 @@ class LocalClient(Calls):
                 self.interrupt()
 
     def interrupt(self) -> None:
-        """From another thread: have what waits in this client fail with `Unreachable` at once."""
+        """Make calls that wait in this client fail with `Unreachable`; from another thread."""
         connection = self._socket
         if connection is not None:
             with suppress(OSError):  # it was closed meanwhile

@@ -81,7 +81,7 @@ class Mismatched(Unreachable):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why: the policy that asks, the signal that caused it, and both in words."""
+    """Reason of a decision: the policy that asks, the signal that caused it, and both in words."""
 
     policy: str
     signal: str
