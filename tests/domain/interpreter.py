@@ -70,7 +70,7 @@ class Circumstance(NamedTuple):
 
 
 def spot(place: Place) -> str:
-    """A place as it is told: no two of the tests' places are one."""
+    """A place as it is shown: no two of the tests' places are one."""
     return f"{place.country} AS{place.asn} {place.latitude:.2f},{place.longitude:.2f}"
 
 
@@ -252,7 +252,7 @@ class Interpreter:
         return level, since
 
     def journey(self, count: int) -> tuple[float, str, int, str] | None:
-        """The speed of the last arrival, how it is told, and when it was."""
+        """The speed of the last arrival, how it is described, and when it was."""
         seen = [fact for fact in self.until(count) if isinstance(fact, Sighted)]
         found = None
         for before, after in itertools.pairwise(seen):
@@ -311,10 +311,10 @@ class Interpreter:
         """Whether the condition holds, and why or why not."""
         match condition:
             case All() | AnyOf():
-                told = [self.judge(c, count, now, needs, level) for c in condition.conditions]
+                findings = [self.judge(c, count, now, needs, level) for c in condition.conditions]
                 quantifier = all if isinstance(condition, All) else any
-                holds = quantifier(held for held, _ in told)
-                return holds, [why for held, whys in told if held == holds for why in whys]
+                holds = quantifier(held for held, _ in findings)
+                return holds, [why for held, whys in findings if held == holds for why in whys]
             case Not():
                 holds, whys = self.judge(condition.condition, count, now, needs, level)
                 return not holds, whys
@@ -358,11 +358,11 @@ class Interpreter:
                 since = held["network"].since if "network" in held else None
                 proof = f"network={network}" if network else here
                 chosen = _chosen(condition.selection, *([network] if network else []))
-                told = network
+                label = network
                 if not network:
-                    told = f"none ({here.partition('=')[2]})" if here else "none"
+                    label = f"none ({here.partition('=')[2]})" if here else "none"
                     since = max(since or 0, arrived or 0) or None
-                return chosen, [Why(f"network={told}", since, proof)]
+                return chosen, [Why(f"network={label}", since, proof)]
             case Countries() | Asns():
                 kind = "country" if isinstance(condition, Countries) else "asn"
                 value = place.country if kind == "country" else str(place.asn or "")
@@ -415,8 +415,8 @@ class Interpreter:
         if compliant is None:
             held = self.circumstances(count).get("device")
             since = held.since if held else None
-        told = {None: "unreported", True: "compliant", False: "not-compliant"}[compliant]
-        return holds, [Why(f"device={device or 'unknown'}: {told}", since, "")]
+        word = {None: "unreported", True: "compliant", False: "not-compliant"}[compliant]
+        return holds, [Why(f"device={device or 'unknown'}: {word}", since, "")]
 
     def _risk(
         self, kind: str, scope: Scope, at_least: RiskLevel, count: int

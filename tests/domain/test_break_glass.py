@@ -36,9 +36,9 @@ def test_no_policy_is_for_a_break_glass_account(exempt: Principals) -> None:
     assert standing(judge, established()).demands == ()
     assert judge.is_break_glass(judge.fold("s", established()))
     state = judge.fold("s", established())
-    (told,) = explain_call(judge, state, "app", C1, 2000).policies
-    assert told.outcome is PolicyOutcome.OTHER_USER
-    assert "break-glass" in told.why
+    (explanation,) = explain_call(judge, state, "app", C1, 2000).policies
+    assert explanation.outcome is PolicyOutcome.OTHER_USER
+    assert "break-glass" in explanation.why
 
 
 def test_even_a_policy_that_names_the_account() -> None:
@@ -70,9 +70,9 @@ def test_a_policy_is_for_users_of_the_issuers_that_it_selects() -> None:
     ours, theirs = (judge.fold("s", established(), issuer=issuer) for issuer in ("i", "j"))
     assert judge.standing(ours, 2000 * MICROSECONDS).demands
     assert not judge.standing(theirs, 2000 * MICROSECONDS).demands
-    (told,) = explain_call(judge, theirs, "app", C1, 2000).policies
-    assert told.outcome is PolicyOutcome.OTHER_USER
-    assert told.why == "not for this user: a user of j, which is not one of i"
+    (explanation,) = explain_call(judge, theirs, "app", C1, 2000).policies
+    assert explanation.outcome is PolicyOutcome.OTHER_USER
+    assert explanation.why == "not for this user: a user of j, which is not one of i"
 
 
 def test_a_revocation_ends_the_session_of_a_break_glass_account_too() -> None:
@@ -84,7 +84,7 @@ def test_who_leaves_the_emergency_group_is_judged_again_in_replay_as_in_life() -
     judge = rules(Principals(groups=frozenset({"staff"})))
     left = ClaimsSeen(stamp=stamp(1500), scope=Scope.SESSION, claims=(("groups", ()),))
     assert len(standing(judge, [*established(), left]).demands) == 1
-    stepper = IncrementalEvaluator.over(judge, judge.policies, judge.world)
-    state = stepper.fold("s", established())
-    stepper.step(state, [left], stepper.surroundings("s"))
+    incremental = IncrementalEvaluator.over(judge, judge.policies, judge.world)
+    state = incremental.fold("s", established())
+    incremental.step(state, [left], incremental.surroundings("s"))
     assert state.activations["p"].holds

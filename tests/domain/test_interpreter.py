@@ -62,17 +62,17 @@ def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
     facts = [*START, *life]
     standing = rules.standing(rules.fold("s", facts), now * MICROSECONDS)
     asked = {demand.causes[0].kind == LIFETIME: demand for demand in _of(rule, standing)}
-    told = Interpreter(facts)
-    assert in_words(asked.get(False), now) == told.demand(rule, now * MICROSECONDS)
+    interpreted = Interpreter(facts)
+    assert in_words(asked.get(False), now) == interpreted.demand(rule, now * MICROSECONDS)
     for auth, token, demand in _payments(facts, asked.get(False)):
         assert demand.each_call is not None
         proofs = SingleUseProofs(
             Proof(WORLD.ladder.shown(auth), auth.auth_time, token), standing.spent
         )
         paid = due(demand.each_call, proofs, now).value
-        assert paid == told.pays(rule, now * MICROSECONDS, auth, token)
+        assert paid == interpreted.pays(rule, now * MICROSECONDS, auth, token)
     lifetime = asked.get(True)
-    assert (lifetime and lifetime.valid_until) == told.life_ends(rule, now * MICROSECONDS)
+    assert (lifetime and lifetime.valid_until) == interpreted.life_ends(rule, now * MICROSECONDS)
 
 
 @given(
@@ -91,13 +91,13 @@ def test_a_strict_policy_judges_the_address_of_the_call(
     moment = now * MICROSECONDS
     standing = rules.standing(state, moment, CalledFrom(ip, PLACES.get(ip, Place())))
     demands = [d for d in _of(rule, standing) if d.causes[0].kind != LIFETIME]
-    told = Interpreter(facts)
+    interpreted = Interpreter(facts)
     if ip:
         arrived = is_strict(rule.conditions) and ip != state.ip
         there = [*facts, sighted(now, ip, "~")] if arrived else facts
         expected = Interpreter(there).demand(rule, moment)
         assert in_words(next(iter(demands), None), now) == expected
-    elif told.refuses_without_address(rule, moment):
+    elif interpreted.refuses_without_address(rule, moment):
         assert [(d.addressless, d.block, d.unsatisfiable) for d in demands] == [
             (True, rule.grant.block, not rule.grant.block)
         ]

@@ -65,7 +65,7 @@ SPARED = st.sampled_from(
         {"": Principals(groups=frozenset({"staff"}), roles=frozenset({"admin"}))},
     ]
 )
-"""Who is a break-glass account: a user of no group that is told at the start, or of one."""
+"""Who is a break-glass account: a user of no group that is whole at the start, or of one."""
 
 
 def rules(*policies: Policy, spared: Mapping[str, Principals] = MappingProxyType({})) -> Evaluator:
@@ -174,8 +174,8 @@ def test_words_of_sources_in_any_order_and_doubled_give_the_same_standing(
     mixed = everything * 2
     order.shuffle(mixed)
     now = 1200 * MICROSECONDS
-    told = evaluator.standing(evaluator.fold("s", everything), now)
-    assert evaluator.standing(evaluator.fold("s", mixed), now) == told
+    whole = evaluator.standing(evaluator.fold("s", everything), now)
+    assert evaluator.standing(evaluator.fold("s", mixed), now) == whole
 
 
 @given(random_policies.said_by("idp", "edr"), random_policies.said_by("app"))
@@ -201,7 +201,7 @@ def test_a_flood_of_one_source_leaves_what_others_said_in_a_record(
     st.randoms(use_true_random=False),
 )
 @settings(max_examples=150, deadline=None)
-def test_nor_do_they_where_tokens_do_not_tell_the_device(
+def test_nor_do_they_where_tokens_do_not_say_the_device(
     evaluator: Evaluator,
     life: list[Fact],
     said: tuple[list[Fact], list[Fact]],
@@ -209,7 +209,7 @@ def test_nor_do_they_where_tokens_do_not_tell_the_device(
     order: random.Random,
 ) -> None:
     trusted, added = said
-    # Of several who may not replace a device the first one tells which it is.
+    # Of several who may not replace a device the first one says which it is.
     known = [*established(), *life, *(fact for fact in trusted if not _binds(fact))]
     more = [*known, *added, *added]
     order.shuffle(more)

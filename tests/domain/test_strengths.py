@@ -135,14 +135,14 @@ def test_a_lowered_sign_in_keeps_the_strengths_that_list_what_is_left() -> None:
     assert decision(rules, lost, 1011).verdict is Verdict.STEP_UP
 
 
-def test_an_explanation_tells_which_of_several_controls_is_missing() -> None:
+def test_an_explanation_says_which_of_several_controls_is_missing() -> None:
     rules = evaluator(both("partner", "hardware"))
     facts = [*START, signed_in(1020, 1019, "hardware")]
-    told = explain_call(rules, rules.fold("s", facts), "app", C1, 1021)
-    (alternative,) = told.policies[0].grant.alternatives
+    explanation = explain_call(rules, rules.fold("s", facts), "app", C1, 1021)
+    (alternative,) = explanation.policies[0].grant.alternatives
     assert (alternative.controls, alternative.missing) == (("hardware", "partner"), ("partner",))
     assert not alternative.satisfied
-    assert [sign_in.strengths for sign_in in told.session.sign_ins] == [("hardware",)] * 2
+    assert [sign_in.strengths for sign_in in explanation.session.sign_ins] == [("hardware",)] * 2
 
 
 METHODS = ("pwd", "otp", "hwk", "user", "pin", "swk")

@@ -202,8 +202,8 @@ def _grants() -> Iterator[Any]:
 def _sessions() -> Iterator[Any]:
     for unit in ("hours", "days", "weeks"):
         for value in (1, 23, 0, None):
-            told = {"isEnabled": True, "type": unit, "value": value}
-            yield {"signInFrequency": {**told, "frequencyInterval": "timeBased"}}
+            written = {"isEnabled": True, "type": unit, "value": value}
+            yield {"signInFrequency": {**written, "frequencyInterval": "timeBased"}}
     yield {"signInFrequency": {"isEnabled": False, "type": "hours", "value": 1}}
     yield {"signInFrequency": {"isEnabled": True, "frequencyInterval": "everyTime"}}
     for on in (True, False):

@@ -12,10 +12,10 @@ from typing import Any
 
 _TOKEN = re.compile(r'\s*(?:(\()|(\))|(\[)|(\])|(,)|"([^"]*)"|\'([^\']*)\'|([^\s()\[\],"\']+))')
 _POSITIVE: Mapping[str, Callable[[str, str], bool]] = {
-    "eq": lambda held, told: held == told,
-    "startswith": lambda held, told: held.startswith(told),
-    "endswith": lambda held, told: held.endswith(told),
-    "contains": lambda held, told: told in held,
+    "eq": lambda held, written: held == written,
+    "startswith": lambda held, written: held.startswith(written),
+    "endswith": lambda held, written: held.endswith(written),
+    "contains": lambda held, written: written in held,
 }
 _NEGATIVE = {
     "ne": "eq",
@@ -27,7 +27,7 @@ _COLLECTIONS = {"physicalids", "systemlabels"}
 
 
 class Unclear(Exception):  # noqa: N818 - what the documentation does not say
-    """The documentation does not tell what this means."""
+    """The documentation does not say what this means."""
 
 
 def holds(rule: str, device: Mapping[str, Any]) -> bool:
@@ -83,15 +83,15 @@ class _Rule:
         operator = self._must("w").lower().removeprefix("-")
         held = self._device.get(attribute)
         if operator in {"in", "notin"}:
-            return any(_is("eq", attribute, held, told) for told in self._list()) is (
+            return any(_is("eq", attribute, held, written) for written in self._list()) is (
                 operator == "in"
             )
-        told = self._value()
+        written = self._value()
         if operator in _NEGATIVE:
-            return not _is(_NEGATIVE[operator], attribute, held, told)
+            return not _is(_NEGATIVE[operator], attribute, held, written)
         if operator not in _POSITIVE:
             raise Unclear(operator)
-        return _is(operator, attribute, held, told)
+        return _is(operator, attribute, held, written)
 
     def _list(self) -> list[str | None]:
         self._must("[")
@@ -125,11 +125,11 @@ class _Rule:
         return self.rest.pop(0)[1]
 
 
-def _is(operator: str, attribute: str, held: Any, told: str | None) -> bool:
-    if told is None or held is None:
-        return operator == "eq" and held is None and told is None
+def _is(operator: str, attribute: str, held: Any, written: str | None) -> bool:
+    if written is None or held is None:
+        return operator == "eq" and held is None and written is None
     if isinstance(held, frozenset | set):
-        return operator == "contains" and told.lower() in {each.lower() for each in held}
+        return operator == "contains" and written.lower() in {each.lower() for each in held}
     if attribute in _COLLECTIONS:
         raise Unclear(attribute)
-    return _POSITIVE[operator](str(held).lower(), told.lower())
+    return _POSITIVE[operator](str(held).lower(), written.lower())

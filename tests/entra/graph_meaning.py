@@ -173,14 +173,14 @@ class Tenant:
             return member(named, "includeUnknownCountriesAndRegions") is True
         return _same(texts(named, "countriesAndRegions"), {sign_in.country})
 
-    def combinations_of(self, told: Mapping[str, Any]) -> frozenset[frozenset[str]]:
-        """The combinations that a policy's strength allows. Raises Unclear where nothing tells."""
-        known = self.strengths.get((member(told, "id") or "").lower())
+    def combinations_of(self, written: Mapping[str, Any]) -> frozenset[frozenset[str]]:
+        """The combinations that a policy's strength allows. Raises Unclear where nothing says."""
+        known = self.strengths.get((member(written, "id") or "").lower())
         if known is not None:
             return known
-        if not texts(told, "allowedCombinations"):
+        if not texts(written, "allowedCombinations"):
             raise Unclear("an authentication strength")
-        return _combinations(told)
+        return _combinations(written)
 
     def is_trusted(self, sign_in: SignIn) -> bool:
         """Whether a sign-in comes from any location that is marked as trusted."""
@@ -219,18 +219,18 @@ def is_met(demand: Demand, sign_in: SignIn, shown: Shown) -> bool:
 
 
 def _users(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
-    told = part(conditions, "users")
+    written = part(conditions, "users")
     included = (
-        _names_user(texts(told, "includeUsers"), sign_in)
-        or _same(texts(told, "includeGroups"), sign_in.groups, all_of_them=True)
-        or _same(texts(told, "includeRoles"), sign_in.roles, all_of_them=True)
-        or _is_guest(part(told, "includeGuestsOrExternalUsers"), sign_in)
+        _names_user(texts(written, "includeUsers"), sign_in)
+        or _same(texts(written, "includeGroups"), sign_in.groups, all_of_them=True)
+        or _same(texts(written, "includeRoles"), sign_in.roles, all_of_them=True)
+        or _is_guest(part(written, "includeGuestsOrExternalUsers"), sign_in)
     )
     excluded = (
-        _names_user(texts(told, "excludeUsers"), sign_in)
-        or _same(texts(told, "excludeGroups"), sign_in.groups)
-        or _same(texts(told, "excludeRoles"), sign_in.roles)
-        or _is_guest(part(told, "excludeGuestsOrExternalUsers"), sign_in)
+        _names_user(texts(written, "excludeUsers"), sign_in)
+        or _same(texts(written, "excludeGroups"), sign_in.groups)
+        or _same(texts(written, "excludeRoles"), sign_in.roles)
+        or _is_guest(part(written, "excludeGuestsOrExternalUsers"), sign_in)
     )
     return included and not excluded
 
@@ -252,16 +252,17 @@ def _same(names: Iterable[str], held: Iterable[str], *, all_of_them: bool = Fals
     return bool(words & mine) or (all_of_them and "all" in words and bool(mine))
 
 
-def _is_guest(told: Mapping[str, Any], sign_in: SignIn) -> bool:
+def _is_guest(written: Mapping[str, Any], sign_in: SignIn) -> bool:
     kinds = {
-        part.strip().lower() for part in (member(told, "guestOrExternalUserTypes") or "").split(",")
+        part.strip().lower()
+        for part in (member(written, "guestOrExternalUserTypes") or "").split(",")
     }
     known = {kind.lower() for kind in GUESTS}
     if kinds - known - {"", "none"}:
         raise Unclear(f"guests {kinds}")
     if sign_in.guest.lower() not in kinds & known:
         return False
-    tenants = part(told, "externalTenants")
+    tenants = part(written, "externalTenants")
     kind = (member(tenants, "membershipKind") or "all").lower()
     if kind == "all" or sign_in.guest == "internalGuest":
         return True
@@ -272,37 +273,39 @@ def _is_guest(told: Mapping[str, Any], sign_in: SignIn) -> bool:
 
 def _applications(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
     """Apps, user actions or authentication contexts: a policy targets one of the three."""
-    told = part(conditions, "applications")
-    if part(told, "applicationFilter"):
+    written = part(conditions, "applications")
+    if part(written, "applicationFilter"):
         raise Unclear("a filter for applications")
-    actions = texts(told, "includeUserActions")
-    contexts = texts(told, "includeAuthenticationContextClassReferences")
-    named = [name for name in texts(told, "includeApplications") if name.lower() != "none"]
+    actions = texts(written, "includeUserActions")
+    contexts = texts(written, "includeAuthenticationContextClassReferences")
+    named = [name for name in texts(written, "includeApplications") if name.lower() != "none"]
     if sum(map(bool, (actions, contexts, named))) > 1:
         raise Unclear("targets of several kinds")
     if actions:
         return _same(actions, {sign_in.action})
-    if contexts and texts(told, "excludeApplications"):
+    if contexts and texts(written, "excludeApplications"):
         raise Unclear("contexts but for apps")
     if contexts:
         return bool(set(contexts) & sign_in.contexts)
     if sign_in.action:
         return False
     included = _same(named, {sign_in.app, "All"}) or _same(named, sign_in.suites)
-    excluded = texts(told, "excludeApplications")
+    excluded = texts(written, "excludeApplications")
     return included and not (_same(excluded, {sign_in.app}) or _same(excluded, sign_in.suites))
 
 
 def _workloads(conditions: Mapping[str, Any], _: Tenant, __: SignIn) -> bool:
     """A policy for service principals is not for users, and every sign-in here is a user's."""
-    told = part(conditions, "clientApplications")
-    return not texts(told, "includeServicePrincipals") and not part(told, "servicePrincipalFilter")
+    written = part(conditions, "clientApplications")
+    return not texts(written, "includeServicePrincipals") and not part(
+        written, "servicePrincipalFilter"
+    )
 
 
 def _client(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
     """Client app types "included in the policy": all where not configured, none where empty."""
-    told = member(conditions, "clientAppTypes")
-    if told is None:
+    written = member(conditions, "clientAppTypes")
+    if written is None:
         return True
     types = {name.lower() for name in texts(conditions, "clientAppTypes")}
     known = {client.lower() for client in CLIENTS} | {"all", "eassupported", "easunsupported"}
@@ -314,11 +317,11 @@ def _client(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
 
 
 def _platforms(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
-    told = part(conditions, "platforms")
-    if _is_void(told):
+    written = part(conditions, "platforms")
+    if _is_void(written):
         return True
-    included = {name.lower() for name in texts(told, "includePlatforms")}
-    excluded = {name.lower() for name in texts(told, "excludePlatforms")}
+    included = {name.lower() for name in texts(written, "includePlatforms")}
+    excluded = {name.lower() for name in texts(written, "excludePlatforms")}
     known = {platform.lower() for platform in PLATFORMS} | {"all"}
     if (included | excluded) - known:
         raise Unclear("a platform")
@@ -327,8 +330,8 @@ def _platforms(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> boo
 
 
 def _locations(conditions: Mapping[str, Any], tenant: Tenant, sign_in: SignIn) -> bool:
-    told = part(conditions, "locations")
-    if _is_void(told):
+    written = part(conditions, "locations")
+    if _is_void(written):
         return True
 
     def contain(names: Iterable[str]) -> bool:
@@ -345,8 +348,8 @@ def _locations(conditions: Mapping[str, Any], tenant: Tenant, sign_in: SignIn) -
                 found = tenant.is_within(word, sign_in) or found
         return found
 
-    excluded = contain(texts(told, "excludeLocations"))
-    return contain(texts(told, "includeLocations")) and not excluded
+    excluded = contain(texts(written, "excludeLocations"))
+    return contain(texts(written, "includeLocations")) and not excluded
 
 
 def _risk(name: str, of: Callable[[SignIn], str]) -> Callable[..., bool]:
@@ -381,11 +384,11 @@ def _no_workload_risk(conditions: Mapping[str, Any], _: Tenant, __: SignIn) -> b
 
 def _devices(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
     """The filter for devices, and its forerunners, which knew two states of a device."""
-    told = part(conditions, "devices")
+    written = part(conditions, "devices")
     for pair in ("Devices", "DeviceStates"):
-        if not _in_states(told, f"include{pair}", f"exclude{pair}", sign_in):
+        if not _in_states(written, f"include{pair}", f"exclude{pair}", sign_in):
             return False
-    rule = part(told, "deviceFilter")
+    rule = part(written, "deviceFilter")
     if not member(rule, "rule"):
         return True
     mode = (member(rule, "mode") or "").lower()
@@ -395,14 +398,14 @@ def _devices(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
 
 
 def _device_states(conditions: Mapping[str, Any], _: Tenant, sign_in: SignIn) -> bool:
-    told = part(conditions, "deviceStates")
-    return _in_states(told, "includeStates", "excludeStates", sign_in)
+    written = part(conditions, "deviceStates")
+    return _in_states(written, "includeStates", "excludeStates", sign_in)
 
 
-def _in_states(told: Mapping[str, Any], including: str, excluding: str, sign_in: SignIn) -> bool:
+def _in_states(written: Mapping[str, Any], including: str, excluding: str, sign_in: SignIn) -> bool:
     """`All` devices, but for those that are `Compliant` or `DomainJoined`."""
-    excluded = {state.lower() for state in texts(told, excluding)}
-    if {name.lower() for name in texts(told, including)} - {"all"}:
+    excluded = {state.lower() for state in texts(written, excluding)}
+    if {name.lower() for name in texts(written, including)} - {"all"}:
         raise Unclear(f"{including} but for all")
     if excluded - {"compliant", "domainjoined"}:
         raise Unclear(f"{excluding} {excluded}")
@@ -431,18 +434,18 @@ _CONDITIONS: Mapping[str, Callable[..., bool]] = {
 
 
 def _demand(policy: Mapping[str, Any], tenant: Tenant) -> Demand:
-    told = part(policy, "grantControls")
-    controls = [control.lower() for control in texts(told, "builtInControls")]
+    written = part(policy, "grantControls")
+    controls = [control.lower() for control in texts(written, "builtInControls")]
     lifetime, session = _session(part(policy, "sessionControls"))
     if "block" in controls:
         return Demand(block=True)
     grants = [_grant(control) for control in controls]
-    grants += [_fulfilled(own) for own in texts(told, "termsOfUse")]
-    grants += [_fulfilled(own) for own in texts(told, "customAuthenticationFactors")]
-    strength = part(told, "authenticationStrength")
+    grants += [_fulfilled(own) for own in texts(written, "termsOfUse")]
+    grants += [_fulfilled(own) for own in texts(written, "customAuthenticationFactors")]
+    strength = part(written, "authenticationStrength")
     if strength:
         grants.append(_made_with(tenant.combinations_of(strength)))
-    operator = (member(told, "operator") or "AND").upper()
+    operator = (member(written, "operator") or "AND").upper()
     if operator not in {"AND", "OR"} and len(grants) > 1:
         raise Unclear(f"operator {operator}")
     return Demand(every=operator != "OR", grants=tuple(grants), lifetime=lifetime, session=session)
@@ -473,11 +476,11 @@ def _combinations(strength: Mapping[str, Any]) -> frozenset[frozenset[str]]:
     )
 
 
-def _session(told: Mapping[str, Any]) -> tuple[int | None, frozenset[str]]:
+def _session(written: Mapping[str, Any]) -> tuple[int | None, frozenset[str]]:
     """The lifetime of a sign-in, and the other controls that restrict the session."""
     lifetime = None
     found = set()
-    for name, value in told.items():
+    for name, value in written.items():
         control = name.lower()
         if _is_transport(name) or not value or control == "disableresiliencedefaults":
             continue
@@ -500,11 +503,11 @@ def _session(told: Mapping[str, Any]) -> tuple[int | None, frozenset[str]]:
     return lifetime, frozenset(found)
 
 
-def _lifetime(told: Mapping[str, Any]) -> int:
-    interval = (member(told, "frequencyInterval") or "timeBased").lower()
+def _lifetime(written: Mapping[str, Any]) -> int:
+    interval = (member(written, "frequencyInterval") or "timeBased").lower()
     if interval == "everytime":
         return EVERY_TIME
-    value, unit = member(told, "value"), (member(told, "type") or "").lower()
+    value, unit = member(written, "value"), (member(written, "type") or "").lower()
     if interval != "timebased" or not isinstance(value, int) or unit not in {"hours", "days"}:
         raise Unclear("a sign-in frequency")
     if value <= 0:
@@ -512,27 +515,29 @@ def _lifetime(told: Mapping[str, Any]) -> int:
     return value * (3600 if unit == "hours" else 86400)
 
 
-def _in_range(told: Mapping[str, Any], address: str) -> bool:
+def _in_range(written: Mapping[str, Any], address: str) -> bool:
     mine = ipaddress.ip_address(address)
-    cidr = member(told, "cidrAddress")
+    cidr = member(written, "cidrAddress")
     if cidr:
         network = ipaddress.ip_network(cidr, strict=False)
         return mine.version == network.version and mine in network
-    low, high = (ipaddress.ip_address(member(told, f"{end}Address")) for end in ("lower", "upper"))
+    low, high = (
+        ipaddress.ip_address(member(written, f"{end}Address")) for end in ("lower", "upper")
+    )
     return mine.version == low.version and int(low) <= int(mine) <= int(high)
 
 
-def member(told: Mapping[str, Any], name: str) -> Any:
+def member(written: Mapping[str, Any], name: str) -> Any:
     """A member, whatever its case: what PowerShell writes has capitals."""
-    for key, value in told.items():
+    for key, value in written.items():
         if key.lower() == name.lower():
             return value
     return None
 
 
-def part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def part(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object; empty where it is null, or `[]` as PowerShell has it."""
-    value = member(told, name)
+    value = member(written, name)
     if value is None or value == []:
         return {}
     if isinstance(value, Mapping):
@@ -540,25 +545,25 @@ def part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     raise Unclear(f"{name} is no object")
 
 
-def texts(told: Mapping[str, Any], name: str) -> list[str]:
+def texts(written: Mapping[str, Any], name: str) -> list[str]:
     """A list of texts; one text is a list of one, `{}` what PowerShell leaves of an empty one."""
-    value = member(told, name)
+    value = member(written, name)
     if value is None or value == {}:
         return []
     return [value] if isinstance(value, str) else list(value)
 
 
-def objects(told: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def objects(written: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """A list of objects; one object is a list of one."""
-    value = member(told, name)
+    value = member(written, name)
     if not value:
         return []
     return [value] if isinstance(value, Mapping) else list(value)
 
 
-def _is_void(told: Mapping[str, Any]) -> bool:
+def _is_void(written: Mapping[str, Any]) -> bool:
     """Whether an object says nothing at all: every member is null. An empty list says "nothing"."""
-    return all(value is None for name, value in told.items() if not _is_transport(name))
+    return all(value is None for name, value in written.items() if not _is_transport(name))
 
 
 def _is_transport(name: str) -> bool:

@@ -162,17 +162,17 @@ def differences(one: int, world: Held, sign_in: SignIn, shown: Shown) -> Iterato
         acr: verdict_by(rules, session) for acr, session in _sessions(world, sign_in, shown)
     }
     losses = world.result.imported[one].ledger.effects()
-    told = f"{world.result.imported[one].policy.id}: {sign_in} {shown}: {verdicts}"
+    written = f"{world.result.imported[one].policy.id}: {sign_in} {shown}: {verdicts}"
     if not allowed and Verdict.ALLOW in verdicts.values():
-        yield f"looser: {told}"
+        yield f"looser: {written}"
     if allowed and Verdict.ALLOW not in verdicts.values() and Effect.STRICTER not in losses:
-        yield f"stricter: {told}"
+        yield f"stricter: {written}"
     if demand is not None and demand.block and set(verdicts.values()) != {Verdict.DENY}:
-        yield f"not blocked: {told}"
+        yield f"not blocked: {written}"
     if demand is not None and not allowed and not demand.block:
         hopeful = _can_be_met(demand, sign_in, shown)
         if hopeful and Verdict.DENY in verdicts.values() and Effect.STRICTER not in losses:
-            yield f"no way out: {told}"
+            yield f"no way out: {written}"
 
 
 def differences_of(world: Held, *, sign_ins: int) -> Iterator[str]:
@@ -282,8 +282,10 @@ def sign_in_of(policy: Mapping[str, Any], tenant: Tenant, recipe: Sequence[int])
     users, applications = part(conditions, "users"), part(conditions, "applications")
     words = {"all", "none", "guestsorexternalusers", "office365", "microsoftadminportals"}
 
-    def of(told: Any, *names: str) -> list[str]:
-        found = [text for name in names for text in texts(told, name) if text.lower() not in words]
+    def of(written: Any, *names: str) -> list[str]:
+        found = [
+            text for name in names for text in texts(written, name) if text.lower() not in words
+        ]
         return [*dict.fromkeys(found), FOREIGN]
 
     guests = [

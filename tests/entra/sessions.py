@@ -31,7 +31,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `again`: a second sign-in with this `acr`, after that. `age`: seconds from the first sign-in
     to the call. `called_from`: the call's own address, where it is not the session's (empty: it
-    tells none). `compliant` None: nobody reported anything of the device.
+    gives none). `compliant` None: nobody reported anything of the device.
     """
 
     user: str = "anna"

@@ -25,9 +25,9 @@ EXPORTS = sorted(CASES.glob("*.json"))
 
 
 def imported(export: Path, names: dict[str, Any]) -> Import:
-    told = read_names(yaml.safe_dump(names), "names.yaml") if names else NO_NAMES
+    names_read = read_names(yaml.safe_dump(names), "names.yaml") if names else NO_NAMES
     objects = read_export(export.read_bytes(), export.name)
-    return import_entra(objects, told, Settings(), configured=False)
+    return import_entra(objects, names_read, Settings(), configured=False)
 
 
 CASE = {export.stem: yaml.safe_load(export.with_suffix(".yaml").read_text()) for export in EXPORTS}
@@ -59,7 +59,7 @@ def test_an_export_becomes_these_policies(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASE)
-def test_what_is_not_carried_over_is_told_with_its_path(name: str) -> None:
+def test_what_is_not_carried_over_is_reported_with_its_path(name: str) -> None:
     lost: dict[str, list[str]] = {}
     for loss in RESULT[name].losses:
         lost.setdefault(loss.path, []).append(loss.effect.value)

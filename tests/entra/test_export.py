@@ -91,13 +91,13 @@ def test_what_is_no_export_is_refused_with_its_reason(content: bytes, message: s
 
 def test_a_value_of_the_wrong_type_is_refused_with_its_path() -> None:
     raw = {"value": [{"conditions": {"users": {"includeUsers": ["a", 5]}}}]}
-    told = refusal(json.dumps(raw).encode())
-    assert told == (
+    refused = refusal(json.dumps(raw).encode())
+    assert refused == (
         "e.json:1: $.value[0].conditions.users.includeUsers[1]: must be a text, not a number"
     )
 
 
-def test_every_mistake_of_a_file_is_told_with_its_line() -> None:
+def test_every_mistake_of_a_file_is_reported_with_its_line() -> None:
     text = """{"value": [
   {"conditions": {"users": 3,
     "locations": "@{includeLocations=System.Object[]}"}},
@@ -110,6 +110,6 @@ def test_every_mistake_of_a_file_is_told_with_its_line() -> None:
     ]
 
 
-def test_a_member_that_stands_there_twice_is_told_with_its_line() -> None:
+def test_a_member_that_stands_there_twice_is_reported_with_its_line() -> None:
     text = b'{"conditions": {\n "users": null,\n "users": null},\n "state": "a\\"b"}'
     assert refusal(text).startswith("e.json:3: $.conditions.users: stands there for the second")

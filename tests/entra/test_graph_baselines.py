@@ -68,10 +68,10 @@ def test_of_the_36_policies_that_gave_none_nine_or_more_are_enabled() -> None:
 def test_the_states_of_each_baseline_add_up() -> None:
     for part in TEXT.split("\n## ")[1:]:
         policies, *states, _, _ = counts()[part.partition("\n")[0]]
-        told: dict[str, int] = dict.fromkeys(("enabled", "report-only", "disabled"), 0)
+        total: dict[str, int] = dict.fromkeys(("enabled", "report-only", "disabled"), 0)
         for count, _, after in STATE.findall(part):
-            told[after] += int(count)
-        assert list(told.values()) == states
+            total[after] += int(count)
+        assert list(total.values()) == states
         assert sum(states) == policies
         assert all(int(count) <= policies for count, *_ in REASON.findall(part))
 

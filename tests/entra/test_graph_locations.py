@@ -40,9 +40,9 @@ def _locations() -> Iterator[dict[str, Any]]:
         yield {"ipRanges": [{"cidrAddress": cidr}, {"cidrAddress": "203.0.113.0/25"}]}
     for lower, upper in ENDS:
         yield {"ipRanges": [{"lowerAddress": lower, "upperAddress": upper}]}
-    for told in (*COUNTRIES, []):
+    for written in (*COUNTRIES, []):
         for unknown in (True, False, None):
-            yield {"countriesAndRegions": told, "includeUnknownCountriesAndRegions": unknown}
+            yield {"countriesAndRegions": written, "includeUnknownCountriesAndRegions": unknown}
     yield {"countriesAndRegions": ["DE"], "countryLookupMethod": "authenticatorAppGps"}
     yield {"ipRanges": {"cidrAddress": "192.0.2.0/24"}}
     yield {"countriesAndRegions": "DE"}
@@ -52,8 +52,8 @@ def _wrong() -> Iterator[dict[str, Any]]:
     for each in WRONG:
         yield {"ipRanges": [each]}
         yield {"ipRanges": [{"cidrAddress": "192.0.2.0/24"}, each]}
-    for told in NO_COUNTRIES:
-        yield {"countriesAndRegions": told}
+    for written in NO_COUNTRIES:
+        yield {"countriesAndRegions": written}
 
 
 def _policies(own: str, number: int) -> Iterator[dict[str, Any]]:

@@ -162,7 +162,7 @@ def test_no_bytes_make_it_crash(content: bytes) -> None:
 
 
 @given(st.sampled_from(PARTS), st.sampled_from(["wonder", "a b", "isNew"]), st.booleans())
-def test_a_member_that_is_not_known_is_told_wherever_it_stands(
+def test_a_member_that_is_not_known_is_reported_wherever_it_stands(
     part: tuple[str, Steps], key: str, flag: bool
 ) -> None:
     name, steps = part
@@ -170,9 +170,9 @@ def test_a_member_that_is_not_known_is_told_wherever_it_stands(
     step = f".{key}" if " " not in key else f'["{key}"]'
     path = spelled(steps) + step
     result = imported(raw)
-    told = reported(result)
+    written = reported(result)
     is_switched_off = part_at(raw, steps).get("isEnabled") is False
-    assert is_switched_off or any(within(path, each) for each in told)
+    assert is_switched_off or any(within(path, each) for each in written)
 
 
 @pytest.mark.parametrize("name", EXPORTS)
@@ -190,8 +190,8 @@ def test_what_is_not_carried_over_is_reported_and_nothing_else(name: str) -> Non
         for path, value in nodes.items()
         if value is not None and not isinstance(value, dict | list) and path not in carried
     }
-    told = reported(result)
-    assert {path for path in rest if not any(within(path, each) for each in told)} == set()
+    written = reported(result)
+    assert {path for path in rest if not any(within(path, each) for each in written)} == set()
     assert {each.path for each in result.losses} <= nodes.keys()
 
 
@@ -249,22 +249,22 @@ def test_a_name_without_latin_letters_becomes_an_id_by_guid() -> None:
     ],
     ids=["case", "letters", "accents", "long", "long-letters"],
 )
-def test_what_tells_policies_apart_stays_in_their_ids(
+def test_what_distinguishes_policies_stays_in_their_ids(
     first: str, second: str, ids: list[str]
 ) -> None:
     own = [f"{letter * 8}-0000-4000-8000-000000000000" for letter in "ab"]
-    told = [
+    written = [
         policy(id=guid, displayName=name) for guid, name in zip(own, (first, second), strict=True)
     ]
-    found = [one.policy.id for one in imported(told).imported]
+    found = [one.policy.id for one in imported(written).imported]
     assert [len(name) <= 56 for name in found] == [True, True]
     assert found == ids
 
 
 def test_hundreds_of_policies_of_one_name_get_ids_each() -> None:
-    told = [policy(id=f"{n:08x}-0000-4000-8000-000000000000") for n in range(300)]
+    written = [policy(id=f"{n:08x}-0000-4000-8000-000000000000") for n in range(300)]
     same = [policy(id=f"00000000-0000-4000-8000-{n:012x}", displayName="Q") for n in range(300)]
-    result = imported([*told, *same])
+    result = imported([*written, *same])
     assert len({one.id for one in result.policies}) == 1200
 
 
@@ -279,7 +279,7 @@ def test_what_is_lost_by_the_thousand_leaves_a_file_that_can_be_read() -> None:
     assert len(result.policies_text) < 20_000
 
 
-def test_policies_that_no_file_can_hold_are_told_before_they_are_read_back(
+def test_policies_that_no_file_can_hold_are_reported_before_they_are_read_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sidecar.entra.importer.MAX_CHARACTERS", 1000)
@@ -300,8 +300,8 @@ def test_an_object_that_is_given_twice_counts_once() -> None:
 def test_names_replace_ids_of_every_kind_in_any_case() -> None:
     text = "users: {AB: anna}\ngroups: {ab: staff}\nroles: {ab: admin}\nAb: the-app\n"
     users = {"includeUsers": ["ab"], "includeGroups": ["aB"], "excludeRoles": ["AB"]}
-    told = policy(conditions={"users": users, "applications": {"includeApplications": ["AB"]}})
-    (one, _) = imported(told, read_names(text, "names.yaml")).policies
+    written = policy(conditions={"users": users, "applications": {"includeApplications": ["AB"]}})
+    (one, _) = imported(written, read_names(text, "names.yaml")).policies
     assert one.users.include is not None
     assert one.users.include.users == {"anna"}
     assert one.users.include.groups == {"staff"}
@@ -362,7 +362,7 @@ def test_further_pages_are_not_forgotten() -> None:
     ]
 
 
-def test_objects_of_other_kinds_are_told() -> None:
+def test_objects_of_other_kinds_are_reported() -> None:
     other = {"@odata.type": "#microsoft.graph.compliantNetworkNamedLocation", "displayName": "GSA"}
     assert [loss.path for loss in imported([policy(), other]).losses] == ["$[1]"]
 
@@ -436,18 +436,18 @@ def test_words_of_graph_count_in_any_case() -> None:
         "users": {"includeUsers": ["all"]},
     }
     grant = {"operator": "or", "builtInControls": ["Mfa"]}
-    told = policy(state="Enabled", conditions=where, grantControls=grant)
+    written = policy(state="Enabled", conditions=where, grantControls=grant)
     expected = policy(conditions={**where, "userRiskLevels": ["high"]})
-    assert imported(told).policies == imported(expected).policies
-    assert imported(told).losses == ()
+    assert imported(written).policies == imported(expected).policies
+    assert imported(written).losses == ()
 
 
 def test_an_id_in_capitals_is_the_one_that_tokens_carry_in_small_letters() -> None:
     group, app = "0000000B-ABCD-4000-8000-000000000001", "0000000D-ABCD-4000-8000-000000000001"
     users = {"includeGroups": [group]}
-    told = policy(conditions={"users": users, "applications": {"includeApplications": [app]}})
+    written = policy(conditions={"users": users, "applications": {"includeApplications": [app]}})
     session = Session(claims={"groups": (group.lower(),)}, app=app.lower())
-    result = imported(told)
+    result = imported(written)
     assert verdict(result.policies, result.settings, session) is Verdict.STEP_UP
 
 
@@ -459,14 +459,14 @@ def test_an_id_in_capitals_is_the_one_that_tokens_carry_in_small_letters() -> No
     ],
     ids=str,
 )
-def test_a_target_of_two_kinds_is_told_and_not_enforced(apps: dict[str, Any]) -> None:
+def test_a_target_of_two_kinds_is_reported_and_not_enforced(apps: dict[str, Any]) -> None:
     contexts = {"includeAuthenticationContextClassReferences": ["c1"]}
     (one,) = imported(policy(conditions={"applications": {**contexts, **apps}})).imported
     assert one.policy.state is PolicyState.REPORT_ONLY
     assert Effect.WEAKER in one.ledger.effects()
 
 
-def test_a_placeholder_for_an_id_is_told_and_not_enforced() -> None:
+def test_a_placeholder_for_an_id_is_reported_and_not_enforced() -> None:
     users = {"includeUsers": ["All"], "excludeGroups": ["<BreakGlass>"]}
     (one,) = imported(policy(conditions={"users": users}, grantControls=BLOCK)).imported
     assert one.policy.state is PolicyState.REPORT_ONLY

@@ -17,7 +17,7 @@ def test_an_empty_file_names_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem_line"),
     [
         ("- a", "n.yaml:1: (file): must be a mapping of ids to names"),
         ("users: {a: [b]}", "n.yaml:1: users.a: must be text, not a list"),
@@ -30,7 +30,7 @@ def test_an_empty_file_names_nothing() -> None:
         ("a: 1", "n.yaml:1: a: must be text (put it in quotes), not a number"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(text: str, told: str) -> None:
+def test_what_is_wrong_is_reported_with_its_line(text: str, problem_line: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_names(text, "n.yaml")
-    assert [str(problem) for problem in caught.value.problems] == [told]
+    assert [str(problem) for problem in caught.value.problems] == [problem_line]

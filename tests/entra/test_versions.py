@@ -77,7 +77,7 @@ def test_what_another_version_of_graph_leaves_out_makes_no_other_version() -> No
 
 
 @pytest.mark.parametrize("time", [EARLY, "yesterday", 3], ids=str)
-def test_where_no_time_tells_the_last_version_none_is_enforced(time: Any) -> None:
+def test_where_no_time_says_the_last_version_none_is_enforced(time: Any) -> None:
     first, second = policy(modifiedDateTime=EARLY), policy(displayName="Q", modifiedDateTime=time)
     if time == 3:
         del second["modifiedDateTime"]
@@ -103,7 +103,7 @@ def test_where_no_time_tells_the_last_version_none_is_enforced(time: Any) -> Non
     ],
     ids=["location", "strength"],
 )
-def test_what_refers_to_versions_that_cannot_be_told_apart_is_not_enforced(
+def test_what_refers_to_versions_that_cannot_be_distinguished_is_not_enforced(
     versions: tuple[dict[str, Any], ...], refers: dict[str, Any]
 ) -> None:
     result = imported(versions[0], refers)

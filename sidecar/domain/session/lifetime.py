@@ -53,14 +53,14 @@ def begin_lives(state: State, second: int) -> None:
         }
 
 
-def lifetime_of(compiled: Compiled, holding: Activation, state: State) -> Demand | None:
+def lifetime_of(compiled: Compiled, activation: Activation, state: State) -> Demand | None:
     """Return what a policy that holds asks for at the end of a life; None where it sets no end."""
     policy = compiled.policy
     cap = policy.session.max_lifetime
     ways = compiled.needs(state)
-    if cap is None or not holding.holds or holding.life is None or not ways:
+    if cap is None or not activation.holds or activation.life is None or not ways:
         return None
-    end = holding.life + cap
+    end = activation.life + cap
     return Demand(
         policy.id,
         policy.contexts,

@@ -81,7 +81,7 @@ class Due(Enum):
 
 
 def due(each: EachCall, proofs: SingleUseProofs, now: float) -> Due:
-    """Return the outcome of a call with this purse at `now` (seconds)."""
+    """Return the outcome of a call with these proofs at `now` (seconds)."""
     proof = proofs.proof
     if proof is None or not _suffices(each, proof.shown):
         return Due.ASKED

@@ -301,7 +301,7 @@ class Look(NamedTuple):
 
 def demand_of(
     compiled: Compiled,
-    holding: Activation,
+    activation: Activation,
     state: State,
     evidence: Evidence,
 ) -> Demand | None:
@@ -310,27 +310,27 @@ def demand_of(
     None where all is well for good.
     """
     policy = compiled.policy
-    every_time = policy.session.every_time if holding.holds else None
+    every_time = policy.session.every_time if activation.holds else None
     compliant = compiled.is_compliant(state)
     base = Demand(
         policy.id,
         policy.contexts,
         policy.apps,
         policy.state is PolicyState.REPORT_ONLY,
-        holding.mark or holding.causes,
-        since=holding.since,
+        activation.mark or activation.causes,
+        since=activation.since,
         block=policy.grant.block,
-        binds_from=_binds_from(policy, holding, compliant=compliant),
+        binds_from=_binds_from(policy, activation, compliant=compliant),
     )
     if policy.grant.block:
         return base
-    frequency = policy.session.sign_in_frequency if holding.holds else None
+    frequency = policy.session.sign_in_frequency if activation.holds else None
     possible = [a for a in compiled.alternatives if compliant or not a.compliant_device]
     if not possible:
-        return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
-    if holding.is_cleared:
+        return msgspec.structs.replace(base, unsatisfiable=True) if activation.holds else None
+    if activation.is_cleared:
         return None
-    second = None if holding.since is None else holding.since // MICROSECONDS
+    second = None if activation.since is None else activation.since // MICROSECONDS
     if every_time is not None:
         return _each_call(base, every_time, possible, evidence)
     if frequency is None and not all(alternative.asks for alternative in possible):
@@ -342,7 +342,7 @@ def demand_of(
     easiest = possible[0]
     return msgspec.structs.replace(
         base,
-        since=holding.since if easiest.asks else None,
+        since=activation.since if easiest.asks else None,
         asks=tuple(
             AskedRequirement(each, _good_until(latest, frequency))
             for each, latest in zip(easiest.requirements, shown[0], strict=True)
@@ -352,7 +352,7 @@ def demand_of(
     )
 
 
-def refused_without_address(compiled: Compiled, holding: Activation) -> Demand:
+def refused_without_address(compiled: Compiled, activation: Activation) -> Demand:
     """Return the refusal by a policy that needs the call's address, where the call gives none."""
     policy = compiled.policy
     return Demand(
@@ -360,14 +360,14 @@ def refused_without_address(compiled: Compiled, holding: Activation) -> Demand:
         policy.contexts,
         policy.apps,
         policy.state is PolicyState.REPORT_ONLY,
-        holding.causes,
+        activation.causes,
         block=policy.grant.block,
         unsatisfiable=not policy.grant.block,
         addressless=True,
     )
 
 
-def refused_unknown(compiled: Compiled, holding: Activation, unknown: tuple[str, ...]) -> Demand:
+def refused_unknown(compiled: Compiled, activation: Activation, unknown: tuple[str, ...]) -> Demand:
     """Return the refusal by a policy whose assignment asks what nobody has said of the user."""
     policy = compiled.policy
     return Demand(
@@ -375,7 +375,7 @@ def refused_unknown(compiled: Compiled, holding: Activation, unknown: tuple[str,
         policy.contexts,
         policy.apps,
         policy.state is PolicyState.REPORT_ONLY,
-        holding.mark or holding.causes,
+        activation.mark or activation.causes,
         block=policy.grant.block,
         unsatisfiable=not policy.grant.block,
         unknown=unknown,
@@ -419,9 +419,9 @@ def _good_until(shown: int, frequency: int | None) -> float:
     return math.inf if frequency is None else shown + frequency
 
 
-def _binds_from(policy: Policy, holding: Activation, *, compliant: bool) -> int:
+def _binds_from(policy: Policy, activation: Activation, *, compliant: bool) -> int:
     """Return when a mark begins to bind, in seconds; 0: at once, as every block does."""
-    begun = holding.begun if compliant else holding.begun_otherwise
+    begun = activation.begun if compliant else activation.begun_otherwise
     if not policy.grace or policy.grant.block or begun is None:
         return 0
     return begun // MICROSECONDS + policy.grace

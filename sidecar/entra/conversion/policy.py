@@ -169,8 +169,8 @@ def _policy(
         ConvertedUsers, ConvertedTargets, tuple[Condition, ...], Grant | None, SessionControls
     ],
 ) -> Policy:
-    users, guarded, holding, grant, session = parts
-    conditions = (*users.conditions, *holding)
+    users, guarded, found, grant, session = parts
+    conditions = (*users.conditions, *found)
     if grant is None and session.sign_in_frequency is None:
         grant = Grant(block=True)  # disabled; who enables it unread locks out, and lets nobody in
     return Policy(

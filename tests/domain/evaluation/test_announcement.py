@@ -1,4 +1,4 @@
-"""What is worth telling others: each change once, under an id that follows from what it says."""
+"""Announcements to others: each change once, under an id that follows from what it says."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,60 +57,60 @@ def present(judge: Evaluator, facts: list[Fact], now: float) -> Present:
 
 
 def found(
-    facts: list[Fact], now: float, told: dict[str, bytes] | None = None, judge: Evaluator = MOVED
+    facts: list[Fact], now: float, sent: dict[str, bytes] | None = None, judge: Evaluator = MOVED
 ) -> dict[str, TopicAnnouncement]:
-    return {one.topic: one for one in news_of(WHOM, told or {}, present(judge, facts, now))}
+    return {one.topic: one for one in news_of(WHOM, sent or {}, present(judge, facts, now))}
 
 
-def told_after(
-    news: dict[str, TopicAnnouncement], told: dict[str, bytes] | None = None
+def sent_after(
+    news: dict[str, TopicAnnouncement], sent: dict[str, bytes] | None = None
 ) -> dict[str, bytes]:
-    return {**(told or {}), **{topic: one.value for topic, one in news.items()}}
+    return {**(sent or {}), **{topic: one.value for topic, one in news.items()}}
 
 
 def test_a_session_that_nothing_happened_to_is_no_news() -> None:
     assert found(established(), 2000) == {}
 
 
-def test_a_first_sign_in_and_a_stronger_one_are_no_news_while_nothing_was_told() -> None:
+def test_a_first_sign_in_and_a_stronger_one_are_no_news_while_nothing_was_sent() -> None:
     assert found([*established(), signed_in(1500, 1499)], 2000) == {}
 
 
 def test_a_mark_voids_what_was_shown_before_it() -> None:
     news = found([*established(acr="mfa"), sighted(1500, AWAY)], 1501)[ASSURANCE]
-    told = news.announcement
-    assert told.change == AssuranceChanged(previous="mfa", current="none", rose=False)
-    assert (told.at, told.session, told.user) == (1500, "s1", "alice")
-    assert told.text.startswith("moved: country: PT, since ")
+    sent = news.announcement
+    assert sent.change == AssuranceChanged(previous="mfa", current="none", rose=False)
+    assert (sent.at, sent.session, sent.user) == (1500, "s1", "alice")
+    assert sent.text.startswith("moved: country: PT, since ")
 
 
 def test_a_proof_restores_what_was_shown_with_it() -> None:
     facts = [*established(acr="mfa"), sighted(1500, AWAY)]
-    told = told_after(found(facts, 1501))
+    sent = sent_after(found(facts, 1501))
     facts.append(signed_in(1510, 1509, "phr"))
-    news = found(facts, 1511, told)[ASSURANCE]
+    news = found(facts, 1511, sent)[ASSURANCE]
     expected = AssuranceChanged(previous="none", current="phishing-resistant", rose=True)
     assert news.announcement.change == expected
-    assert news.value > told[ASSURANCE]
+    assert news.value > sent[ASSURANCE]
 
 
 def test_a_sign_in_that_does_not_suffice_raises_the_level_and_no_more() -> None:
     facts = [*established(acr="mfa"), sighted(1500, AWAY)]
-    told = told_after(found(facts, 1501))
+    sent = sent_after(found(facts, 1501))
     facts.append(signed_in(1510, 1509, "single-factor"))
-    change = found(facts, 1511, told)[ASSURANCE].announcement.change
+    change = found(facts, 1511, sent)[ASSURANCE].announcement.change
     assert change == AssuranceChanged(previous="none", current="single-factor", rose=True)
 
 
 def test_a_mark_that_goes_by_itself_gives_back_what_was_shown() -> None:
     facts = [*established(acr="mfa"), sighted(1500, AWAY)]
-    told = told_after(found(facts, 1501))
+    sent = sent_after(found(facts, 1501))
     facts.append(sighted(1600, HOME))
-    change = found(facts, 1601, told)[ASSURANCE].announcement.change
+    change = found(facts, 1601, sent)[ASSURANCE].announcement.change
     assert change == AssuranceChanged(previous="none", current="mfa", rose=True)
 
 
-def test_a_score_that_rises_and_fades_is_told_both_times_with_hysteresis() -> None:
+def test_a_score_that_rises_and_fades_is_reported_both_times_with_hysteresis() -> None:
     raised = SignalRaised(
         stamp=stamp(1500), scope=Scope.SESSION, name="malware", weight=80, half_life=3600
     )
@@ -118,16 +118,16 @@ def test_a_score_that_rises_and_fades_is_told_both_times_with_hysteresis() -> No
     news = found(facts, 1501)
     rise = RiskChanged(previous=RiskLevel.LOW, current=RiskLevel.HIGH)
     assert news[RISK].announcement.change == rise
-    told = told_after(news)
-    assert fades(told)
-    assert RISK not in found(facts, 1500 + 1000, told)  # 66 points: above 70 less 10
-    fall = found(facts, 1500 + 2 * 3600, told)
+    sent = sent_after(news)
+    assert fades(sent)
+    assert RISK not in found(facts, 1500 + 1000, sent)  # 66 points: above 70 less 10
+    fall = found(facts, 1500 + 2 * 3600, sent)
     change = fall[RISK].announcement.change
     assert change == RiskChanged(previous=RiskLevel.HIGH, current=RiskLevel.LOW)
-    assert not fades(told_after(fall, told))
+    assert not fades(sent_after(fall, sent))
 
 
-def test_what_others_tell_of_a_session_is_not_told_on() -> None:
+def test_what_others_say_of_a_session_is_not_passed_on() -> None:
     reported = RiskReported(stamp=stamp(1500), scope=Scope.SESSION, level=RiskLevel.HIGH)
     lowered = AssuranceLowered(stamp=stamp(1500, "l"), level="none")
     world = Rating({"session-risk-high": Weight(90)}, Thresholds())
@@ -137,17 +137,17 @@ def test_what_others_tell_of_a_session_is_not_told_on() -> None:
     assert found(facts, 1501, judge=judge) == {}
 
 
-def test_another_country_is_told_and_another_address_there_is_not() -> None:
+def test_another_country_is_reported_and_another_address_there_is_not() -> None:
     facts = [*established(), sighted(1500, AWAY)]
     news = found(facts, 1501)
     assert news[PRESENTED].announcement.change == PresentedElsewhere()
     assert news[PRESENTED].announcement.text == "seen in PT, AS64497"
-    told = told_after(news)
-    assert PRESENTED not in found([*facts, sighted(1510, AWAY)], 1511, told)
-    assert PRESENTED in found([*facts, sighted(1520, FAR)], 1521, told)
+    sent = sent_after(news)
+    assert PRESENTED not in found([*facts, sighted(1510, AWAY)], 1511, sent)
+    assert PRESENTED in found([*facts, sighted(1520, FAR)], 1521, sent)
 
 
-def test_of_a_revoked_session_only_that_is_told() -> None:
+def test_of_a_revoked_session_only_that_is_reported() -> None:
     facts = [
         *established(),
         sighted(1500, AWAY),
@@ -161,7 +161,7 @@ def test_of_a_revoked_session_only_that_is_told() -> None:
     assert (news.announcement.at, news.announcement.text) == (1600, "left")
 
 
-def test_who_finds_the_same_tells_it_under_the_same_id() -> None:
+def test_who_finds_the_same_announces_it_under_the_same_id() -> None:
     facts = [*established(acr="mfa"), sighted(1500, AWAY)]
     one, other = found(facts, 1501), found(facts, 1502.5)
     for topic in (ASSURANCE, PRESENTED):
@@ -175,11 +175,11 @@ def test_who_finds_the_same_tells_it_under_the_same_id() -> None:
     )
 
 
-def test_a_clock_that_is_behind_tells_later_all_the_same() -> None:
+def test_a_clock_that_is_behind_announces_later_all_the_same() -> None:
     facts = [*established(acr="mfa"), sighted(1500, AWAY)]
-    told = told_after(found(facts, 1600))
+    sent = sent_after(found(facts, 1600))
     facts.append(signed_in(1510, 1509))
-    assert found(facts, 1511, told)[ASSURANCE].value > told[ASSURANCE]
+    assert found(facts, 1511, sent)[ASSURANCE].value > sent[ASSURANCE]
 
 
 _FACTS = st.lists(
@@ -205,21 +205,21 @@ _FACTS = st.lists(
 
 
 @given(_FACTS, st.integers(0, 8))
-def test_what_was_told_is_no_news_and_told_only_grows(facts: list[Fact], cut: int) -> None:
+def test_what_was_sent_is_no_news_and_what_was_sent_only_grows(facts: list[Fact], cut: int) -> None:
     facts = sorted(facts, key=lambda fact: fact.stamp)
     first = [*established(), *facts[:cut]]
-    told = told_after(found(first, 1901))
-    assert found(first, 1901, told) == {}
+    sent = sent_after(found(first, 1901))
+    assert found(first, 1901, sent) == {}
     later = [*established(), *facts]
-    news = found(later, 2000, told)
+    news = found(later, 2000, sent)
     for topic, one in news.items():
-        assert one.value > told.get(topic, b"")
-        assert one.before == told.get(topic, b"")
-    assert found(later, 2000, told_after(news, told)) == {}
+        assert one.value > sent.get(topic, b"")
+        assert one.before == sent.get(topic, b"")
+    assert found(later, 2000, sent_after(news, sent)) == {}
 
 
 @given(st.binary(max_size=24))
-def test_whatever_the_store_says_was_told_there_is_an_answer(told: bytes) -> None:
+def test_whatever_the_store_says_was_sent_there_is_an_answer(sent: bytes) -> None:
     facts = [*established(acr="mfa"), sighted(1500, AWAY)]
-    news = found(facts, 1501, {ASSURANCE: told, RISK: told, PRESENTED: told})
+    news = found(facts, 1501, {ASSURANCE: sent, RISK: sent, PRESENTED: sent})
     assert set(news) <= {ASSURANCE, RISK, PRESENTED}

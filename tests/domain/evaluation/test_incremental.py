@@ -53,7 +53,7 @@ from tests.domain.scenes import (
 )
 
 
-def stepper(*of: Policy) -> IncrementalEvaluator:
+def incremental(*of: Policy) -> IncrementalEvaluator:
     return IncrementalEvaluator(of, WORLD, Surroundings("", network_of))
 
 
@@ -72,18 +72,18 @@ def journeys(draw: st.DrawFn) -> list[Fact]:
 def test_stepping_in_place_gives_what_evaluating_everything_gives(
     of: tuple[Policy, ...], facts: list[Fact]
 ) -> None:
-    whole, stepping = evaluator(*of), stepper(*of)
+    whole, stepped = evaluator(*of), incremental(*of)
     first, *later = steps(facts)
-    state = stepping.fold("", first)
+    state = stepped.fold("", first)
     known = list(first)
     restless = None
     for step in later:
         known += step
-        restless = stepping.step(state, step, stepping.surroundings(""), restless)
+        restless = stepped.step(state, step, stepped.surroundings(""), restless)
         folded = whole.fold("", known)
         assert state == folded
         now = step[0].stamp.time
-        assert stepping.standing(state, now) == whole.standing(folded, now)
+        assert stepped.standing(state, now) == whole.standing(folded, now)
 
 
 @given(POLICIES, journeys(), st.randoms(use_true_random=False), st.integers(0, 6))
@@ -91,17 +91,17 @@ def test_folding_by_steps_gives_what_evaluating_everything_gives(
     of: tuple[Policy, ...], facts: list[Fact], order: random.Random, keep: int
 ) -> None:
     """Also from a checkpoint, with facts that came late, and by policies it was not made with."""
-    whole, stepping = evaluator(*of), stepper(*of)
+    whole, stepped = evaluator(*of), incremental(*of)
     order.shuffle(facts)
     known = facts[: len(facts) // 2]
     cut = whole.checkpoint("", known, None, keep)
-    assert stepping.checkpoint("", known, None, keep) == cut
+    assert stepped.checkpoint("", known, None, keep) == cut
     other = evaluator(*of[1:]).checkpoint("", known, None, keep)
     for checkpoint in (None, cut, other):
         folded = whole.fold("", facts, checkpoint)
-        assert stepping.fold("", facts, checkpoint) == folded
+        assert stepped.fold("", facts, checkpoint) == folded
         now = folded.last.time + 30 * 1_000_000
-        assert stepping.standing(folded, now) == whole.standing(folded, now)
+        assert stepped.standing(folded, now) == whole.standing(folded, now)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_folding_by_steps_gives_what_evaluating_everything_gives(
 def test_no_policy_misses_that_a_remembered_proof_is_void(voiding: Fact) -> None:
     moved = policy(Changed((Circumstance.COUNTRY,)), name="moved")
     around = Surroundings("", network_of, remember=MICROSECONDS * 86400)
-    whole, stepping = (
+    whole, stepped = (
         Evaluator([moved], WORLD, around),
         IncrementalEvaluator([moved], WORLD, around),
     )
@@ -132,21 +132,21 @@ def test_no_policy_misses_that_a_remembered_proof_is_void(voiding: Fact) -> None
         SignedIn(stamp=stamp(1000), authentication=Authentication(999, "mfa"), shown_with=came),
     ]
     facts = [proven, *begun, sighted(1010, AWAY), voiding]
-    state = stepping.fold("", [proven])
+    state = stepped.fold("", [proven])
     for step in steps(facts)[1:]:
-        stepping.step(state, step, stepping.surroundings(""))
+        stepped.step(state, step, stepped.surroundings(""))
     assert state == whole.fold("", facts)
     assert state.activations["moved"].holds
 
 
 def test_a_calm_session_waits_for_facts_and_a_clock_does_not() -> None:
-    stepping = stepper(policy(Score(40), "score"), policy(TimeOfDay(0, 60), "night"))
-    state = stepping.fold("", established())
-    around = stepping.surroundings("")
-    calm = stepping.step(state, [sighted(1010)], around)
+    stepped = incremental(policy(Score(40), "score"), policy(TimeOfDay(0, 60), "night"))
+    state = stepped.fold("", established())
+    around = stepped.surroundings("")
+    calm = stepped.step(state, [sighted(1010)], around)
     assert [compiled.policy.id for compiled in calm] == ["night"]
     raised = SignalRaised(stamp=stamp(1020), scope=Scope.SESSION, name="odd", weight=50)
-    assert len(stepping.step(state, [raised], around, calm)) == 2
+    assert len(stepped.step(state, [raised], around, calm)) == 2
 
 
 def test_the_level_of_the_score_fades_also_where_no_policy_is_for_the_user() -> None:
@@ -157,12 +157,12 @@ def test_the_level_of_the_score_fades_also_where_no_policy_is_for_the_user() -> 
         SignalRaised(stamp=stamp(1001), scope=Scope.SESSION, name="odd", weight=50, half_life=40),
         Seen(stamp=stamp(1060), session="other", ip=HOME, place=PLACES[HOME]),
     ]
-    stepping = stepper(risk)
-    state, restless = stepping.fold("", facts[:3]), None
+    stepped = incremental(risk)
+    state, restless = stepped.fold("", facts[:3]), None
     assert state.score_level is RiskLevel.LOW
     levels = []
     for fact in facts[3:]:
-        restless = stepping.step(state, [fact], stepping.surroundings(""), restless)
+        restless = stepped.step(state, [fact], stepped.surroundings(""), restless)
         levels.append(state.score_level)
     assert levels == [RiskLevel.MEDIUM, RiskLevel.LOW]
 
@@ -184,21 +184,21 @@ def test_what_depends_on_time_or_is_not_understood_reads_everything() -> None:
 
 
 def test_a_sighting_at_the_same_address_changes_nothing() -> None:
-    stepping = stepper(policy(Changed((Circumstance.COUNTRY,))))
-    state = stepping.fold("", established())
+    stepped = incremental(policy(Changed((Circumstance.COUNTRY,))))
+    state = stepped.fold("", established())
     was = dependencies.before(state)
     again = sighted(1010)
-    stepping.step(state, [again], stepping.surroundings(""))
+    stepped.step(state, [again], stepped.surroundings(""))
     assert dependencies.changes(was, state, [again]) == 0
     was = dependencies.before(state)
     away = sighted(1020, AWAY)
-    stepping.step(state, [away], stepping.surroundings(""))
+    stepped.step(state, [away], stepped.surroundings(""))
     assert dependencies.changes(was, state, [away]) & dependencies.CIRCUMSTANCES["country"]
 
 
-def test_every_fact_that_conditions_read_is_told() -> None:
-    stepping = stepper(policy(UserRisk(RiskLevel.HIGH)))
-    state = stepping.fold("", established())
+def test_every_fact_that_conditions_read_is_named() -> None:
+    stepped = incremental(policy(UserRisk(RiskLevel.HIGH)))
+    state = stepped.fold("", established())
     was = dependencies.before(state)
     for fact, part in (
         (

@@ -1,4 +1,4 @@
-"""The explanation tells what the evaluator decided, and tells it whole."""
+"""The explanation says what the evaluator decided, and says all of it."""
 
 import msgspec
 import pytest
@@ -73,12 +73,12 @@ def test_every_outcome_is_the_evaluators(
     rules = evaluator(*policies)
     state = rules.fold("s", [*START, *life])
     standing = rules.standing(state, int(now * MICROSECONDS))
-    told = explain_call(rules, state, "app", contexts, now)
+    explanation = explain_call(rules, state, "app", contexts, now)
     proofs = proofs_of(rules, state)
     decision = decide(standing, AccessRequest("app", contexts, now, proofs), LADDER)
-    assert (told.verdict, told.pending) == (decision.verdict, decision.pending)
-    assert (told.acr_values, told.max_age) == (decision.acr_values, decision.max_age)
-    for each in told.policies:
+    assert (explanation.verdict, explanation.pending) == (decision.verdict, decision.pending)
+    assert (explanation.acr_values, explanation.max_age) == (decision.acr_values, decision.max_age)
+    for each in explanation.policies:
         demands = [d for d in (*standing.demands, *standing.tried) if d.policy == each.policy]
         decided = judge(tuple(demands), AccessRequest("app", contexts, now, proofs), LADDER)
         expected = {
@@ -88,7 +88,7 @@ def test_every_outcome_is_the_evaluators(
         }[decided.verdict]
         assert (each.outcome if each.outcome.fires else None) == expected
         assert each.pending == decided.pending
-    assert {p.policy for p in told.policies} - {OPERATOR} == {p.id for p in policies}
+    assert {p.policy for p in explanation.policies} - {OPERATOR} == {p.id for p in policies}
 
 
 @given(random_policies.policies("p"), random_policies.lives(), st.floats(1100, 1300))
@@ -96,8 +96,8 @@ def test_a_condition_holds_in_the_explanation_where_the_policy_holds(
     rule: Policy, life: list[Fact], now: float
 ) -> None:
     rules = evaluator(rule)
-    told = explain_call(rules, rules.fold("s", [*START, *life]), "app", C1, now)
-    only = told.policies[0]
+    explanation = explain_call(rules, rules.fold("s", [*START, *life]), "app", C1, now)
+    only = explanation.policies[0]
     if only.conditions is None or not only.users.matches:
         return
     assert only.conditions.holds == only.holds
@@ -121,30 +121,30 @@ def _is_sound(node: ConditionExplanation) -> None:
 
 @given(random_policies.policies("p"), random_policies.lives())
 def test_an_explanation_survives_json(rule: Policy, life: list[Fact]) -> None:
-    told = explained(rule, facts=[*START, *life])
-    assert msgspec.json.decode(msgspec.json.encode(told), type=Explanation) == told
+    explanation = explained(rule, facts=[*START, *life])
+    assert msgspec.json.decode(msgspec.json.encode(explanation), type=Explanation) == explanation
 
 
 @given(random_policies.policies("p"), random_policies.lives(), st.floats(1100, 1300))
 def test_a_grant_is_satisfied_where_one_of_its_alternatives_is(
     rule: Policy, life: list[Fact], now: float
 ) -> None:
-    told = explained(rule, facts=[*START, *life], now=now).policies[0]
-    outlived = told.grant.life_ends is not None and now > told.grant.life_ends
-    if told.outcome in (PolicyOutcome.STEP_UP, PolicyOutcome.DENY) and not (
-        told.grant.block or outlived
+    explanation = explained(rule, facts=[*START, *life], now=now).policies[0]
+    outlived = explanation.grant.life_ends is not None and now > explanation.grant.life_ends
+    if explanation.outcome in (PolicyOutcome.STEP_UP, PolicyOutcome.DENY) and not (
+        explanation.grant.block or outlived
     ):
-        assert not any(alternative.satisfied for alternative in told.grant.alternatives)
-    if told.outcome is PolicyOutcome.SATISFIED:
-        assert any(alternative.satisfied for alternative in told.grant.alternatives)
+        assert not any(alternative.satisfied for alternative in explanation.grant.alternatives)
+    if explanation.outcome is PolicyOutcome.SATISFIED:
+        assert any(alternative.satisfied for alternative in explanation.grant.alternatives)
 
 
 def test_the_nesting_of_conditions_is_kept() -> None:
     nested = All((AnyOf((MOVED, UserRisk(RiskLevel.HIGH))), Not(Score(40))))
-    (told,) = explained(policy(nested), facts=[*START, sighted(1010, AWAY)]).policies
-    assert told.conditions is not None
-    either, neither = told.conditions.parts
-    assert (told.conditions.kind, either.kind, neither.kind) == ("all", "any", "not")
+    (explanation,) = explained(policy(nested), facts=[*START, sighted(1010, AWAY)]).policies
+    assert explanation.conditions is not None
+    either, neither = explanation.conditions.parts
+    assert (explanation.conditions.kind, either.kind, neither.kind) == ("all", "any", "not")
     assert [part.holds for part in either.parts] == [True, False]
     assert either.parts[0].value == "PT, at the start DE"
     assert either.parts[1].value == "not reported"
@@ -153,15 +153,15 @@ def test_the_nesting_of_conditions_is_kept() -> None:
 
 
 def fates(*facts: Fact, rule: Policy | None = None) -> list[CauseEffect | None]:
-    (told,) = explained(rule or policy(MOVED), facts=[*START, *facts]).policies
-    return [cause.fate for cause in told.causes]
+    (explanation,) = explained(rule or policy(MOVED), facts=[*START, *facts]).policies
+    return [cause.fate for cause in explanation.causes]
 
 
-def test_a_cause_that_asks_for_a_proof_is_told_as_marked() -> None:
+def test_a_cause_that_asks_for_a_proof_is_reported_as_marked() -> None:
     assert fates(sighted(1010, AWAY)) == [CauseEffect.MARKED]
 
 
-def test_a_cause_in_a_proven_place_is_told_as_proven() -> None:
+def test_a_cause_in_a_proven_place_is_reported_as_proven() -> None:
     abroad = policy(Countries(Selection(frozenset({"PT"}))))
     proof = signed_in(1020, 1019, ip=AWAY)
     known = (sighted(1010, AWAY), proof, sighted(1030, HOME), sighted(1040, AWAY))
@@ -180,8 +180,8 @@ def test_a_cause_that_time_brought_after_the_last_fact_is_fresh() -> None:
 def test_an_assignment_that_does_not_match_says_why() -> None:
     def why(**assigned: object) -> tuple[PolicyOutcome, str]:
         rule = msgspec.structs.replace(policy(MOVED), **assigned)
-        (told,) = explained(rule, facts=[*START, sighted(1010, AWAY)]).policies
-        return told.outcome, told.why
+        (explanation,) = explained(rule, facts=[*START, sighted(1010, AWAY)]).policies
+        return explanation.outcome, explanation.why
 
     staff = Principals(groups=frozenset({"staff"}))
     assert why(users=Assignment(Principals(users=frozenset({"bob"})))) == (
@@ -204,24 +204,26 @@ def test_an_assignment_that_does_not_match_says_why() -> None:
 
 
 def test_a_mark_in_another_context_is_pending() -> None:
-    told = explained(policy(MOVED), facts=[*START, sighted(1010, AWAY)], contexts=frozenset())
-    assert (told.verdict, told.pending) == (Verdict.ALLOW, True)
-    assert told.policies[0].pending
+    explanation = explained(
+        policy(MOVED), facts=[*START, sighted(1010, AWAY)], contexts=frozenset()
+    )
+    assert (explanation.verdict, explanation.pending) == (Verdict.ALLOW, True)
+    assert explanation.policies[0].pending
 
 
-def test_alternatives_tell_which_can_be_satisfied_and_which_are() -> None:
+def test_alternatives_say_which_can_be_satisfied_and_which_are() -> None:
     rule = policy(MOVED, "compliant-device", "phishing-resistant", "mfa")
     facts: list[Fact] = [*START, sighted(1010, AWAY), signed_in(1020, 1015, "mfa")]
-    (told,) = explained(rule, facts=facts).policies
-    shown = {a.controls: (a.possible, a.satisfied) for a in told.grant.alternatives}
+    (explanation,) = explained(rule, facts=facts).policies
+    shown = {a.controls: (a.possible, a.satisfied) for a in explanation.grant.alternatives}
     assert shown == {
         ("compliant-device",): (False, False),
         ("mfa",): (True, True),
         ("phishing-resistant",): (True, False),
     }
     facts.append(ComplianceReported(stamp=at(1030), device="d1", compliant=True))
-    (told,) = explained(rule, facts=facts).policies
-    assert told.grant.alternatives[0].satisfied
+    (explanation,) = explained(rule, facts=facts).policies
+    assert explanation.grant.alternatives[0].satisfied
 
 
 @pytest.mark.parametrize(
@@ -229,40 +231,40 @@ def test_alternatives_tell_which_can_be_satisfied_and_which_are() -> None:
     [(1059, PolicyOutcome.SATISFIED), (1060, PolicyOutcome.STEP_UP)],
     ids=["young", "old"],
 )
-def test_a_sign_in_frequency_is_told_with_its_end(now: int, outcome: PolicyOutcome) -> None:
+def test_a_sign_in_frequency_is_reported_with_its_end(now: int, outcome: PolicyOutcome) -> None:
     rule = msgspec.structs.replace(policy(None), session=SessionControls(60))
-    (told,) = explained(rule, facts=established(acr="mfa"), now=now).policies
-    assert told.outcome is outcome
-    assert told.grant.sign_in_frequency == 60
-    assert told.grant.met_until == 1059
+    (explanation,) = explained(rule, facts=established(acr="mfa"), now=now).policies
+    assert explanation.outcome is outcome
+    assert explanation.grant.sign_in_frequency == 60
+    assert explanation.grant.met_until == 1059
 
 
-def test_the_scores_terms_are_told_and_add_up() -> None:
+def test_the_scores_terms_are_reported_and_add_up() -> None:
     risk = RiskReported(stamp=at(1010), scope=Scope.USER, level=RiskLevel.HIGH)
-    told = explained(policy(MOVED), facts=[*START, sighted(1020, AWAY), risk], now=1020)
-    assert [term.name for term in told.score.terms] == ["user-risk-high", "country-changed"]
-    assert told.score.score == 90
-    assert told.score.level == "high"
+    explanation = explained(policy(MOVED), facts=[*START, sighted(1020, AWAY), risk], now=1020)
+    assert [term.name for term in explanation.score.terms] == ["user-risk-high", "country-changed"]
+    assert explanation.score.score == 90
+    assert explanation.score.level == "high"
 
 
-def test_a_report_only_policy_is_told_but_does_not_fire() -> None:
+def test_a_report_only_policy_is_reported_but_does_not_fire() -> None:
     tried = msgspec.structs.replace(policy(MOVED), state=PolicyState.REPORT_ONLY)
-    told = explained(tried, facts=[*START, sighted(1010, AWAY)])
-    assert told.verdict is Verdict.ALLOW
-    assert told.policies[0].outcome is PolicyOutcome.STEP_UP
-    assert told.firing == ()
+    explanation = explained(tried, facts=[*START, sighted(1010, AWAY)])
+    assert explanation.verdict is Verdict.ALLOW
+    assert explanation.policies[0].outcome is PolicyOutcome.STEP_UP
+    assert explanation.firing == ()
 
 
 @pytest.mark.parametrize(("reported", "holds"), [(False, True), (True, False)])
 def test_a_score_is_no_reported_session_risk(*, reported: bool, holds: bool) -> None:
     rules = evaluator(policy(SessionRisk(RiskLevel.MEDIUM, reported=reported)))
     risky = RiskReported(stamp=at(1010), scope=Scope.USER, level=RiskLevel.HIGH)
-    told = explain_call(rules, rules.fold("s", [*START, risky]), "app", C1, 1100)
-    assert told.score.level == "medium"
-    assert told.policies[0].holds is holds
+    explanation = explain_call(rules, rules.fold("s", [*START, risky]), "app", C1, 1100)
+    assert explanation.score.level == "medium"
+    assert explanation.policies[0].holds is holds
     alone = RiskReported(stamp=at(1010), scope=Scope.SESSION, level=RiskLevel.MEDIUM)
-    told = explain_call(rules, rules.fold("s", [*START, alone]), "app", C1, 1100)
-    assert told.policies[0].holds
+    explanation = explain_call(rules, rules.fold("s", [*START, alone]), "app", C1, 1100)
+    assert explanation.policies[0].holds
 
 
 @pytest.mark.parametrize(

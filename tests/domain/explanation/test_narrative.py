@@ -38,7 +38,7 @@ from tests.domain.scenes import BERLIN, LISBON, established, evaluator, network_
 SEEN = Sighted(stamp=at(1), ip="10.0.0.1", place=BERLIN)
 MFA = Authentication(2, "urn:mfa", ())
 
-TOLD: list[tuple[Fact, str]] = [
+SENTENCES: list[tuple[Fact, str]] = [
     (SEEN, "seen at 10.0.0.1 (DE-BE, DE, AS64496)"),
     (AgentSeen(stamp=at(1), user_agent="curl/8"), "used with curl/8"),
     (DeviceBound(stamp=at(1), device="d1"), "on device d1"),
@@ -136,17 +136,17 @@ def sentences(*facts: Fact) -> list[str]:
     return [text for _, text in narrated(facts, "own", network_of)]
 
 
-@pytest.mark.parametrize(("fact", "sentence"), TOLD)
+@pytest.mark.parametrize(("fact", "sentence"), SENTENCES)
 def test_each_kind_of_fact_has_its_sentence(fact: Fact, sentence: str) -> None:
     assert sentences(fact) == [sentence]
     assert re.fullmatch(r"[a-z]+(?:-[a-z]+)*", kind_of(fact))
 
 
 def test_no_kind_of_fact_is_without_a_sentence() -> None:
-    assert {type(fact) for fact, _ in TOLD} == set(Fact.__args__)
+    assert {type(fact) for fact, _ in SENTENCES} == set(Fact.__args__)
 
 
-def test_what_changes_is_told_with_what_it_was() -> None:
+def test_what_changes_is_reported_with_what_it_was() -> None:
     assert sentences(
         RiskReported(stamp=at(5), scope=Scope.USER, level=RiskLevel.LOW, source="idp"),
         RiskReported(stamp=at(4), scope=Scope.USER, level=RiskLevel.HIGH, source="edr"),
@@ -178,12 +178,12 @@ def test_a_network_changes_by_report_and_by_address() -> None:
     ]
 
 
-def test_what_the_users_record_repeats_of_the_session_is_told_once() -> None:
+def test_what_the_users_record_repeats_of_the_session_is_reported_once() -> None:
     own = Seen(stamp=at(1), session="own", ip="10.0.0.1", place=BERLIN)
     assert sentences(SEEN, own, SEEN) == ["seen at 10.0.0.1 (DE-BE, DE, AS64496)"]
 
 
-def test_a_mark_is_told_with_its_policy_its_contexts_and_its_cause() -> None:
+def test_a_mark_is_reported_with_its_policy_its_contexts_and_its_cause() -> None:
     abroad = Countries(Selection(exclude=frozenset({"DE"})))
     rules = evaluator(policy(abroad, name="abroad"))
     state = rules.fold("s", [*established(), Sighted(stamp=at(1100), ip="1.1.1.1", place=LISBON)])

@@ -62,7 +62,7 @@ def test_a_sign_in_that_is_dated_ahead_voids_nothing_that_comes_until_then() -> 
             assert counted(state, AHEAD).auth_time == 1001
 
 
-def test_another_token_of_it_that_tells_of_it_otherwise_counts_no_later() -> None:
+def test_another_token_of_it_that_describes_it_otherwise_counts_no_later() -> None:
     early = signed_in(1001.0, 1005)
     other = signed_in(1050.0, 1005, "phr", "other")
     own = other.authentication

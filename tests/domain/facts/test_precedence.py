@@ -147,8 +147,8 @@ def test_a_device_is_compliant_only_by_the_word_of_who_may_say_so() -> None:
 
     assert asked(device(1010, "app", compliant=True)) is Verdict.DENY
     assert asked(device(1010, "mdm", compliant=True)) is Verdict.ALLOW
-    told = [device(1010, "mdm", compliant=True), device(1005, "app", compliant=False)]
-    assert asked(*told) is Verdict.DENY
+    said = [device(1010, "mdm", compliant=True), device(1005, "app", compliant=False)]
+    assert asked(*said) is Verdict.DENY
 
 
 def test_what_a_source_says_after_a_proof_is_asked_for_though_another_had_said_it_before() -> None:
@@ -188,7 +188,7 @@ def test_who_is_not_compliant_by_anybodys_word_is_not_compliant_below_a_not() ->
     )
 
 
-def test_reasons_tell_whose_word_it_is() -> None:
+def test_reasons_say_whose_word_it_is() -> None:
     (demand,) = standing(AT_RISK, [risk(1010, HIGH, "idp")], 1011).demands
     assert "user risk: high (said by idp), since 1970" in explain(demand)
     itself = msgspec.structs.replace(demand.causes[-1], source="")
@@ -387,20 +387,20 @@ def test_a_mark_waits_also_where_another_source_makes_the_condition_hold() -> No
     assert verdict(either, [suspect, signed_in(1006, 1005), *facts], 1030) is Verdict.STEP_UP
 
 
-UNTOLD: list[Fact] = [
+UNKNOWN_DEVICE: list[Fact] = [
     *established(acr="mfa"),
     device(900, "mdm", compliant=True),
     NetworkReported(stamp=at(901), source="nac", network="restricted"),
     NetworkReported(stamp=at(902), source="nac", device="d1", network="office"),
 ]
-"""A session of which nobody has told on which device it is, and one that is well."""
+"""A session of which nobody has said on which device it is, and one that is well."""
 BOUND: list[Fact] = [DeviceBound(stamp=at(1100), source="app", device="d1")]
 IN_RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 
 
-def of_untold(rule: Policy, facts: list[Fact], now: int = 1300) -> Verdict:
+def of_unknown_device(rule: Policy, facts: list[Fact], now: int = 1300) -> Verdict:
     rules = evaluator(rule)
-    standing = rules.standing(rules.fold("s", [*UNTOLD, *facts]), now * MICROSECONDS)
+    standing = rules.standing(rules.fold("s", [*UNKNOWN_DEVICE, *facts]), now * MICROSECONDS)
     return decide(standing, AccessRequest("app", C1, now), LADDER).verdict
 
 
@@ -415,28 +415,28 @@ def of_untold(rule: Policy, facts: list[Fact], now: int = 1300) -> Verdict:
     ],
 )
 def test_who_may_not_loosen_puts_no_session_on_a_device_that_is_well(rule: Policy) -> None:
-    assert of_untold(rule, []) is Verdict.DENY
-    assert of_untold(rule, BOUND) is Verdict.DENY
+    assert of_unknown_device(rule, []) is Verdict.DENY
+    assert of_unknown_device(rule, BOUND) is Verdict.DENY
     vouched = msgspec.structs.replace(BOUND[0], stamp=at(1101), source="binder")
-    assert of_untold(rule, [*BOUND, vouched]) is Verdict.ALLOW
+    assert of_unknown_device(rule, [*BOUND, vouched]) is Verdict.ALLOW
 
 
 def test_nor_takes_a_session_away_from_its_revocation() -> None:
     revoked = Revoked(stamp=at(1050), source="idp", scope=Scope.SESSION, device="stolen")
-    assert of_untold(policy(AT_RISK), [revoked, *BOUND]) is Verdict.DENY
+    assert of_unknown_device(policy(AT_RISK), [revoked, *BOUND]) is Verdict.DENY
     shown = DeviceBound(stamp=at(1101), device="d1")
-    assert of_untold(policy(AT_RISK), [revoked, *BOUND, shown]) is Verdict.ALLOW
+    assert of_unknown_device(policy(AT_RISK), [revoked, *BOUND, shown]) is Verdict.ALLOW
 
 
-def test_it_does_tell_of_what_is_wrong_with_its_device() -> None:
+def test_what_is_wrong_with_its_device_is_said() -> None:
     broken = device(1200, "mdm", compliant=False)
-    assert of_untold(policy(BROKEN, block=True), [*BOUND, broken]) is Verdict.DENY
-    assert of_untold(policy(Device(known=True), block=True), BOUND) is Verdict.DENY
+    assert of_unknown_device(policy(BROKEN, block=True), [*BOUND, broken]) is Verdict.DENY
+    assert of_unknown_device(policy(Device(known=True), block=True), BOUND) is Verdict.DENY
 
 
 def test_what_was_there_at_the_start_is_for_those_to_say_who_may_loosen() -> None:
     shown = DeviceBound(stamp=at(1200), device="d2")
     changed = Changed((Circumstance.DEVICE,))
-    assert of_untold(policy(changed, block=True), [*BOUND, shown]) is Verdict.ALLOW
-    assert of_untold(policy(Not(changed), block=True), [shown]) is Verdict.DENY
-    assert of_untold(policy(Not(changed), block=True), [*BOUND, shown]) is Verdict.DENY
+    assert of_unknown_device(policy(changed, block=True), [*BOUND, shown]) is Verdict.ALLOW
+    assert of_unknown_device(policy(Not(changed), block=True), [shown]) is Verdict.DENY
+    assert of_unknown_device(policy(Not(changed), block=True), [*BOUND, shown]) is Verdict.DENY

@@ -185,7 +185,7 @@ def test_a_condition_on_places_needs_its_database(condition: Condition, database
         (Changed((Circumstance.IP, Circumstance.REGION)), "region"),
     ],
 )
-def test_a_condition_needs_a_database_whose_records_tell_what_it_asks_for(
+def test_a_condition_needs_a_database_whose_records_have_what_it_asks_for(
     condition: Condition, asked: str
 ) -> None:
     everything = frozenset({"country", "region", "coordinates"})
@@ -278,7 +278,7 @@ MET = Overlap(1, 0, "/pay/x", within=True)
 
 
 @pytest.mark.parametrize(
-    ("wide", "narrow", "overlap", "told"),
+    ("wide", "narrow", "overlap", "is_found"),
     [
         (("c1",), ("c2",), MET, True),
         (("c1", "c2"), ("c1",), MET, True),
@@ -288,11 +288,11 @@ MET = Overlap(1, 0, "/pay/x", within=True)
     ],
 )
 def test_routes_that_meet_want_the_narrower_to_name_all_contexts(
-    wide: tuple[str, ...], narrow: tuple[str, ...], overlap: Overlap, *, told: bool
+    wide: tuple[str, ...], narrow: tuple[str, ...], overlap: Overlap, *, is_found: bool
 ) -> None:
     found = lint(Ground((policy(),), LADDER, ("c1", "c2"), (wide, narrow), overlaps=(overlap,)))
     routes = [finding for finding in found if finding.where[0] == "routes"]
-    assert [(f.where, f.code) for f in routes] == [(("routes", "1"), "route-overlap")] * told
+    assert [(f.where, f.code) for f in routes] == [(("routes", "1"), "route-overlap")] * is_found
     assert all("/pay/x" in f.message and "c1 and c2" in f.message for f in routes)
 
 
@@ -307,7 +307,7 @@ LAND = NamedPlace("land", (), frozenset({"DE"}))
 ROUTER = NamedPlace("router", (), frozenset(), frozenset({64496}))
 
 
-def test_a_location_that_nobody_names_is_told() -> None:
+def test_a_location_that_nobody_names_is_reported() -> None:
     at_hq = policy(conditions=Locations(names("hq")))
     outside = policy(conditions=Locations(Selection(None, frozenset({"hq"}))))
     trusted = policy(conditions=Locations(names("all-trusted")))
@@ -321,7 +321,7 @@ def test_a_location_that_nobody_names_is_told() -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [(HQ, HALL), (HALL, HQ), (FARM, LAND), (FARM, ROUTER), (HQ, HQ)]
 )
-def test_locations_that_share_addresses_are_told(one: NamedPlace, other: NamedPlace) -> None:
+def test_locations_that_share_addresses_are_reported(one: NamedPlace, other: NamedPlace) -> None:
     other = other._replace(name="other")
     rule = policy(conditions=Locations(names(one.name, "other")))
     assert codes(rule, locations=(one, other)) == ["location-overlap"]
@@ -340,7 +340,7 @@ def test_an_address_of_one_version_lies_in_no_network_of_the_other() -> None:
     assert codes(rule, networks=(four, six)) == []
 
 
-def test_networks_are_told_where_nobody_names_them_or_they_nest() -> None:
+def test_networks_are_reported_where_nobody_names_them_or_they_nest() -> None:
     named = policy(conditions=Networks(names("hq", "hall")))
     moved = policy(conditions=Changed((Circumstance.NETWORK,)))
     assert codes(named, networks=(HQ,)) == []
@@ -384,21 +384,21 @@ STRENGTHS = {
 STRONGER = Ladder(Assurance().levels, STRENGTHS)
 
 
-def told(*ways: str) -> list[str]:
+def findings_of(*ways: str) -> list[str]:
     ground = Ground((policy(grant=grant(*ways)),), STRONGER)
     return [f.message for f in lint(ground) if f.code == "contradictory-grant"]
 
 
 def test_strengths_are_compared_by_what_shows_them() -> None:
-    assert told("keys+one-key") == [
+    assert findings_of("keys+one-key") == [
         "one-key includes keys; asking for both is asking for the former"
     ]
-    assert told("mfa+good-keys") == [
+    assert findings_of("mfa+good-keys") == [
         "good-keys includes mfa; asking for both is asking for the former"
     ]
-    assert told("mfa+keys") == []  # the provider's `keys` is no level that is known
-    assert told("one-key", "keys") == ["one-key is never needed, as keys suffices"]
-    assert told("good-keys", "one-key") == []
+    assert findings_of("mfa+keys") == []  # the provider's `keys` is no level that is known
+    assert findings_of("one-key", "keys") == ["one-key is never needed, as keys suffices"]
+    assert findings_of("good-keys", "one-key") == []
 
 
 def test_a_policy_of_a_strength_is_shadowed_by_one_of_a_narrower_strength() -> None:
@@ -407,7 +407,7 @@ def test_a_policy_of_a_strength_is_shadowed_by_one_of_a_narrower_strength() -> N
     assert [f.where for f in found] == [("policies", "wide")]
 
 
-def test_a_strength_is_told_where_nobody_asks_for_it_or_nobody_can() -> None:
+def test_a_strength_is_reported_where_nobody_asks_for_it_or_nobody_can() -> None:
     ladder = Ladder(Assurance().levels, {"odd": Strength(amr=(frozenset({"hwk"}),))})
     for rule, code in (
         (policy(), "strength-unused"),
@@ -443,12 +443,12 @@ def test_every_code_is_made_by_some_case() -> None:
     assert made == set(CODES)
 
 
-def test_files_that_look_like_policies_and_are_not_read_are_told() -> None:
+def test_files_that_look_like_policies_and_are_not_read_are_reported() -> None:
     (finding,) = lint(Ground((policy(),), LADDER, passed_over=("night/", "q.json")))
     assert (finding.code, finding.message) == ("files-passed-over", "night/, q.json: not read")
 
 
-def test_routes_are_told_that_no_gateways_question_leads_to() -> None:
+def test_routes_are_reported_that_no_gateways_question_leads_to() -> None:
     routes = (("c1",), ("c1",))
     for paths_known, found in ((False, [(("routes", "0"), "routes-unreached")]), (True, [])):
         ground = Ground((policy(),), LADDER, ("c1",), routes, paths_known=paths_known)
@@ -456,7 +456,7 @@ def test_routes_are_told_that_no_gateways_question_leads_to() -> None:
     assert lint(Ground((policy(),), LADDER, paths_known=False)) == ()
 
 
-def test_an_issuer_whose_sessions_or_apps_shed_marks_is_told() -> None:
+def test_an_issuer_whose_sessions_or_apps_shed_marks_is_reported() -> None:
     readings = (
         IssuerReading(),
         IssuerReading(session_by_sign_in=True),
@@ -469,13 +469,13 @@ def test_an_issuer_whose_sessions_or_apps_shed_marks_is_told() -> None:
     ]
 
 
-def test_an_app_that_no_call_can_be_of_is_told() -> None:
+def test_an_app_that_no_call_can_be_of_is_reported() -> None:
     rule = policy(apps=names("payroll", "payrol"))
     assert codes(rule, apps=frozenset({"payroll"})) == ["app-unknown"]
     assert codes(rule) == []
 
 
-def test_issuers_that_may_all_say_the_same_are_told() -> None:
+def test_issuers_that_may_all_say_the_same_are_reported() -> None:
     found = lint(Ground((), LADDER, unsaid_issuers=(0, 2)))
     assert [f.where for f in found] == [("tokens", "issuers", "0"), ("tokens", "issuers", "2")]
     assert {f.code for f in found} == {"issuers-alike"}

@@ -1,4 +1,4 @@
-"""What is told of conditions is never refuted by a life of a session."""
+"""The findings on conditions are never refuted by a life of a session."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -78,7 +78,7 @@ def test_a_change_of_country_asks_for_step_up_in_the_marked_context_only() -> No
     assert verdict(rules, facts, 1011, frozenset({"c2"})) is Verdict.ALLOW
 
 
-def test_a_mark_elsewhere_is_told_to_routine_calls() -> None:
+def test_a_mark_elsewhere_is_reported_to_routine_calls() -> None:
     rules = evaluator(policy(MOVED))
     state = rules.fold("s", [*established(), sighted(1010, AWAY)])
     standing = rules.standing(state, 1011 * MICROSECONDS)
@@ -365,7 +365,7 @@ FACTS = st.one_of(
 START = [*established(), DeviceBound(stamp=at(1000), device="d1")]
 
 
-def told(rules: Evaluator, state: State) -> object:
+def explained(rules: Evaluator, state: State) -> object:
     return rules.standing(state, 1200 * MICROSECONDS)
 
 
@@ -377,7 +377,7 @@ def test_facts_in_any_order_and_doubled_give_the_same_standing(
     everything = [*START, *facts]
     mixed = everything * 2
     shuffle.shuffle(mixed)
-    assert told(rules, rules.fold("s", mixed)) == told(rules, rules.fold("s", everything))
+    assert explained(rules, rules.fold("s", mixed)) == explained(rules, rules.fold("s", everything))
 
 
 @given(POLICIES, st.lists(FACTS, max_size=12))
@@ -402,10 +402,10 @@ def test_a_checkpoint_changes_nothing(rule: Policy, facts: list[Fact], keep: int
     checkpoint = rules.checkpoint("s", everything, None, keep)
     if checkpoint is None:
         return
-    whole = told(rules, rules.fold("s", everything))
-    assert told(rules, rules.fold("s", everything, checkpoint)) == whole
+    whole = explained(rules, rules.fold("s", everything))
+    assert explained(rules, rules.fold("s", everything, checkpoint)) == whole
     newer = [fact for fact in everything if fact.stamp > checkpoint.state.last]
-    assert told(rules, rules.fold("s", newer, checkpoint)) == whole
+    assert explained(rules, rules.fold("s", newer, checkpoint)) == whole
 
 
 @given(POLICIES, st.lists(FACTS, max_size=8))

@@ -62,7 +62,7 @@ def test_the_cap_is_for_as_long_as_the_policy_holds_and_counts_from_the_sign_in_
     assert ask(rules, [*established(), risky], 1660).verdict is Verdict.STEP_UP
 
 
-def test_nobody_knows_that_a_life_is_not_over_whose_sign_in_tells_no_time() -> None:
+def test_nobody_knows_that_a_life_is_not_over_whose_sign_in_has_no_time() -> None:
     untimed = [
         msgspec.structs.replace(fact, authentication=Authentication(0, "mfa"))
         if isinstance(fact, SignedIn)
@@ -83,7 +83,7 @@ def test_a_report_only_cap_asks_nobody() -> None:
 def test_an_explanation_says_when_the_life_ends() -> None:
     rules = evaluator(CAPPED)
     state = rules.fold("s", established())
-    told = explain_call(rules, state, "app", frozenset({"c1"}), 1700)
-    assert told.policies[0].grant.life_ends == 1599
-    assert told.why == "p: the session ends 600 s after its sign-in: 1970-01-01T00:26:39Z"
-    assert told.reasons == ("p",)
+    explanation = explain_call(rules, state, "app", frozenset({"c1"}), 1700)
+    assert explanation.policies[0].grant.life_ends == 1599
+    assert explanation.why == "p: the session ends 600 s after its sign-in: 1970-01-01T00:26:39Z"
+    assert explanation.reasons == ("p",)

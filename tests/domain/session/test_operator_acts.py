@@ -147,11 +147,11 @@ def test_it_names_what_is_asked_for() -> None:
     decision = decide(standing, AccessRequest("app", frozenset({"c1"}), 1200), LADDER)
     assert decision.acr_values == ("phr", "phrh")
     assert decision.max_age == 30
-    told = explain_call(
+    explanation = explain_call(
         judge, judge.fold("s", [*established(), asked]), "app", frozenset({"c1"}), 1200
     )
-    assert told.reasons == (OPERATOR,)
-    assert [one.policy for one in told.policies if one.outcome.fires] == [OPERATOR]
+    assert explanation.reasons == (OPERATOR,)
+    assert [one.policy for one in explanation.policies if one.outcome.fires] == [OPERATOR]
 
 
 @pytest.mark.parametrize(
@@ -312,8 +312,8 @@ def test_what_no_sign_in_satisfies_no_clear_does() -> None:
 def test_a_cleared_policy_is_explained_as_such() -> None:
     judge = rules(RISK)
     state = judge.fold("s", [*established(), risk(1100), clear(1120)])
-    told = explain_call(judge, state, "app", frozenset({"c1"}), 1200)
-    (one,) = told.policies
+    explanation = explain_call(judge, state, "app", frozenset({"c1"}), 1200)
+    (one,) = explanation.policies
     assert one.why == "it holds, and an operator has cleared what makes it hold"
     assert [cause.fate for cause in one.causes] == [CauseEffect.CLEARED]
 
@@ -350,7 +350,7 @@ ACTS = st.one_of(
 )
 
 
-def as_told(facts: list[Fact]) -> list[Fact]:
+def as_reported(facts: list[Fact]) -> list[Fact]:
     """The facts without those that bear another's time, id and source: an id is of one event."""
     return list({(fact.stamp, fact.source): fact for fact in facts}.values())
 
@@ -380,7 +380,7 @@ def model(facts: list[Fact], own: int) -> bool:
 def test_acts_among_signals_in_any_order_are_what_a_page_says(
     facts: list[Fact], own: int, shuffle: Any
 ) -> None:
-    facts = as_told(facts)
+    facts = as_reported(facts)
     facts = [fact for fact in facts if not isinstance(fact, StepUpAsked) or fact.max_age < 0]
     shown = signed_in(max(own, 1101), own, "mfa", "zz-own")
     everything = [*dict.fromkeys([*facts, shown])] * 2
@@ -395,7 +395,7 @@ def test_acts_that_come_behind_a_checkpoint_loosen_nothing_that_they_would_not(
 ) -> None:
     """Late ones count; where a checkpoint has forgotten what it takes, somebody is asked again."""
     judge = rules(RISK)
-    facts = as_told(facts)
+    facts = as_reported(facts)
     late = data.draw(st.sets(st.integers(0, len(facts) - 1)))
     in_time = [*established(), *(f for n, f in enumerate(facts) if n not in late)]
     checkpoint = judge.checkpoint("s", in_time, None, keep=data.draw(st.integers(1, 3)))

@@ -59,20 +59,20 @@ def ask(rules: Evaluator, facts: list[Fact], now: int) -> Decision:
     return decide(standing, AccessRequest("app", frozenset({"c1"}), now), LADDER)
 
 
-def told(rules: Evaluator, facts: list[Fact], now: int) -> tuple[PolicyOutcome, float | None]:
+def outcome_of(rules: Evaluator, facts: list[Fact], now: int) -> tuple[PolicyOutcome, float | None]:
     state = rules.fold("s", facts)
     explained = explain_call(rules, state, "app", frozenset({"c1"}), now)
     return explained.policies[0].outcome, explained.policies[0].binds_from
 
 
-def test_a_mark_waits_for_its_grace_and_is_told_as_pending_meanwhile() -> None:
+def test_a_mark_waits_for_its_grace_and_is_reported_as_pending_meanwhile() -> None:
     rules = kind(policy(ABROAD), grace=600)
     facts = [*established(), sighted(2000, AWAY)]
     before, after = ask(rules, facts, 2599), ask(rules, facts, 2600)
     assert (before.verdict, before.pending) == (Verdict.ALLOW, True)
     assert after.verdict is Verdict.STEP_UP
-    assert told(rules, facts, 2599) == (PolicyOutcome.IN_GRACE, 2600)
-    assert told(rules, facts, 2600) == (PolicyOutcome.STEP_UP, 2600)
+    assert outcome_of(rules, facts, 2599) == (PolicyOutcome.IN_GRACE, 2600)
+    assert outcome_of(rules, facts, 2600) == (PolicyOutcome.STEP_UP, 2600)
     standing = rules.standing(rules.fold("s", facts), 2599 * MICROSECONDS)
     assert [coarse(standing, now) for now in (2599, 2600)] == ["clear", "step_up"]
     assert "binding from 1970-01-01T00:43:20Z" in explain(standing.demands[0])

@@ -80,9 +80,9 @@ def test_a_proof_or_a_loosening_counts_no_later_than_its_receipt(
     assert taken(rule(signal, IDP, NOW)).stamp.seconds == time
 
 
-def test_a_sign_in_is_never_told_to_be_later_than_its_receipt() -> None:
-    told = SessionEstablished(subject=S1, acr="phr", auth_time=int(NOW) + 50, **at(0))
-    found = taken(rule(told, IDP, NOW))
+def test_a_sign_in_is_never_taken_to_be_later_than_its_receipt() -> None:
+    claimed = SessionEstablished(subject=S1, acr="phr", auth_time=int(NOW) + 50, **at(0))
+    found = taken(rule(claimed, IDP, NOW))
     assert isinstance(found, SessionEstablished)
     assert found.auth_time == int(NOW)
 
@@ -126,9 +126,9 @@ def test_its_own_word_a_source_may_take_back() -> None:
 
 
 def test_claims_that_say_who_a_user_is_are_those_that_issuers_say_it_by() -> None:
-    told = TokenClaimsChange(subject=S1, claims=(("wids", ("admin",)),), **at(0))
-    assert isinstance(rule(told, LOCAL, NOW), OwnWordOnly)
-    refused = rule(told, LOCAL, NOW, identity=frozenset({"wids"}))
+    claimed = TokenClaimsChange(subject=S1, claims=(("wids", ("admin",)),), **at(0))
+    assert isinstance(rule(claimed, LOCAL, NOW), OwnWordOnly)
+    refused = rule(claimed, LOCAL, NOW, identity=frozenset({"wids"}))
     assert isinstance(refused, NotAllowed)
     assert refused.key == "may_identify"
 

@@ -31,8 +31,8 @@ def folded(*facts: Fact) -> State:
     """The state, of which the evaluator and its faster form agree."""
     policies = [policy(UserRisk(RiskLevel.HIGH), name="risk")]
     state = evaluator(*policies).fold("s", (*established(), *facts))
-    stepper = IncrementalEvaluator(policies, WORLD, Surroundings("", network_of))
-    assert stepper.fold("s", (*established(), *facts)) == state
+    incremental = IncrementalEvaluator(policies, WORLD, Surroundings("", network_of))
+    assert incremental.fold("s", (*established(), *facts)) == state
     return state
 
 

@@ -16,7 +16,7 @@ def chained(outer: Exception, inner: BaseException) -> Exception:
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 UNKNOWN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-TOLD_BY_US = "the store at redis://db:6379: gone"
+NAMED_BY_US = "the store at redis://db:6379: gone"
 PLAIN = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
 PLAIN.reason = "WRONG_VERSION_NUMBER"
 PRIVATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
@@ -44,7 +44,7 @@ class TooDeepError(Exception):
             "Connection refused; the host name is not known: Name or service not known",
         ),
         (ExceptionGroup("", [ExceptionGroup("", [TimeoutError()])]), "timeout error"),
-        (chained(Unavailable("the store at redis://db:6379: gone"), REFUSED), TOLD_BY_US),
+        (chained(Unavailable("the store at redis://db:6379: gone"), REFUSED), NAMED_BY_US),
         (chained(Unavailable(), REFUSED), "Connection refused"),
     ],
 )
@@ -59,6 +59,6 @@ def test_an_error_that_causes_itself_is_its_own_cause() -> None:
 
 
 def test_what_was_handled_meanwhile_counts_only_where_an_error_says_nothing() -> None:
-    told, silent = ValueError("told"), TimeoutError()
-    told.__context__ = silent.__context__ = REFUSED
-    assert (words_of(told), words_of(silent)) == ("ValueError: told", "Connection refused")
+    said, silent = ValueError("said"), TimeoutError()
+    said.__context__ = silent.__context__ = REFUSED
+    assert (words_of(said), words_of(silent)) == ("ValueError: said", "Connection refused")

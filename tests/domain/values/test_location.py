@@ -29,7 +29,7 @@ places = st.builds(
     Place,
     latitude=latitudes,
     longitude=longitudes,
-    accuracy_km=st.floats(1, 1000),  # 0: not told
+    accuracy_km=st.floats(1, 1000),  # 0: not measured
     build=st.just(1),
 )
 seconds = st.floats(0, 1e9)
@@ -150,16 +150,16 @@ def test_both_accuracy_radii_shorten_the_distance() -> None:
 
 
 def test_coordinates_without_a_radius_are_not_taken_for_exact() -> None:
-    told = msgspec.structs.replace(BERLIN, accuracy_km=UNKNOWN_RADIUS_KM)
-    assert go(BERLIN, LISBON, 3600) == go(told, LISBON, 3600)
+    measured = msgspec.structs.replace(BERLIN, accuracy_km=UNKNOWN_RADIUS_KM)
+    assert go(BERLIN, LISBON, 3600) == go(measured, LISBON, 3600)
 
 
 def test_within_its_country_a_carriers_egress_says_nothing_of_its_users_journeys() -> None:
     egress = msgspec.structs.replace(MUNICH, carrier=True)
     assert go(BERLIN, MUNICH, 60).speed > 900
     for a, b in ((BERLIN, egress), (egress, BERLIN), (egress, egress)):
-        told = travel(Waypoint(a, "192.0.2.1"), Waypoint(b, "198.51.100.1"), 60, 100.0)
-        assert told == NotEvaluable(Unmeasured.WITHIN_CARRIER)
+        measured = travel(Waypoint(a, "192.0.2.1"), Waypoint(b, "198.51.100.1"), 60, 100.0)
+        assert measured == NotEvaluable(Unmeasured.WITHIN_CARRIER)
 
 
 def test_a_carriers_egress_in_another_country_is_a_journey() -> None:

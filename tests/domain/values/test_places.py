@@ -207,9 +207,9 @@ def test_a_proof_without_an_address_proves_no_place() -> None:
     moved = policy(Changed((Circumstance.IP,)))
     thief = [*START, seen(1100, "198.51.100.1", LONDON)]
     assert verdict(rules(moved), thief, 1101) is Verdict.STEP_UP
-    told = [*thief, proof(1110, 1109)]
-    assert "ip=198.51.100.1" not in rules(moved).fold("s", told).proven
-    again = [*told, seen(1120, "192.0.2.1", NEW_YORK), seen(1130, "198.51.100.1", LONDON)]
+    said = [*thief, proof(1110, 1109)]
+    assert "ip=198.51.100.1" not in rules(moved).fold("s", said).proven
+    again = [*said, seen(1120, "192.0.2.1", NEW_YORK), seen(1130, "198.51.100.1", LONDON)]
     assert verdict(rules(moved), again, 1131) is Verdict.STEP_UP
 
 
@@ -371,7 +371,7 @@ def test_remembering_can_be_turned_off() -> None:
     assert verdict(rules(FAST), facts, 2 * DAY + 61) is Verdict.STEP_UP
 
 
-def test_a_device_that_is_told_without_a_sign_in_is_not_known() -> None:
+def test_a_device_that_is_reported_without_a_sign_in_is_not_known() -> None:
     judge = rules(FAST, **REMEMBERING)
     begins = 2 * DAY
     facts: list[Fact] = [

@@ -1,4 +1,4 @@
-"""Rules of device filters: what can be said is said exactly, the rest is told."""
+"""Rules of device filters: what can be said is said exactly, the rest is written."""
 
 import contextlib
 
@@ -63,7 +63,7 @@ def test_a_rule_on_compliance_means(rule: str, expected: Condition) -> None:
         ("", "the rule ends too early"),
     ],
 )
-def test_a_rule_that_cannot_be_said_is_told_with_its_reason(rule: str, why: str) -> None:
+def test_a_rule_that_cannot_be_said_is_reported_with_its_reason(rule: str, why: str) -> None:
     with pytest.raises(NotCarried, match=why.replace(".", r"\.")):
         device_condition(rule)
 

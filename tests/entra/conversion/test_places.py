@@ -52,7 +52,7 @@ def test_a_range_covers_the_same_addresses(
         {"lowerAddress": "10.0.0.9"},
     ],
 )
-def test_what_is_no_range_is_told(written: dict[str, str]) -> None:
+def test_what_is_no_range_is_reported(written: dict[str, str]) -> None:
     raw = {"displayName": "x", "ipRanges": [written, {"cidrAddress": "10.0.0.0/8"}]}
     places, ledger = added(raw)
     assert [loss.path for loss in ledger.losses] == ["$.ipRanges[0]"]
@@ -66,7 +66,7 @@ def test_what_is_no_range_is_told(written: dict[str, str]) -> None:
         ("countryLookupMethod", "authenticatorAppGps"),
     ],
 )
-def test_what_a_country_location_cannot_say_is_told(member: str, value: Any) -> None:
+def test_what_a_country_location_cannot_say_is_reported(member: str, value: Any) -> None:
     _, ledger = added({"displayName": "x", "countriesAndRegions": ["DE"], member: value})
     assert [loss.path for loss in ledger.losses] == [f"$.{member}"]
 

@@ -80,8 +80,8 @@ def test_a_level_of_the_operator_is_left_alone() -> None:
 
 
 def test_the_names_file_has_the_last_word_if_there_is_such_a_control() -> None:
-    told = read_names("strengths: {a: mfa, b: nothing, c: ours}", "names.yaml")
-    strengths = Strengths(told, LEVELS, {"ours": Configured(acr=("x",))})
+    names_read = read_names("strengths: {a: mfa, b: nothing, c: ours}", "names.yaml")
+    strengths = Strengths(names_read, LEVELS, {"ours": Configured(acr=("x",))})
     assert control(strengths, "A", "fido2") == "mfa"
     assert control(strengths, "b", *RESISTANT) == "phishing-resistant"
     assert control(strengths, "c", "email") == "ours"
