@@ -81,14 +81,17 @@ def _held(compiled: Compiled, scene: Scene, before: Activation, proving: ProofCh
         return NOTHING
     finding = compiled.test(scene, proving.needs)
     sticky = compiled.policy.sticky
+    # A sign-in that takes the condition away, and does not meet the mark, must not take the mark.
     if not finding.holds and _waits(compiled, before, proving):
         return before
     if not finding.holds:
         if sticky and before.mark:
             return replace(before, holds=False, causes=(), excused=(), life=None)
+        # The prompts outlive the condition, so that the least interval counts when it holds again.
         return Activation(False, prompted=before.prompted) if before.prompted else NOTHING
     causes = finding.causes or (ALWAYS,)
     excused = still_excused(before, causes)
+    # A cause that began anew after a clear is a new one, though its key was known before.
     over = {key for key, _ in before.excused} - excused.keys()
     known = {cause.key for cause in before.causes} - over
     marked = {cause.key: cause for cause in before.mark}
@@ -104,6 +107,8 @@ def _held(compiled: Compiled, scene: Scene, before: Activation, proving: ProofCh
             fresh.append(cause)
     mark.update(_causes_that_wait(compiled, before, mark, proving))
     kept = tuple(mark.values())[-STICKY_BOUND:]
+    # Grace and prompts stay as they are where no cause is new: so a policy whose reads are
+    # untouched can be left out of the evaluation (`dependencies`).
     if before.holds and before.causes == causes and before.mark == kept:
         return before
     begun, otherwise = _begun(compiled, before, kept, fresh, proving)

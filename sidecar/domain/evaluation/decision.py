@@ -90,6 +90,7 @@ def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) ->
         if uses_proof:
             return Decision(Verdict.ALLOW, pending=pending, uses_proof=True)
         return ALLOW_PENDING if pending else ALLOW
+    # A sign-in cannot lift a refusal, so nobody is asked for one where any demand refuses.
     if any(demand.block or demand.unsatisfiable for demand in asked):
         refusing = tuple(d for d in asked if d.block or d.unsatisfiable)
         return Decision(Verdict.DENY, pending=pending, demands=refusing)

@@ -86,6 +86,7 @@ def _second(state: State, name: str, claimed: int) -> int:
         return held.shown
     if len(state.early) < EARLY_BOUND or claimed > min(e.claimed for e in state.early.values()):
         return claimed
+    # It may have been dropped from the full set, so it counts as early as any ever was shown.
     return max(0, claimed - state.early_by)
 
 

@@ -51,6 +51,7 @@ def still_latest(
     """
     if not late:
         return []
+    # Late facts do not supersede each other here: the fold takes them up in their own order.
     latest: dict[str, Stamp] = {}
     came_late = {fact for step in late for fact in step}
     for step in steps:

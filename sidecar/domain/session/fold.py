@@ -487,6 +487,7 @@ def sign_in_late(state: State, fact: SignedIn, around: Surroundings) -> None:
     then; what it has proven since is not known to be proven.
     """
     said = _authentication_of(fact, around.sources)
+    # Taking it up may bring forward the second that the same sign-in counts from.
     before = counted(state, said).auth_time
     sign_in = sign_in_that_counts(state, fact, around)
     known: tuple[Authentication, ...] = state.sign_ins

@@ -44,6 +44,7 @@ def ask(state: State, fact: StepUpAsked, moment: int) -> None:
     if moment < state.cleared and state.concerns(fact.device):
         return
     _keep(state, f"{fact.scope}|{_name(held)}", held)
+    # To forget one would loosen: the two oldest become one that asks for all that both ask for.
     while len(state.asked) > ASKED_BOUND:
         first, second = sorted(state.asked, key=lambda key: (state.asked[key].at, key))[:2]
         joined = _joined(state.asked.pop(first), state.asked.pop(second))

@@ -108,6 +108,7 @@ def _suffices(each: EachCall, shown: CountedSignIn) -> bool:
 def _forgotten(proof: Proof, spent: Mapping[int, SpentHeld]) -> bool:
     if len(spent) < SPENT_BOUND:
         return False
+    # The full set has lost its earliest proofs: one that is older may have been among them.
     earliest = min(held.moment for held in spent.values())
     return proof.auth_time <= earliest // MICROSECONDS
 

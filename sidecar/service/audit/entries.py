@@ -160,8 +160,8 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         reason = ClearReason.OPERATOR
     else:
         reason = ClearReason.WITHDRAWN
-    holding = state.activations.get(policy, Activation())
-    by = holding.by if reason is ClearReason.PROOF else holding.ended
+    activation = state.activations.get(policy, Activation())
+    by = activation.by if reason is ClearReason.PROOF else activation.ended
     if reason is ClearReason.OPERATOR:
         by = _at(state.cleared, OPERATOR)
     cleared = Cleared(

@@ -16,7 +16,7 @@ class Assessment(NamedTuple):
     """The standing by which a call of a session is decided, as a call of `app`.
 
     `token` is None where the session is asked about without one; `presented` is what the token
-    shows. `origin` is where the call comes from, if a policy asks for that. `purse` is what the
+    shows. `origin` is where the call comes from, if a policy asks for that. `proofs` are what the
     call can pay with.
     """
 
@@ -27,12 +27,12 @@ class Assessment(NamedTuple):
     standing: Standing
     presented: Presented | None
     origin: CalledFrom | None = None
-    purse: SingleUseProofs = EMPTY
+    proofs: SingleUseProofs = EMPTY
 
     @property
     def access(self) -> AccessRequest:
         """Return the access that the call asks for."""
-        return AccessRequest(self.app, self.call.contexts, self.call.now, self.purse)
+        return AccessRequest(self.app, self.call.contexts, self.call.now, self.proofs)
 
     @property
     def is_capable(self) -> bool:

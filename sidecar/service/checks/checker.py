@@ -203,12 +203,12 @@ class Checker:
             assessment = self._spender.with_purse(assessment)
             if not stale and self._spender.is_due(assessment):
                 try:
-                    purse = await self._spender.spend(assessment)
+                    proofs = await self._spender.spend(assessment)
                 except (Unavailable, Overloaded):
                     stale = call.contexts  # nobody knows whether it is spent
-                    purse = assessment.purse
+                    proofs = assessment.proofs
                 # While it waited for the store, anything may have become known of the session.
-                assessment = self._assess(call, live, token, app)._replace(purse=purse)
+                assessment = self._assess(call, live, token, app)._replace(proofs=proofs)
         return self._undecided(assessment, stale) if stale else self._decide(assessment)
 
     def _too_stale(self, contexts: frozenset[str]) -> frozenset[str]:
@@ -245,7 +245,7 @@ class Checker:
         return Assessment(call, live, token, app, standing, presented, origin)
 
     def _decide(self, assessment: Assessment) -> Answer:
-        call, live, _, app, standing, presented, origin, purse = assessment
+        call, live, _, app, standing, presented, origin, proofs = assessment
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
         access = assessment.access
@@ -283,7 +283,7 @@ class Checker:
             call.contexts,
             call.now,
             comes=origin,
-            proofs=purse,
+            proofs=proofs,
             presented=presented,
         )
         return msgspec.structs.replace(answer, explanation=explanation)

@@ -44,7 +44,7 @@ class Spender:
         self._new_id = new_id
 
     def with_purse(self, assessment: Assessment) -> Assessment:
-        """Return the assessment with the purse of its call, if calls of the session need one."""
+        """Return the assessment with the proofs of its call, if calls of the session need one."""
         token, standing = assessment.token, assessment.standing
         if token is None or not standing.asks_each_call:
             return assessment
@@ -52,28 +52,28 @@ class Spender:
         shown = self._view.evaluator.shown(state, counted(state, authentication))
         name = token_name(token, assessment.call.token)
         proof = Proof(shown, authentication.auth_time, name)
-        return assessment._replace(purse=SingleUseProofs(proof, standing.spent))
+        return assessment._replace(proofs=SingleUseProofs(proof, standing.spent))
 
     def is_due(self, assessment: Assessment) -> bool:
         """Return whether the call passes if its proof is spent on it, and only then."""
-        if assessment.purse.proof is None:
+        if assessment.proofs.proof is None:
             return False
         ladder = self._view.evaluator.world.ladder
         return decide(assessment.standing, assessment.access, ladder).uses_proof
 
     async def spend(self, assessment: Assessment) -> SingleUseProofs:
-        """Spend the proof of a call for which `is_due`; return the purse after that.
+        """Spend the proof of a call for which `is_due`; return the proofs after that.
 
         Raises `Unavailable`, `Overloaded`, where nobody can know whether its proof is spent now;
         it then buys nothing more.
         """
-        purse = assessment.purse
-        if purse.proof is None:
-            return purse
-        held = await self._spend(assessment.live, purse.proof, assessment.call.now)
+        proofs = assessment.proofs
+        if proofs.proof is None:
+            return proofs
+        held = await self._spend(assessment.live, proofs.proof, assessment.call.now)
         if held is None:
-            return purse._replace(bought=True)
-        return purse._replace(spent={**purse.spent, purse.proof.known_by: held})
+            return proofs._replace(bought=True)
+        return proofs._replace(spent={**proofs.spent, proofs.proof.known_by: held})
 
     async def _spend(self, live: Live, proof: Proof, now: float) -> SpentHeld | None:
         """Spend a proof of a session; return who spent it before, or None: it was this call."""

@@ -256,13 +256,13 @@ class Walker:
         if own is not None and (own,) != state.sign_ins:
             presented = Presented(own, alone=self._alone(moment.app))
             standing = self.stepper.standing(state, moment.now, presented=presented)
-        purse = proofs_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
-        access = AccessRequest(moment.app, contexts, moment.now / MICROSECONDS, purse)
+        proofs = proofs_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
+        access = AccessRequest(moment.app, contexts, moment.now / MICROSECONDS, proofs)
         decision = decide(standing, access, self._ladder)
         asking = [d for d in standing.demands if self._asks(d, access)]
         trying = [d for d in standing.tried if self._asks(d, access)]
-        if decision.uses_proof and purse.proof is not None:
-            keep_spent(state, purse.proof.known_by, SpentHeld("", moment.now))
+        if decision.uses_proof and proofs.proof is not None:
+            keep_spent(state, proofs.proof.known_by, SpentHeld("", moment.now))
         self.observer.judged(decision, [*asking, *trying])
         if trying:
             self._try(passage, trying)

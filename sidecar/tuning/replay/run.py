@@ -253,12 +253,12 @@ class Run:
     def _part(self, life: Life, passage: Passage) -> list[int]:
         """Part from the thresholds under which their policy now holds otherwise."""
         parted = []
-        holdings = passage.state.activations
+        activations = passage.state.activations
         for at, variant in enumerate(self.policies.variants):
             if not variant.shadow or at in passage.forks:
                 continue
-            shadow = holdings[variant.shadow]
-            if shadow == holdings[variant.policy]:
+            shadow = activations[variant.shadow]
+            if shadow == activations[variant.policy]:
                 continue
             twin = passage.forks[at] = passage.fork()
             for other in self.policies.variants:
