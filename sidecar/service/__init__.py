@@ -1,1 +1,1 @@
-"""The journeys: intake, check, view, evaluation, sweep. Async starts here; ports are Protocols."""
+"""The services: intake, checks, view, audit, sweep. Async starts here; ports are Protocols."""

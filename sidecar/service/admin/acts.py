@@ -1,11 +1,11 @@
-"""Whom an operator's act concerns: from an order to the event that it is.
+"""The acts of operators: from an order to the event that it is, and whom it concerns.
 
     order --> whose name is it? --> one event of the source `operator:NAME` --> admission
 
 An act concerns what the operator names and nothing else. A name that several have (issuers, or
-users of one session) is not guessed at: the error tells who they are. One that nobody has heard of
+users of one session) is not guessed at: the error names them. One that nobody has heard of
 is most likely misspelt, so that it takes a word more to act on it. While the store is away, what
-this sidecar serves tells whose a name is; where there is but one issuer, that is enough.
+this sidecar serves decides whose a name is; where there is but one issuer, that is enough.
 """
 
 from collections.abc import Callable, Iterable
@@ -44,7 +44,7 @@ DISMISSED = "/risk"
 
 
 class _Said(TypedDict):
-    """What all events of an act have."""
+    """The members that all events of an act have."""
 
     subject: Subject
     source: str
@@ -71,7 +71,7 @@ class NotSeen(Exception):  # noqa: N818 - likewise
 
 
 class Whose(NamedTuple):
-    """Who has a name: whose names these are, of a session its user, and how many sessions live."""
+    """The bearer of a name: the namespace, of a session its user, and how many sessions live."""
 
     namespace: str
     user: str = ""
@@ -174,7 +174,7 @@ class Acts:
                 assert_never(order.act)
 
     async def _is_its_own(self, order: Order, operator: str) -> bool:
-        """Return whether the id counts for this order. While the store is away, the spool tells."""
+        """Return whether the id counts for this order. While the store is away, the spool says."""
         try:
             return await self._ids.claim(f"{OPERATOR_PREFIX}{operator} {order.id}", order.content)
         except (Unavailable, Overloaded):
@@ -252,7 +252,7 @@ class Acts:
 
 def _ambiguous(order: Order, found: list[Whose]) -> str:
     if order.scope is Scope.SESSION:
-        told = ", ".join(f"{one.user} ({one.namespace})" for one in found)
-        return f"several have a session of this name: {told}; say which by `user` and `issuer`"
-    told = ", ".join(one.namespace for one in found)
-    return f"issuer: is required, as this {order.scope} is known at several: {told}"
+        listed = ", ".join(f"{one.user} ({one.namespace})" for one in found)
+        return f"several have a session of this name: {listed}; say which by `user` and `issuer`"
+    listed = ", ".join(one.namespace for one in found)
+    return f"issuer: is required, as this {order.scope} is known at several: {listed}"

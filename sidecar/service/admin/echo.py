@@ -1,4 +1,4 @@
-"""Whether what a sidecar publishes at one server of the store comes back to it.
+"""A check that what a sidecar publishes at one server of the store comes back to it.
 
 Behind an address that leads to one server and then to another, each call succeeds, each channel is
 acknowledged, and no news is ever heard.
@@ -19,22 +19,22 @@ UNHEARD = (
 
 
 class Echo:
-    """What was sent of late and not heard yet."""
+    """The signs that were sent of late and not heard yet."""
 
     def __init__(self) -> None:
         self._missed = 0
         self._since = math.inf
 
     def sent(self, now: float) -> None:
-        """A sign was published."""
+        """Count a sign that was published."""
         self._missed += 1
         self._since = min(self._since, now)
 
     def heard(self) -> None:
-        """One was heard, or nobody listens just now."""
+        """Forget what was sent: a sign was heard, or nobody listens just now."""
         self._missed, self._since = 0, math.inf
 
     def silent_since(self, now: float) -> float:
-        """Since when nothing is heard of what is sent; infinite: it is, as far as is known."""
+        """Return since when nothing of what is sent is heard; infinite where all of it is."""
         silent = self._missed > MISSED and now - self._since > PATIENCE
         return self._since if silent else math.inf

@@ -1,6 +1,6 @@
-"""Whether this sidecar lives, has started, and is ready: a registry of named conditions.
+"""The health of this sidecar: named conditions, by which it lives, has started and is ready.
 
-Each condition is `good`, `limping` (told, but checks are still answered) or `bad` (not ready), and
+Each condition is `good`, `limping` (shown, but checks are still answered) or `bad` (not ready), and
 says why. All are bad until first reported, so that a part nobody wired is seen.
 
 A start needs nothing outside of the process: it is over when the doors are open. A probe that
@@ -24,11 +24,11 @@ DRAINING = "draining"
 
 
 def _unheard(report: "HealthReport") -> None:
-    """Nobody listens."""
+    """Drop the report, as nobody listens."""
 
 
 class HealthState(StrEnum):
-    """How a condition stands."""
+    """The state of a condition."""
 
     GOOD = "good"
     LIMPING = "limping"
@@ -53,7 +53,7 @@ class HealthReport(msgspec.Struct, frozen=True):
 class Health:
     """The conditions by name. Reported by those who know, read by the probes.
 
-    `on_change` is told whenever it becomes ready, or is so no longer.
+    `on_change` is called whenever the sidecar becomes ready, or is so no longer.
     """
 
     def __init__(
@@ -82,22 +82,22 @@ class Health:
         self._note()
 
     def good(self, name: str) -> None:
-        """The condition is met."""
+        """Report that the condition is met."""
         self._report(Condition(name, HealthState.GOOD))
 
     def limping(self, name: str, reason: str | Callable[[], str]) -> None:
-        """The condition is not met, but checks can be answered: told, and ready all the same.
+        """Report that the condition is not met, but checks can be answered: still ready.
 
-        A reason that changes with time is asked for whenever it is told.
+        A reason that changes with time is a callable, which is called for each report.
         """
-        self._tell(name, HealthState.LIMPING, reason)
+        self._set(name, HealthState.LIMPING, reason)
 
     def bad(self, name: str, reason: str | Callable[[], str]) -> None:
-        """The condition is not met: no traffic should come here. The reason: as of `limping`."""
-        self._tell(name, HealthState.BAD, reason)
+        """Report that the condition is not met: no traffic should come here. See `limping`."""
+        self._set(name, HealthState.BAD, reason)
 
     def drain(self) -> None:
-        """The daemon ends: not ready from here on."""
+        """Report that the daemon ends: it is not ready from here on."""
         self._conditions[DRAINING] = Condition(DRAINING, HealthState.BAD, "shutting down")
         self._note()
 
@@ -115,15 +115,15 @@ class Health:
         )
 
     def live(self) -> HealthReport:
-        """Passes as long as the event loop turns: a restart mends nothing that a probe can see."""
+        """Pass as long as the event loop turns: a restart mends nothing that a probe can see."""
         return HealthReport(True, self._checks())
 
     def started(self) -> HealthReport:
-        """Passes once the doors have been open."""
+        """Pass once the doors have been open."""
         return HealthReport(DOORS not in self._pending, self._checks())
 
     def ready(self, tolerate: Collection[str] = ()) -> HealthReport:
-        """Passes while no condition is bad and the daemon does not drain.
+        """Pass while no condition is bad and the daemon does not drain.
 
         A condition to `tolerate` does not count where it is lost, once it has been met.
         """
@@ -136,7 +136,7 @@ class Health:
             for one in self._conditions.values()
         )
 
-    def _tell(self, name: str, state: HealthState, reason: str | Callable[[], str]) -> None:
+    def _set(self, name: str, state: HealthState, reason: str | Callable[[], str]) -> None:
         if isinstance(reason, str):
             self._report(Condition(name, state, reason))
         else:

@@ -1,8 +1,8 @@
-"""The forms in which a store's records are written, as its sidecars tell one another.
+"""The forms in which a store's records are written, as its sidecars declare them to each other.
 
 A form is the plain one, or that of a privacy key (`wire.privacy.sealing`). Whoever writes a form
 that another sidecar does not read is not heard by it: its marks and revocations would be without
-effect there. So each tells in a record of all sidecars
+effect there. So each declares in a record of all sidecars
 
     wrote:FORM         until when (ms) what it writes may live in the store
     reads:FORM,FORM    until when (ms) it may be alive, and that it reads these
@@ -31,7 +31,7 @@ LOOK = 5.0
 """Seconds between two looks."""
 
 ALIVE = 30.0
-"""Seconds for which a sidecar that told so counts for alive."""
+"""Seconds for which a sidecar counts for alive after it declared its forms."""
 
 _WROTE, _READS = b"wrote:", b"reads:"
 
@@ -44,11 +44,11 @@ class FormsInUse(msgspec.Struct, frozen=True):
 
 
 class IdentifierForms:
-    """Whether this sidecar and all others read what each of them writes.
+    """The agreement of this sidecar and all others to read what each of them writes.
 
     `forms`: what it writes, and then what else it reads. `life`: seconds that a record lives after
-    it was last written. `judge` is told in words what is wrong (empty: nothing), and whether this
-    sidecar is the one that came last.
+    it was last written. `judge` is called with what is wrong in words (empty: nothing), and
+    whether this sidecar is the one that came last.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -67,7 +67,7 @@ class IdentifierForms:
         self._clock = clock
         self._life = life
         self._judge = judge
-        self._told: tuple[object, ...] = ()
+        self._logged: tuple[object, ...] = ()
         self._trouble = ""
         self.has_said = False
 
@@ -86,16 +86,16 @@ class IdentifierForms:
             try:
                 await self.look()
             except (Unavailable, Overloaded):
-                pass  # whoever is not heard at all is told otherwise
+                pass  # another condition says that the store is away
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
                 self._telemetry.record(WorkerFailed(where="identifier-forms", error=error))
             await trio.sleep(LOOK)
 
     async def look(self) -> None:
-        """Look at what the others tell, and tell ours. Raises `Unavailable`, `Overloaded`.
+        """Read the forms of the others, and declare ours. Raises `Unavailable`, `Overloaded`.
 
-        Where something was wrong before this sidecar ever told its own, it tells nothing: the
-        others shall not be troubled by one that was set up wrongly.
+        Where something was wrong before this sidecar ever declared its own, it declares nothing:
+        the others shall not be troubled by one that was set up wrongly.
         """
         if not self.has_said:
             trouble = await self.trouble()
@@ -111,7 +111,7 @@ class IdentifierForms:
         in_use = self._in_use(await self._records.join_forms(fields, self._life()))
         self.has_said = True
         self._say(self._wrong(in_use), newcomer=False)
-        self._tell(in_use)
+        self._log(in_use)
 
     def _in_use(self, record: Record) -> FormsInUse:
         now = int(self._clock() * 1000)
@@ -153,13 +153,13 @@ class IdentifierForms:
                 self._telemetry.record(FormsDisagree(detail=trouble))
         self._judge(trouble, newcomer)
 
-    def _tell(self, in_use: FormsInUse) -> None:
+    def _log(self, in_use: FormsInUse) -> None:
         """Log until when which form is needed, where there is more than one or it is keyed."""
         others = tuple(sorted(one for one in in_use.written if one != self._forms[0]))
-        told = (others, self._forms)
-        if told == self._told or self._forms == ("plain",):
+        current = (others, self._forms)
+        if current == self._logged or self._forms == ("plain",):
             return
-        self._told = told
+        self._logged = current
         needed = {one: moments.iso(in_use.written[one] / 1000) for one in others}
         fields = {
             "writes": self._forms[0],

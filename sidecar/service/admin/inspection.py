@@ -1,4 +1,4 @@
-"""What an operator may look at: live sessions, each with its score, marks and timeline."""
+"""The sessions that an operator looks at, each with its score, marks and timeline."""
 
 import base64
 import binascii
@@ -51,9 +51,9 @@ class InvalidQuery(ValueError):  # noqa: N818 - named by who must act
 
 
 class SessionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which sessions: of a user, on a device, of a standing (empty: any); `limit` of them.
+    """A search for sessions: of a user, on a device, of a standing (empty: any); `limit` of them.
 
-    `issuer` tells whose names these are, by the issuer's identifier or its namespace; empty: any.
+    `issuer` says whose names these are, by the issuer's identifier or its namespace; empty: any.
     `cursor` is what the page before gave; empty for the first.
     """
 
@@ -66,7 +66,7 @@ class SessionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which call is to be explained: its contexts with commas between (empty, `routine`: none).
+    """A call to be explained: its contexts with commas between (empty, `routine`: none).
 
     `app` empty: the configured one, or the session's own; of several, the one with the strictest
     answer.
@@ -77,7 +77,7 @@ class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one policy asks of a session. `since` in seconds; 0: from the sign-in."""
+    """A demand of one policy on a session. `since` in seconds; 0: from the sign-in."""
 
     policy: str
     signal: str
@@ -95,7 +95,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 class Summary(msgspec.Struct, frozen=True):
     """A session as a line of a list. Times are in seconds since the epoch.
 
-    `issuer` tells whose names these are: the issuer, or the namespace that several share.
+    `issuer` says whose names these are: the issuer, or the namespace that several share.
     `prompts`: how often its user was asked, in any session, within the prompt budget's last period.
     `cleared`: the policies that hold and ask nothing, since an operator has cleared why.
     """
@@ -154,7 +154,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class FannedOut(msgspec.Struct, frozen=True):
-    """What is left to tell of events that touch very many sessions.
+    """The audit that is left to do for events that touch very many sessions.
 
     `items` of work, `sessions` as far as they were looked up, and the `sidecars` that work at it.
     """
@@ -165,7 +165,7 @@ class FannedOut(msgspec.Struct, frozen=True):
 
 
 class SharedWork(Progress, frozen=True):
-    """What sidecars share: the re-score of all sessions, and large events."""
+    """The work that sidecars share: the re-score of all sessions, and large events."""
 
     fan_out: FannedOut = FannedOut()
 
@@ -179,20 +179,20 @@ class Inspector:
         store: Store,
         records: FactReader,
         view: View,
-        rescorer: Auditor,
+        auditor: Auditor,
         names: StoreKeys,
         clock: Callable[[], float],
-        resweeper: AllSessionsRescorer,
+        rescore_all: AllSessionsRescorer,
         fan_out: FanOut,
         settings: Callable[[], Settings],
     ) -> None:
         self._fan_out = fan_out
-        self._resweeper = resweeper
+        self._rescore_all = rescore_all
         self._settings = settings
         self._store = store
         self._records = records
         self._view = view
-        self._rescorer = rescorer
+        self._auditor = auditor
         self._names = names
         self._clock = clock
 
@@ -211,7 +211,7 @@ class Inspector:
         last = after
         for start in range(0, len(names), PAGE_BOUND):
             batch = [n for n in names[start : start + PAGE_BOUND] if str(n) > after]
-            for session in await self._rescorer.read(batch):
+            for session in await self._auditor.read(batch):
                 summary = self._summary(session)
                 if summary is None or query.standing not in {"", summary.standing}:
                     continue
@@ -255,7 +255,7 @@ class Inspector:
         """Return one session by its identifier; None where there is none.
 
         Of several users who have a session of this name it is the one that stands worst; the
-        others are told beside it.
+        others are given beside it.
         """
         details = [d for found in await self._find(session) if (d := self._detail(found))]
         if not details:
@@ -265,22 +265,22 @@ class Inspector:
         return msgspec.structs.replace(first, others=others)
 
     async def explain(self, session: str, query: ExplainQuery, /) -> Explanation | None:
-        """Why a call of a session would now get what it gets; None where there is no session.
+        """Explain what a call of a session would get now; None where there is no session.
 
         Raises `InvalidQuery`, `Unavailable`.
         """
         contexts = self._contexts(query.explain)
         evaluator, now = self._view.evaluator, self._clock()
         app = query.app or self._settings().app.id
-        told = []
+        explained = []
         for found in await self._find(session):
             state = _fold(evaluator, found).state
             if state.established:
-                told += [
+                explained += [
                     explain_call(evaluator, state, each, contexts, now)
                     for each in ((app,) if app else apps_of(found.record) or ("",))
                 ]
-        return max(told, key=lambda one: SEVERITY[one.verdict], default=None)
+        return max(explained, key=lambda one: SEVERITY[one.verdict], default=None)
 
     def _contexts(self, text: str) -> frozenset[str]:
         """Return those of a query; one that is not configured would seem to let everything pass."""
@@ -294,7 +294,7 @@ class Inspector:
         return names
 
     async def _find(self, session: str) -> list[StoredSession]:
-        """All sessions of this name, whoever has them, at whichever issuer."""
+        """Return all sessions of this name, whoever has them, at whichever issuer."""
         namespaces = self._where("")
         session = composed(session)
         locators = [LocatorRecord(digest(each, session)) for each in namespaces]
@@ -304,7 +304,7 @@ class Inspector:
             for namespace, record in zip(namespaces, located, strict=True)
             for owner in owners_of(record)
         ]
-        return await self._rescorer.read(names)
+        return await self._auditor.read(names)
 
     async def policies(self) -> tuple[Policy, ...]:
         """Return the policies in force, tried ones among them."""
@@ -315,7 +315,7 @@ class Inspector:
 
         Raises `Unavailable`.
         """
-        progress, outlook = await self._resweeper.status(), await self._fan_out.status()
+        progress, outlook = await self._rescore_all.status(), await self._fan_out.status()
         left = max(0, outlook.expected - outlook.done)
         return SharedWork(
             **msgspec.structs.asdict(progress),
@@ -411,9 +411,9 @@ def _mark(demand: Demand) -> Mark:
 def _timeline(
     facts: Iterable[Fact], session: str, state: State, evaluator: Evaluator, now: int
 ) -> tuple[Moment, ...]:
-    """What happened until `now` (microseconds), with the marks that policies have set for it."""
+    """Return what happened until `now` (microseconds), and the marks that policies have set."""
     standing = evaluator.standing(state, now)
-    told = [
+    moments = [
         Moment(fact.stamp.seconds, kind_of(fact), fact.stamp.id, text)
         for fact, text in narrated(facts, session, evaluator.network_of)
     ]
@@ -421,8 +421,8 @@ def _timeline(
         if demand.is_mark:
             since = state.established if demand.since is None else demand.since
             kind = "would-be-marked" if demand.report_only else "marked"
-            told.append(Moment(since / MICROSECONDS, kind, "", marked(demand)))
-    return tuple(sorted(told, key=lambda moment: moment.time))
+            moments.append(Moment(since / MICROSECONDS, kind, "", marked(demand)))
+    return tuple(sorted(moments, key=lambda moment: moment.time))
 
 
 def _cursor(name: str) -> str:

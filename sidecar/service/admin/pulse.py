@@ -1,4 +1,4 @@
-"""Whether the store takes the writes of a process that holds no view, as `sidecar transmit` is one.
+"""A check that the store takes writes, for a process without a view: `sidecar transmit` is one.
 
 Those that do hold one write a sign of life, and look for what is lost: see `store_epoch`.
 """
@@ -18,7 +18,7 @@ LIVES = 60.0
 
 
 class PulsedStore(Protocol):
-    """What this needs of the store. Both raise `Unavailable`."""
+    """The part of the store that this needs. Both raise `Unavailable`."""
 
     def shards(self) -> tuple[Shard, ...]:
         """Return all servers that have records, as far as it is known."""
@@ -28,7 +28,7 @@ class PulsedStore(Protocol):
 
 
 class Pulse:
-    """Writes a record to each server once a second; `refused` is told why one does not take it."""
+    """Writes a record to each server once a second; passes why one fails to `refused`."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Pulse:
             await trio.sleep(BEAT)
 
     async def beat(self) -> str:
-        """Write once; gives why not all servers took it, in words; empty: they did."""
+        """Write once; return why not all servers took it, in words; empty: they did."""
         refusals = {await self._refusal(shard) for shard in self._store.shards()}
         return "; ".join(sorted(refusals - {""}))
 

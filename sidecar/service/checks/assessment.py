@@ -16,8 +16,8 @@ class Assessment(NamedTuple):
     """The standing by which a call of a session is decided, as a call of `app`.
 
     `token` is None where the session is asked about without one; `presented` is what the token
-    shows. `origin` is where the call comes from, if a policy asks for that. `proofs` are what the
-    call can pay with.
+    shows. `origin` is where the call comes from, if a policy asks for that. `proofs` are those
+    that the call can use.
     """
 
     call: Call

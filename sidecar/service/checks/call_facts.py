@@ -1,6 +1,6 @@
 """Folds into a session what a call shows of it: address, device, sign-in, claims.
 
-Each is a fact like any other, known here before the call is answered; the `Saver` spreads
+Each is a fact like any other, known here before the call is answered; the write-back spreads
 it. In the steady state nothing is new, and nothing is done.
 """
 
@@ -64,7 +64,7 @@ _OURS = frozenset({"user", GROUPS, ROLES})
 class _Binding(NamedTuple):
     claim: str
     known: tuple[str, ...]
-    is_suspicious: bool
+    is_suspect: bool
 
 
 class CallFacts:
@@ -183,18 +183,18 @@ class CallFacts:
             facts.append(
                 ContextsShown(stamp=stamp, contexts=token.contexts, second=token.contexts_at)
             )
-        tellings = tuple(
-            (kind, telling)
-            for kind, telling in self._tellings(token)
-            if updated(state.memberships.get(kind), telling) != state.memberships.get(kind)
+        grown = tuple(
+            (kind, shown)
+            for kind, shown in self._memberships(token)
+            if updated(state.memberships.get(kind), shown) != state.memberships.get(kind)
         )
-        if tellings:
-            facts.append(MembershipsShown(stamp=stamp, memberships=tellings))
+        if grown:
+            facts.append(MembershipsShown(stamp=stamp, memberships=grown))
         changed = (*self._members_of(state, token), *self._claims_of(state, token))
         binding = self._binding(live, token, stamp.second)
         if binding is not None:
             changed = (*changed, (binding.claim, binding.known))
-            if binding.is_suspicious:
+            if binding.is_suspect:
                 facts.append(
                     SignalRaised(stamp=stamp, scope=Scope.SESSION, name=TOKEN_BINDING_CHANGE)
                 )
@@ -233,13 +233,13 @@ class CallFacts:
             return None
         second = ((held[1] if held else None) or state.established) // MICROSECONDS
         signed_in = counted_when(state, token.authentication, seen).auth_time
-        suspicious = bool(held) and not is_later(signed_in, second)
-        return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
+        is_suspect = bool(held) and not is_later(signed_in, second)
+        return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), is_suspect)
 
     def _claims_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Return the claims of a token that are not known of the session yet."""
-        told_by = (("user", (token.user,)), *token.claims)
-        for name, values in told_by:
+        claims = (("user", (token.user,)), *token.claims)
+        for name, values in claims:
             if name != "user" and (name in _OURS or name not in self._claims):
                 continue
             held = state.claims.get(name)
@@ -249,15 +249,15 @@ class CallFacts:
 
     def _members_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Return the groups and roles of a token, unless a later token has others."""
-        for kind, telling in self._tellings(token):
-            names, known = telling.names, state.memberships.get(kind)
+        for kind, shown in self._memberships(token):
+            names, known = shown.names, state.memberships.get(kind)
             held = state.claims.get(kind)
             if names is None or (held is not None and held[0] == names):
                 continue
-            if held is None or known is None or is_news(known, telling):
+            if held is None or known is None or is_news(known, shown):
                 yield kind, names
 
-    def _tellings(self, token: Token) -> tuple[tuple[str, TokenMemberships], ...]:
+    def _memberships(self, token: Token) -> tuple[tuple[str, TokenMemberships], ...]:
         """Return the groups and roles of a token as memberships of its user."""
         issuer = self._issuers.get(token.issuer)
         times = (token.authentication.auth_time, token.issued_at)
@@ -297,7 +297,7 @@ class CallFacts:
         own.expire_at = max(own.expire_at, expire_at)
         keep: tuple[KeptUntil, ...] = ()
         if until - now > settings.sessions.facts_ttl:
-            # What is told of the user or device must stop this token for as long as it is shown.
+            # What is known of the user or device must stop this token for as long as it is shown.
             keep = (KeptUntil(expire_at),)
             live.users.expire_at = max(live.users.expire_at, expire_at)
             self._view.write(live.users, keep)

@@ -3,7 +3,7 @@
     call -> token (cached) -> session in the view -> what the call shows -> standing -> answer
 
 What a call shows - a new address, a new device, a fresh sign-in - is a fact like any other: it is
-folded in before the call is answered, and the `Saver` spreads it.
+folded in before the call is answered, and the write-back spreads it.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ from sidecar.service.checks.responses import (
     Answerers,
     unknown_context,
 )
-from sidecar.service.checks.single_use import Spender
+from sidecar.service.checks.single_use import ProofConsumer
 from sidecar.service.checks.trial_records import checked, strictest, trial_records
 from sidecar.service.observations.observations import (
     BreakGlassUsed,
@@ -73,16 +73,16 @@ class Checker:
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        spender: Spender,
+        proof_consumer: ProofConsumer,
     ) -> None:
-        self._spender = spender
+        self._spender = proof_consumer
         self._verifier = verifier
         self._view = view
         self._place_of = place_of
         self._telemetry = telemetry
         self._clock = clock
         self._possessions = Possessions(settings.tokens.binding)
-        self._sightings = CallFacts(settings=settings, view=view, place_of=place_of, new_id=new_id)
+        self._call_facts = CallFacts(settings=settings, view=view, place_of=place_of, new_id=new_id)
         self.replace(settings, routes)
 
     def replace(self, settings: Settings, routes: Routes) -> None:
@@ -93,14 +93,14 @@ class Checker:
         self._answerers = Answerers(
             settings.app, settings.apps, settings.tokens.binding.dpop_algorithms
         )
-        self._sightings.replace(settings)
+        self._call_facts.replace(settings)
         self._explains = settings.log.checks and settings.log.explain
 
     def want_claims(self, names: Iterable[str]) -> None:
         """Keep these claims of tokens: policies ask for them."""
         wanted = frozenset(names)
         self._verifier.want_claims(wanted)
-        self._sightings.want_claims(wanted)
+        self._call_facts.want_claims(wanted)
 
     async def check(self, call: Call) -> Answer:
         """Answer a call. Never raises for what the caller sent."""
@@ -175,8 +175,8 @@ class Checker:
         return token, live
 
     async def _answer_known(self, live: Live, call: Call) -> Answer:
-        self._sightings.take(live, None, call)
-        # Without a token nothing tells the app but the session itself: the strictest counts.
+        self._call_facts.take(live, None, call)
+        # Without a token only the session says which apps are meant: the strictest counts.
         apps = (self._settings.app.id,) if self._settings.app.id else apps_of(live.own.record)
         return strictest([await self._judge(call, live, None, app) for app in apps or ("",)])
 
@@ -187,7 +187,7 @@ class Checker:
             live = self._view.find(*named)
             if live is None:
                 live = await self._view.open(*named, token.device)
-            self._sightings.take(live, token, call)
+            self._call_facts.take(live, token, call)
             if live.missing_device:
                 await self._view.open(*named)
         except (Unavailable, Overloaded):
@@ -200,7 +200,7 @@ class Checker:
         unconfirmed = token is not None and token.unconfirmed
         stale = call.contexts if unconfirmed else self._too_stale(call.contexts)
         if self._view.evaluator.each_call and assessment.standing.asks_each_call:
-            assessment = self._spender.with_purse(assessment)
+            assessment = self._spender.with_proofs(assessment)
             if not stale and self._spender.is_due(assessment):
                 try:
                     proofs = await self._spender.spend(assessment)
@@ -294,15 +294,15 @@ class Checker:
         Where it might pass all the same, its own token is judged as every token is, as that of a
         session which is made of it alone and of what is known here of its user and device.
         """
-        self._sightings.note_ahead(token, call.now)
+        self._call_facts.note_ahead(token, call.now)
         resilience = self._contexts.resilience(call.contexts)
         if resilience in {Resilience.DENY, Resilience.UNAVAILABLE}:
             decided = AccessDecision(
                 call, token.session, token.user, is_capable=token.claims_capable
             )
             return self._answerers.of(app).unknown(resilience, decided)
-        assessment = self._assess(call, self._sightings.unread(token, call), token, app)
-        return self._undecided(self._spender.with_purse(assessment), call.contexts)
+        assessment = self._assess(call, self._call_facts.unread(token, call), token, app)
+        return self._undecided(self._spender.with_proofs(assessment), call.contexts)
 
     def _undecided(self, assessment: Assessment, stale: frozenset[str]) -> Answer:
         """Answer a call in contexts for which the view is too old, as it may have missed news.

@@ -1,4 +1,4 @@
-"""Spends a proof on a call that needs one of its own; the store decides who is first.
+"""Uses up a proof for a call that needs one of its own; the store decides who is first.
 
 This is the one thing that a check waits for: see `domain.session.single_use`.
 """
@@ -12,7 +12,7 @@ from sidecar.domain.session.single_use import Proof, SingleUseProofs
 from sidecar.domain.session.state import SpentHeld
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.checks.assessment import Assessment
-from sidecar.service.observations.observations import ProofSpent, Spending, Telemetry
+from sidecar.service.observations.observations import ProofSpent, ProofUse, Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.reading import SessionRecord
@@ -27,8 +27,8 @@ KEPT = 86_400
 """Seconds for which it is kept at least that a proof is spent."""
 
 
-class Spender:
-    """Spends proofs, each once among all sidecars."""
+class ProofConsumer:
+    """Uses up proofs, each once among all sidecars."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Spender:
         self._telemetry = telemetry
         self._new_id = new_id
 
-    def with_purse(self, assessment: Assessment) -> Assessment:
+    def with_proofs(self, assessment: Assessment) -> Assessment:
         """Return the assessment with the proofs of its call, if calls of the session need one."""
         token, standing = assessment.token, assessment.standing
         if token is None or not standing.asks_each_call:
@@ -55,14 +55,14 @@ class Spender:
         return assessment._replace(proofs=SingleUseProofs(proof, standing.spent))
 
     def is_due(self, assessment: Assessment) -> bool:
-        """Return whether the call passes if its proof is spent on it, and only then."""
+        """Return whether the call passes if its proof is used up by it, and only then."""
         if assessment.proofs.proof is None:
             return False
         ladder = self._view.evaluator.world.ladder
         return decide(assessment.standing, assessment.access, ladder).uses_proof
 
     async def spend(self, assessment: Assessment) -> SingleUseProofs:
-        """Spend the proof of a call for which `is_due`; return the proofs after that.
+        """Use up the proof of a call for which `is_due`; return the proofs after that.
 
         Raises `Unavailable`, `Overloaded`, where nobody can know whether its proof is spent now;
         it then buys nothing more.
@@ -76,7 +76,7 @@ class Spender:
         return proofs._replace(spent={**proofs.spent, proofs.proof.known_by: held})
 
     async def _spend(self, live: Live, proof: Proof, now: float) -> SpentHeld | None:
-        """Spend a proof of a session; return who spent it before, or None: it was this call."""
+        """Use up a proof of a session; return who used it before, or None: it was this call."""
         stamp = Stamp(int(now * MICROSECONDS), self._new_id())
         fact = Spent(stamp=stamp, auth_time=proof.known_by, token=proof.token)
         until = max(live.own.expire_at, int((now + KEPT) * 1000))
@@ -84,7 +84,7 @@ class Spender:
         try:
             (answer,) = await self._records.join(write)
         except (Unavailable, Overloaded):
-            self._telemetry.record(ProofSpent(outcome=Spending.UNAVAILABLE))
+            self._telemetry.record(ProofSpent(outcome=ProofUse.UNAVAILABLE))
             raise
         if answer.joined:
             self._view.learn(write)
@@ -92,9 +92,9 @@ class Spender:
         held = spent_in(answer.record, proof.known_by)
         # A join whose answer was lost is done again, and then finds what it wrote itself.
         if answer.joined or held == fact:
-            self._telemetry.record(ProofSpent(outcome=Spending.BOUGHT))
+            self._telemetry.record(ProofSpent(outcome=ProofUse.BOUGHT))
             return None
-        self._telemetry.record(ProofSpent(outcome=Spending.SPENT_BEFORE))
+        self._telemetry.record(ProofSpent(outcome=ProofUse.SPENT_BEFORE))
         return _held(held)
 
 

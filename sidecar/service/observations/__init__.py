@@ -1,1 +1,1 @@
-"""What services report to logs and metrics."""
+"""The observations that services report to logs and metrics."""

@@ -23,7 +23,7 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class EventOutcome(StrEnum):
-    """What became of an event at the door: the label `outcome` of `sidecar_events_total`."""
+    """The outcome of an event at the door: the label `outcome` of `sidecar_events_total`."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -35,7 +35,7 @@ class EventOutcome(StrEnum):
 
 
 class ClearReason(StrEnum):
-    """Why a mark binds no longer: the label `reason` of `sidecar_marks_cleared_total`."""
+    """The reason for the end of a mark: the label `reason` of `sidecar_marks_cleared_total`."""
 
     PROOF = "proof"
     WITHDRAWN = "withdrawn"
@@ -45,14 +45,14 @@ class ClearReason(StrEnum):
 
 
 class LinkStatus(StrEnum):
-    """Whether this sidecar hears the others' news."""
+    """The state of the link by which this sidecar hears the others' news."""
 
     LOST = "lost"
     RESTORED = "restored"
 
 
 class KeysOutcome(StrEnum):
-    """How a refresh of keys ended. `FAILED`, `REFUSED`: old ones stay. `STALE`: they are gone."""
+    """The end of a refresh of keys. `FAILED`, `REFUSED`: old ones stay. `STALE`: they are gone."""
 
     DONE = "done"
     FAILED = "failed"
@@ -61,7 +61,7 @@ class KeysOutcome(StrEnum):
 
 
 class SpoolTrouble(StrEnum):
-    """What is wrong with the spool: the label `trouble` of `sidecar_spool_troubles_total`."""
+    """A trouble of the spool: the label `trouble` of `sidecar_spool_troubles_total`."""
 
     OPEN = "open"  # its directory cannot be used
     WRITE = "write"  # the disk does not take what is written
@@ -72,7 +72,7 @@ class SpoolTrouble(StrEnum):
 
 
 class DeadReason(StrEnum):
-    """Why an event was given up: the label `reason` of `sidecar_dead_letters_total`."""
+    """The reason why an event was given up: the label `reason` of `sidecar_dead_letters_total`."""
 
     REFUSED = "refused"  # the store refuses it, and always will
     FAILED = "failed"  # what it did cannot be worked out: an error of ours
@@ -80,7 +80,7 @@ class DeadReason(StrEnum):
 
 
 class ReloadOutcome(StrEnum):
-    """What became of a changed file; `refused`: the old version stays."""
+    """The outcome of a changed file; `refused`: the old version stays."""
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
@@ -288,17 +288,17 @@ class StoreUp(Observation, frozen=True, kw_only=True):
 
 
 class StoreLoss(StrEnum):
-    """How it was noticed that the store lost something: label `kind` of the metric of losses."""
+    """The sign by which a loss of the store was noticed: label `kind` of the metric of losses."""
 
     EMPTIED = "emptied"  # a server has another epoch than before, or none
     RESTORED = "restored"  # what this sidecar wrote is not there any more: an older copy
     EVICTED = "evicted"  # a full server threw out keys
     VANISHED = "vanished"  # a record that this sidecar holds is gone before its time
-    TOLD = "told"  # another sidecar noticed it
+    REPORTED = "told"  # another sidecar noticed it
 
 
 class StoreLost(Observation, frozen=True, kw_only=True):
-    """What was known of these slots before `floor` (seconds) may be lost."""
+    """A loss of the store: what these slots held before `floor` (seconds) may be gone."""
 
     loss: StoreLoss
     floor: float
@@ -317,7 +317,7 @@ class StoreWrittenBack(Observation, frozen=True, kw_only=True):
 
 
 class StoreEvicts(Observation, frozen=True, kw_only=True):
-    """What a server of the store does when it is full; `policy` empty: unknown."""
+    """The eviction policy of a server of the store that is full; empty: unknown."""
 
     policy: str
     slots: tuple[tuple[int, int], ...]
@@ -346,8 +346,8 @@ class LinkState(Observation, frozen=True, kw_only=True):
         return self.state is LinkStatus.RESTORED
 
 
-class Spending(StrEnum):
-    """What came of the attempt to spend a proof on a call that needs one of its own."""
+class ProofUse(StrEnum):
+    """The outcome of the attempt to use a proof for a call that needs one of its own."""
 
     BOUGHT = "bought"
     SPENT_BEFORE = "spent-before"
@@ -357,7 +357,7 @@ class Spending(StrEnum):
 class ProofSpent(Observation, frozen=True, kw_only=True):
     """A call needed a proof of its own, and the store was asked whether it is spent."""
 
-    outcome: Spending
+    outcome: ProofUse
 
 
 class PassedUnasked(Observation, frozen=True, kw_only=True):
@@ -425,7 +425,7 @@ class KeysRefreshed(Observation, frozen=True, kw_only=True):
 
 
 class AcrUnoffered(Observation, frozen=True, kw_only=True):
-    """Which `acr` values policies can ask an issuer for that it does not offer; none: all is well.
+    """The `acr` values that policies ask an issuer for and it does not offer; none: all is well.
 
     Of each of `asked`, space-separated as in a challenge, it offers none. `offered` is all that its
     metadata list.
@@ -524,7 +524,7 @@ class DaemonEvent(Observation, frozen=True, kw_only=True):
 
 
 class Telemetry(Protocol):
-    """Where observations go. Neither call blocks or raises."""
+    """The sink of observations. Neither call blocks or raises."""
 
     def record(self, observation: Observation) -> None:
         """Count it and, where worth a line, log it."""

@@ -1,4 +1,4 @@
-"""What operators did, as a record that is counted and logged."""
+"""The acts of operators, as a record that is counted and logged."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from sidecar.service.observations.observations import Observation
 
 
 class ActOutcome(StrEnum):
-    """What became of an operator's act, in the label `outcome`."""
+    """The outcome of an operator's act, in the label `outcome`."""
 
     DONE = "done"
     SPOOLED = "spooled"  # durable here alone, as the store is away

@@ -1,4 +1,4 @@
-"""What became of what transmitters sent, as frozen records: part of `observations`."""
+"""The outcomes of what transmitters sent, as frozen records: part of `observations`."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from sidecar.service.observations.observations import Observation
 
 
 class SetOutcome(StrEnum):
-    """What became of a Security Event Token that was not refused, in the label `outcome`."""
+    """The outcome of a Security Event Token that was not refused, in the label `outcome`."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -74,7 +74,7 @@ class Polled(Observation, frozen=True, kw_only=True):
 
 
 class LogoutOutcome(StrEnum):
-    """What became of a request to end sessions, in the label `outcome`."""
+    """The outcome of a request to end sessions, in the label `outcome`."""
 
     DONE = "done"
     ALL_SESSIONS = "all_sessions"  # the user's, as tokens do not name the one that is meant

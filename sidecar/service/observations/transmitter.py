@@ -1,4 +1,4 @@
-"""What became of events for others: an observation like those of `observations`."""
+"""The outcomes of events for others: an observation like those of `observations`."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from sidecar.service.observations.observations import Observation
 
 
 class TransmissionOutcome(StrEnum):
-    """What became of an event for others: `sidecar_transmitted_events_total{outcome}`."""
+    """The outcome of an event for others: `sidecar_transmitted_events_total{outcome}`."""
 
     RECORDED = "recorded"  # found, and kept for the recipients
     HANDED = "handed"  # to a recipient's stream

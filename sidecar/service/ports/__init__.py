@@ -1,1 +1,1 @@
-"""What services ask of the outside, and what they are asked."""
+"""The ports of the services: the store's, and the calls that doors make."""

@@ -1,4 +1,4 @@
-"""How long to wait after failures in a row: twice as long each time, up to a bound."""
+"""The pause after failures in a row: twice as long each time, up to a bound."""
 
 
 def doubled(base: float, cap: float, failures: int) -> float:

@@ -13,7 +13,7 @@ UNKNOWN_CONTEXT = "unknown_context"
 
 
 class TokenPresentation(NamedTuple):
-    """How a token was shown: with which DPoP proof, over which client's certificate.
+    """The manner in which a token was shown: its DPoP proof, and the client's certificate.
 
     `dpop` None: as a bearer token; empty: as a DPoP token without a proof. `certificate` is a
     thumbprint (RFC 8705, section 3.1), empty: none was shown.
@@ -32,7 +32,7 @@ class Call(msgspec.Struct, frozen=True):
     `path`. `label` is the same as text, for metrics and answers; empty: a routine call.
 
     `ip` is the client's address as text, empty where it is not known. `shown` is None where the
-    door cannot tell how the token was shown.
+    door does not know how the token was shown.
     """
 
     token: str
@@ -66,7 +66,7 @@ class Answer(msgspec.Struct, frozen=True):
     `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none); `error`
     one of "" (decided), "invalid_token", "unavailable" or `UNKNOWN_CONTEXT`; `assurance` the name
     of the level that the call's own token shows (of the session's, where there is none); `pending`
-    tells that a mark waits in another context; `context` the contexts that were judged, for the
+    says that a mark waits in another context; `context` the contexts that were judged, for the
     metric (empty: a routine call). `redirect`: where a browser that opens a page may be sent
     instead. `explanation` is for the log, and only there where `log.explain` asks for it: doors do
     not show it. Likewise `issuer`, whose names these are.
@@ -92,7 +92,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An event is durable. `duplicate`: its id was known, and nothing changed.
+    """The receipt of an event that is durable. `duplicate`: its id was known, and nothing changed.
 
     `key` is the id within all sources, by which sidecars speak of the event among themselves;
     empty: the same.
@@ -104,8 +104,8 @@ class Accepted(msgspec.Struct, frozen=True):
     key: str = ""
 
 
-class Settlement(NamedTuple):
-    """How far an event has got: `have` of the `live` sidecars have it in their view.
+class FleetAcknowledgement(NamedTuple):
+    """The spread of an event: `have` of the `live` sidecars have it in their view.
 
     `live` 0: nobody knows how many there are, as the store is away, or too many wait to know.
     """
@@ -114,13 +114,13 @@ class Settlement(NamedTuple):
     live: int
 
     @property
-    def settled(self) -> bool:
+    def is_everywhere(self) -> bool:
         """Return whether all have it."""
         return 0 < self.live <= self.have
 
 
 class StandingChange(msgspec.Struct, frozen=True):
-    """A session's standing became `step_up`, `revoked` or `clear`.
+    """A change of a session's standing, to `step_up`, `revoked` or `clear`.
 
     Where several users have a session of this name, it is that of the one who stands worst.
     """
@@ -132,7 +132,7 @@ class StandingChange(msgspec.Struct, frozen=True):
 
 
 class Overloaded(Exception):  # noqa: N818 - named by who must act
-    """A bounded queue is full; try again after `retry_after` seconds."""
+    """A bounded queue is full: try again after `retry_after` seconds."""
 
     def __init__(
         self, retry_after: int = 1, words: str = "too much is waiting; try again later"

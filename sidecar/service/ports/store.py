@@ -27,9 +27,9 @@ class Join(msgspec.Struct, frozen=True):
 
     `expire_at` (unix milliseconds) only ever grows. `unless`: where the record has this field
     already, nothing is joined and only the answer is given. `publish`: a channel on which the
-    fields that grew are told. `members_of`: an index whose live members the answer also gives,
+    fields that grew are published. `members_of`: an index whose live members the answer also gives,
     `MEMBERS_BOUND` of them at most: so many stand for more, to be read with `Store.members`.
-    `now` (unix milliseconds) tells which members have expired. `confirm`: it is answered only when
+    Members expire by `now` (unix milliseconds). `confirm`: it is answered only when
     it is as durable as the settings ask for, and else fails, though it may have happened.
     """
 
@@ -128,13 +128,13 @@ class Entries(msgspec.Struct, frozen=True):
 
 
 class Length(msgspec.Struct, frozen=True):
-    """How many entries the queue `key` has."""
+    """A question for the number of entries that the queue `key` has."""
 
     key: bytes
 
 
 class Expiry(msgspec.Struct, frozen=True):
-    """When the key expires."""
+    """A question for the time at which the key expires."""
 
     key: bytes
 
@@ -167,7 +167,7 @@ class Shard(NamedTuple):
 
 
 class Vitals(NamedTuple):
-    """What a server says of itself: its process, what it does when full, what it has evicted."""
+    """The report of a server: its process, what it does when full, what it has evicted."""
 
     run: str
     policy: str
@@ -182,14 +182,14 @@ class Scanned(msgspec.Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """What the view needs of the store."""
+    """The part of the store that the view reads from."""
 
     async def load(self, *loads: Load) -> list[Loaded]:
         """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
 
 
 class Store(Protocol):
-    """What the journeys need of the store. Each call is one round trip however long.
+    """The part of the store that services need. Each call is one round trip however long.
 
     All raise `Unavailable` where the store does not answer in time, `Overloaded` where too much
     is waiting for it.
@@ -205,7 +205,7 @@ class Store(Protocol):
         """Return the keys that match, in batches."""
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
-        """Some of the keys that match, from the bookmark of an answer before (empty: the first).
+        """Return some keys that match, from the bookmark of an answer before (empty: the first).
 
         Any sidecar may go on from any other's bookmark. A key may come twice, and none that is
         there all the while is left out: where keys have moved to another server meanwhile, the
@@ -217,7 +217,7 @@ class Store(Protocol):
 
 
 class Shards(Protocol):
-    """What is asked of each server of the store by itself."""
+    """The part of the store by which each of its servers is asked by itself."""
 
     def shards(self) -> tuple[Shard, ...]:
         """Return all servers that have records, as far as it is known; none before it is."""
@@ -268,10 +268,10 @@ class News(Protocol):
     """Follows channels; what is published on them reaches `NewsRouter.deliver`."""
 
     async def follow(self, channel: bytes) -> None:
-        """Return once the store has acknowledged: what grows from now on will be told."""
+        """Return once the store has acknowledged: what grows from now on will be news here."""
 
     def unfollow(self, channel: bytes) -> None:
         """Undo one `follow`."""
 
     def staleness(self) -> float:
-        """Seconds since it was last certain that no news was missed."""
+        """Return for how many seconds it has not been certain that no news was missed."""

@@ -20,7 +20,7 @@ _SIGNS = (b"beat:0", b"beat:1")
 
 
 class Looked(NamedTuple):
-    """What lies at one server: its epoch, and our signs of life."""
+    """The records at one server: its epoch, and our signs of life."""
 
     epoch: Record
     signs: Record

@@ -40,7 +40,7 @@ AMENDED = 60_000
 
 
 class RecordStore(Protocol):
-    """What records need of the store. Both raise `Unavailable`, `Overloaded`."""
+    """The part of the store that records need. Both raise `Unavailable`, `Overloaded`."""
 
     async def join(self, *joins: Join) -> list[JoinResult]:
         """Join each; the answers are in order."""
@@ -50,7 +50,7 @@ class RecordStore(Protocol):
 
 
 class LogEntry(NamedTuple):
-    """What is logged of a session: its policy, the value that says what, and what is claimed."""
+    """An entry in the log of a session: its policy, the value that is logged, the one claimed."""
 
     name: SessionName
     policy: str

@@ -37,14 +37,14 @@ _ANSWER_GROUPS = 256
 
 
 class Acknowledged(NamedTuple):
-    """Which sidecars live, and which of them have an event; both by their ids."""
+    """The sidecars that live, and those of them that have an event; both by their ids."""
 
     live: frozenset[bytes]
     have: frozenset[bytes]
 
 
 class FleetRecords:
-    """What all sidecars keep together. All raise `Unavailable`, `Overloaded`."""
+    """The records that all sidecars keep together. All raise `Unavailable`, `Overloaded`."""
 
     def __init__(self, store: RecordStore, names: StoreKeys, clock: Callable[[], float]) -> None:
         self._store = store

@@ -29,7 +29,7 @@ class SessionRecord(NamedTuple):
 
 
 class LocatorRecord(NamedTuple):
-    """Who has a session, by the session's digest, and facts that came before that was known."""
+    """The record of who has a session, by its digest, and of facts from before."""
 
     session: str
 

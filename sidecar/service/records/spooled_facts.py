@@ -1,4 +1,4 @@
-"""What this sidecar knows and the store does not yet: the facts of events that wait in the spool.
+"""The facts of events that wait in the spool: known to this sidecar and not yet to the store.
 
 The view reads through this instead of the store. So a session that comes into the view before the
 spool has been replayed is judged by the waiting events as well, and what waits is not mistaken for
@@ -45,7 +45,7 @@ class Pending:
             self._records.setdefault(record, {})[key] = fields
 
     def drop(self, key: Key) -> None:
-        """The store has the event now."""
+        """Forget an event's facts: the store has them now."""
         for record in self._keys.pop(key, ()):
             waiting = self._records[record]
             del waiting[key]

@@ -28,7 +28,7 @@ class WriteTerms(NamedTuple):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """What is to be joined into the record at `key`; services hand it on and do not look inside."""
+    """The facts to join into the record at `key`; services hand it on and do not look inside."""
 
     key: bytes
     said: Encoded
@@ -41,7 +41,7 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Written(NamedTuple):
-    """What became of a write. `joined`: false where it had happened before.
+    """The outcome of a write. `joined`: false where it had happened before.
 
     `sessions` are those in the record's index where that was asked for; None: more than an answer
     gives.
