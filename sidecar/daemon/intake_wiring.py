@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.events.intake import DurableEvents, EventIntake, Settling
+from sidecar.adapters.events.intake import DurableEvents, EventIntake, FleetAcknowledgements
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.events import EventDoor
 from sidecar.adapters.http.foreign_calls import ForeignCalls
@@ -42,7 +42,7 @@ class Outside:
         started: Settings,
         *,
         events: DurableEvents,
-        settling: Settling,
+        acknowledger: FleetAcknowledgements,
         speakers: Speakers,
         trust: Trust,
         store: Store,
@@ -58,14 +58,14 @@ class Outside:
         self._trust = trust
         self._keys: dict[str, KeySource] = {}
         self._workers = Workers()
-        self._taking = EventIntake(events, settling, self._crashed)
+        self._taking = EventIntake(events, acknowledger, self._crashed)
         fleet = FleetRecords(store, names, clock.now)
         self._ids = RequestIds(records=fleet, life=self._longest)
         self._users = KnownUsers(records=FactReader(store, names, clock.now), view=view)
         http = self._http()
         self._events = EventDoor(
             events,
-            settling,
+            acknowledger,
             settings=http,
             speakers=speakers,
             foreign=ForeignCalls(http, any_host=True),

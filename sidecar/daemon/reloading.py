@@ -61,7 +61,7 @@ class Reloader:
         trust: Trust,
         telemetry: Telemetry,
         health: Health,
-        resweeper: AllSessionsRescorer,
+        rescore_all: AllSessionsRescorer,
         rescore: ViewRescore,
         transmission: Transmission | None = None,
         reconnect: Callable[[Settings], Awaitable[None]] = _stay,
@@ -74,7 +74,7 @@ class Reloader:
         self._trust = trust
         self._telemetry = telemetry
         self._health = health
-        self._resweeper = resweeper
+        self._rescore_all = rescore_all
         self._rescore = rescore
         self._warned: set[tuple[str, str, str]] = set()
         self.watcher: FileWatcher | None = None
@@ -111,7 +111,7 @@ class Reloader:
         generation = await trio.to_thread.run_sync(
             generation_of, self._in_force.configuration, self._geography.digests
         )
-        self._resweeper.use(generation)
+        self._rescore_all.use(generation)
 
     async def _reload_configuration(self, *, judges_anew: bool) -> None:
         """Take up the configuration; with only a secret changed, nobody is judged anew."""

@@ -186,7 +186,7 @@ class DaemonServices:
         return Outside(
             self._started,
             events=self.wired.intake.events,
-            settling=self.wired.intake.settler,
+            acknowledger=self.wired.intake.acknowledger,
             speakers=self.speakers,
             trust=self._daemon.trust,
             store=self._store,
@@ -206,7 +206,7 @@ class DaemonServices:
             trust=daemon.trust,
             telemetry=daemon.telemetry,
             health=daemon.health,
-            resweeper=self.wired.audit.resweeper,
+            rescore_all=self.wired.audit.rescore_all,
             rescore=self.view_rescore,
             transmission=self.transmission,
             reconnect=self._reconnect,
@@ -215,7 +215,7 @@ class DaemonServices:
     def _expose_levels(self, telemetry: PrometheusTelemetry) -> None:
         """Have each scrape ask for what there is at that moment."""
         wired, intake, audit = self.wired, self.wired.intake, self.wired.audit
-        view, resweeper, fan_out = wired.view.view, audit.resweeper, audit.fan_out
+        view, rescore_all, fan_out = wired.view.view, audit.rescore_all, audit.fan_out
         telemetry.level(ScrapedLevel.SESSIONS, lambda: len(view))
         telemetry.level(ScrapedLevel.VIEW_SESSIONS, lambda: len(view))
         telemetry.level(ScrapedLevel.VIEW_LIMIT, lambda: view.limit)
@@ -224,14 +224,14 @@ class DaemonServices:
         telemetry.level(ScrapedLevel.WATCHERS, lambda: len(wired.view.watches))
         telemetry.level(ScrapedLevel.STORE_STALENESS, lambda: _finite(view.staleness()))
         telemetry.stale(self._is_stale)
-        telemetry.level(ScrapedLevel.RESCORE_DONE, lambda: resweeper.progress.done)
-        telemetry.level(ScrapedLevel.RESCORE_EXPECTED, lambda: resweeper.progress.expected)
+        telemetry.level(ScrapedLevel.RESCORE_DONE, lambda: rescore_all.progress.done)
+        telemetry.level(ScrapedLevel.RESCORE_EXPECTED, lambda: rescore_all.progress.expected)
         telemetry.level(ScrapedLevel.FAN_OUT_DONE, lambda: fan_out.outlook.done)
         telemetry.level(ScrapedLevel.FAN_OUT_EXPECTED, lambda: fan_out.outlook.expected)
         telemetry.level(ScrapedLevel.DEAD_LETTERS, lambda: intake.letters.waiting)
         telemetry.level(ScrapedLevel.WORK_LOG, lambda: intake.worklog.waiting)
-        telemetry.queue("rescore", lambda: audit.rescorer.waiting)
-        telemetry.queue("settle-waits", lambda: intake.settler.waiting)
+        telemetry.queue("rescore", lambda: audit.auditor.waiting)
+        telemetry.queue("settle-waits", lambda: intake.acknowledger.waiting)
         if (spool := self.spool) is not None:
             telemetry.level(ScrapedLevel.SPOOL_EVENTS, lambda: spool.waiting)
 
@@ -314,10 +314,10 @@ class DaemonServices:
         await self.reloader.name_generation()
         self.reloader.tell_configuration()
         await self.reloader.warn()
-        await work.start(self.wired.audit.resweeper.run)
+        await work.start(self.wired.audit.rescore_all.run)
         await work.start(self.wired.audit.fan_out.run)
-        await work.start(self.wired.intake.settler.run)
-        await work.start(self.wired.intake.settler.answer)
+        await work.start(self.wired.intake.acknowledger.run)
+        await work.start(self.wired.intake.acknowledger.answer)
         if self.transmission is not None:
             await self.transmission.load()
             await self.transmission.start(work)
@@ -331,8 +331,8 @@ class DaemonServices:
         await work.start(audit.saver.run)
         await work.start(of.guard.run)
         for _ in range(self._started.work.workers):
-            await work.start(audit.rescorer.run)
-        await work.start(audit.rescorer.keep_marking)
+            await work.start(audit.auditor.run)
+        await work.start(audit.auditor.keep_marking)
         await work.start(self.wired.intake.worklog.run)
         await work.start(audit.sweeper.run)
 
@@ -343,10 +343,10 @@ class DaemonServices:
             if intake.spooling is not None:
                 await intake.spooling.replay()
             await audit.sweeper.finish()
-            while view.has_unsaved or audit.rescorer.waiting:  # noqa: ASYNC110 - two parts
+            while view.has_unsaved or audit.auditor.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)
             try:
-                await audit.rescorer.mark()
+                await audit.auditor.mark()
                 await intake.worklog.strike_out()
             except (Unavailable, Overloaded):
                 return  # others claim it, and log it again

@@ -396,7 +396,7 @@ class Daemon:
             letters=intake.letters,
             act_door=ActDoor(
                 acts=services.wired.admin.acts,
-                events=EventIntake(intake.events, intake.settler, self._crashed_at_admin),
+                events=EventIntake(intake.events, intake.acknowledger, self._crashed_at_admin),
                 record=self.telemetry.record,
             ),
             credentials=AdminCredentials(lambda: self.in_force.settings().admin, self._secret_read),
@@ -423,7 +423,7 @@ class Daemon:
             clock=clock.now,
             skew=lambda: self.settings.sessions.event_skew,
             new_id=new_id,
-            settling=services.wired.intake.settler,
+            acknowledger=services.wired.intake.acknowledger,
             binding=settings.tokens.binding,
             others=authzen.handlers(),
             on_incident=partial(self._incident, "http"),
@@ -490,7 +490,7 @@ class Daemon:
             clock=clock.now,
             skew=lambda: self.settings.sessions.event_skew,
             new_id=new_id,
-            settling=services.wired.intake.settler,
+            acknowledger=services.wired.intake.acknowledger,
             on_incident=partial(self._incident, "socket"),
             on_invalid=self._invalid,
         )

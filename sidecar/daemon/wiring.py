@@ -27,11 +27,11 @@ from sidecar.service.audit.prompt_budget import Budget
 from sidecar.service.audit.rescore_all import AllSessionsRescorer
 from sidecar.service.audit.sweep import Sweeper
 from sidecar.service.checks.checker import Checker, Verifier
-from sidecar.service.checks.single_use import Spender
+from sidecar.service.checks.single_use import ProofConsumer
 from sidecar.service.intake.admission import Admission
 from sidecar.service.intake.dead_letters import DeadLetters
 from sidecar.service.intake.ended_users import RequestIds
-from sidecar.service.intake.fleet_ack import Settler
+from sidecar.service.intake.fleet_ack import FleetAcknowledger
 from sidecar.service.intake.intake import Intake
 from sidecar.service.intake.spool_fallback import Spool, Spooling
 from sidecar.service.intake.worklog import WorkLog
@@ -111,9 +111,9 @@ class ViewServices:
 class AuditServices:
     """What logs, counts and publishes each change of a session."""
 
-    rescorer: Auditor
+    auditor: Auditor
     fan_out: FanOut
-    resweeper: AllSessionsRescorer
+    rescore_all: AllSessionsRescorer
     sweeper: Sweeper
     saver: Saver
 
@@ -122,7 +122,7 @@ class AuditServices:
 class IntakeServices:
     """What takes events. `events` is what the doors hand them to."""
 
-    settler: Settler
+    acknowledger: FleetAcknowledger
     letters: DeadLetters
     worklog: WorkLog
     intake: Intake
@@ -155,7 +155,7 @@ def wire(ports: Ports) -> Services:
     view = _wire_view(ports)
     audit = _wire_audit(ports, view)
     intake = _wire_intake(ports, view, audit)
-    ports.router.connect(view=view.view, guard=view.guard, settler=intake.settler)
+    ports.router.connect(view=view.view, guard=view.guard, acknowledger=intake.acknowledger)
     return Services(
         router=ports.router,
         view=view,
@@ -207,25 +207,25 @@ def _wire_view(ports: Ports) -> ViewServices:
 
 
 def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
-    rescorer = _wire_rescorer(ports, of)
+    auditor = _wire_auditor(ports, of)
     return AuditServices(
-        rescorer=rescorer,
+        auditor=auditor,
         fan_out=FanOut(
             sidecar=ports.worker,
             store=ports.store,
             backlogs=ports.backlogs,
-            rescorer=rescorer,
+            auditor=auditor,
             telemetry=ports.telemetry,
             clock=ports.clock,
             jitter=ports.jitter,
         ),
-        resweeper=AllSessionsRescorer(
+        rescore_all=AllSessionsRescorer(
             sidecar=ports.worker,
             store=ports.store,
             records=of.records,
             fleet=of.fleet,
             backlogs=ports.backlogs,
-            rescorer=rescorer,
+            auditor=auditor,
             names=ports.names,
             place_of=ports.place_of,
             telemetry=ports.telemetry,
@@ -235,7 +235,7 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
         ),
         sweeper=Sweeper(
             view=of.view,
-            rescorer=rescorer,
+            auditor=auditor,
             clock=ports.clock,
             pause=lambda: ports.in_force.pause(lambda now: now.sessions.sweep_interval),
             telemetry=ports.telemetry,
@@ -244,12 +244,12 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
             view=of.view,
             records=of.records,
             telemetry=ports.telemetry,
-            saved=rescorer.saved,
+            saved=auditor.saved,
         ),
     )
 
 
-def _wire_rescorer(ports: Ports, of: ViewServices) -> Auditor:
+def _wire_auditor(ports: Ports, of: ViewServices) -> Auditor:
     return Auditor(
         records=of.records,
         view=of.view,
@@ -268,7 +268,7 @@ def _wire_rescorer(ports: Ports, of: ViewServices) -> Auditor:
 
 
 def _wire_intake(ports: Ports, of: ViewServices, audit: AuditServices) -> IntakeServices:
-    settler = Settler(
+    acknowledger = FleetAcknowledger(
         sidecar=ports.sidecar,
         records=of.records,
         fleet=of.fleet,
@@ -293,11 +293,11 @@ def _wire_intake(ports: Ports, of: ViewServices, audit: AuditServices) -> Intake
     intake = Intake(
         records=of.records,
         view=of.view,
-        rescorer=audit.rescorer,
+        auditor=audit.auditor,
         fan_out=audit.fan_out.add,
         worklog=worklog,
         place_of=ports.place_of,
-        placed=settler.remember,
+        placed=acknowledger.remember,
         namespaces=ports.namespaces,
         sources=lambda: events.sources,
         lacks=lambda: of.guard.lacks,
@@ -305,7 +305,7 @@ def _wire_intake(ports: Ports, of: ViewServices, audit: AuditServices) -> Intake
     spooling = _wire_spooling(ports, of.pending, intake, letters)
     events = _wire_admission(ports, of, intake, spooling)
     return IntakeServices(
-        settler=settler,
+        acknowledger=acknowledger,
         letters=letters,
         worklog=worklog,
         intake=intake,
@@ -322,7 +322,7 @@ def _wire_worklog(ports: Ports, audit: AuditServices, letters: DeadLetters) -> W
         letters=letters,
         fan_out=audit.fan_out.add,
         telemetry=ports.telemetry,
-        work=audit.rescorer.rescore,
+        work=audit.auditor.rescore,
         clock=ports.clock,
         tries=lambda: ports.settings().work.tries,
         bound=lambda: ports.settings().work.log,
@@ -372,7 +372,7 @@ def _wire_checker(ports: Ports, of: ViewServices) -> Checker:
         telemetry=ports.telemetry,
         clock=ports.clock,
         new_id=ports.new_id,
-        spender=Spender(
+        proof_consumer=ProofConsumer(
             records=of.records, view=of.view, telemetry=ports.telemetry, new_id=ports.new_id
         ),
     )
@@ -386,10 +386,10 @@ def _wire_admin(ports: Ports, of: ViewServices, audit: AuditServices) -> AdminSe
             store=ports.store,
             records=of.records,
             view=of.view,
-            rescorer=audit.rescorer,
+            auditor=audit.auditor,
             names=ports.names,
             clock=ports.clock,
-            resweeper=audit.resweeper,
+            rescore_all=audit.rescore_all,
             fan_out=audit.fan_out,
             settings=ports.settings,
         ),

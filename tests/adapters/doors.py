@@ -16,8 +16,8 @@ from sidecar.service.ports.calls import (
     Accepted,
     Answer,
     Call,
+    FleetAcknowledgement,
     Reason,
-    Settlement,
     StandingChange,
     Verdict,
 )
@@ -134,12 +134,12 @@ class Services:
             self.watches.tell(StandingChange(signal.subject.session, "revoked"))
         return Accepted(signal.stamp.id, duplicate=duplicate)
 
-    async def settled(self, event: str, within: float, source: str) -> Settlement:
+    async def acknowledged(self, event: str, within: float, source: str) -> FleetAcknowledgement:
         assert event in self.ids
         await trio.lowlevel.checkpoint()
         if isinstance(self.sidecars, Exception):
             raise self.sidecars
-        return Settlement(*self.sidecars)
+        return FleetAcknowledgement(*self.sidecars)
 
 
 class Incidents(list[Any]):

@@ -148,7 +148,7 @@ async def socket(directory: str, services: Services) -> AsyncIterator[Ask]:
         checks=services,
         events=services,
         watches=services.watches,
-        settling=services,
+        acknowledger=services,
         speakers=speakers(),
         clock=clock,
         skew=lambda: SKEW,

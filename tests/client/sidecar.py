@@ -12,9 +12,9 @@ from sidecar.service.ports.calls import (
     Accepted,
     Answer,
     Call,
+    FleetAcknowledgement,
     Overloaded,
     Reason,
-    Settlement,
     StandingChange,
     Verdict,
 )
@@ -51,7 +51,7 @@ class Sidecar:
             checks=self,
             events=self,
             watches=self,
-            settling=self,
+            acknowledger=self,
             speakers=speakers(),
             clock=lambda: 1_700_000_000.0,
             skew=lambda: 1e9,
@@ -114,8 +114,8 @@ class Sidecar:
         self.signals.append(signal)
         return Accepted(signal.stamp.id, duplicate=known)
 
-    async def settled(self, event: str, within: float, source: str) -> Settlement:
-        return Settlement(2 if event == "slow" else 3, 3)
+    async def acknowledged(self, event: str, within: float, source: str) -> FleetAcknowledgement:
+        return FleetAcknowledgement(2 if event == "slow" else 3, 3)
 
     def watch(
         self, sessions: frozenset[str] | None

@@ -417,12 +417,12 @@ class Pod:
         self.watches = self.services.view.watches
         self.view = self.services.view.view
         self.guard = self.services.view.guard
-        self.rescorer = self.services.audit.rescorer
+        self.auditor = self.services.audit.auditor
         self.fan_out = self.services.audit.fan_out
-        self.resweeper = self.services.audit.resweeper
+        self.rescore_all = self.services.audit.rescore_all
         self.sweeper = self.services.audit.sweeper
         self.saver = self.services.audit.saver
-        self.settler = self.services.intake.settler
+        self.acknowledger = self.services.intake.acknowledger
         self.letters = self.services.intake.letters
         self.worklog = self.services.intake.worklog
         self.intake = self.services.intake.intake
@@ -454,7 +454,7 @@ class Pod:
         """Save what is unsaved and tell what is untold, as the workers would."""
         if self.view.has_unsaved:
             await self.saver.save(await self.view.take_unsaved())
-        await self.rescorer.drain()
+        await self.auditor.drain()
         await self.worklog.strike_out()
 
 

@@ -51,7 +51,7 @@ async def test_the_log_and_the_counters_tell_of_marks_alone() -> None:
     assert b"always" not in file.getvalue()
     sweeper = Sweeper(
         view=pod.view,
-        rescorer=pod.rescorer,
+        auditor=pod.auditor,
         clock=pod.clock,
         pause=partial(trio.sleep, 60),
         telemetry=pod.telemetry,

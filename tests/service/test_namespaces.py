@@ -301,12 +301,12 @@ async def test_a_revocation_is_settled_where_every_owners_session_has_it() -> No
     one.news.deaf = True
     async with trio.open_nursery() as nursery:
         for each in (one, other):
-            await nursery.start(each.settler.run)
-            await nursery.start(each.settler.answer)
+            await nursery.start(each.acknowledger.run)
+            await nursery.start(each.acknowledger.answer)
         await other.intake.accept(revoked())
         assert (await one.check(token)).verdict is Verdict.ALLOW
         one.news.deaf = False
-        assert (await other.settler.settled("x", 5)).settled
+        assert (await other.acknowledger.acknowledged("x", 5)).is_everywhere
         assert (await one.check(token)).verdict is Verdict.DENY
         nursery.cancel_scope.cancel()
 

@@ -236,5 +236,5 @@ async def test_the_other_sessions_of_a_batch_are_told_of_although_one_fails() ->
         pod.view.drop(live)
     pod.view.evaluator = OneFails([RISKY], before.world, before._around)  # noqa: SLF001 - its kind
     await pod.intake.accept(risk(1001, "r", RiskLevel.HIGH))
-    await pod.rescorer.drain()
+    await pod.auditor.drain()
     assert {mark.session for mark in marks(pod)} == {"s0", "s2"}

@@ -267,7 +267,7 @@ class Pods:
             audit = services.wired.audit
             enough = audit.sweeper.passes + times
             eventually(lambda audit=audit: audit.sweeper.passes, partial(operator.le, enough))
-            eventually(lambda audit=audit: audit.rescorer.waiting, operator.not_)
+            eventually(lambda audit=audit: audit.auditor.waiting, operator.not_)
 
     def close(self) -> None:
         """Close the clients."""

@@ -109,7 +109,7 @@ class ActDoor:
         signal = prepared.signals[-1]
         outcome = await self._take_all(prepared.signals, order, begun)
         match outcome:
-            case DurableEvent(accepted, settlement):
+            case DurableEvent(accepted, acknowledgement):
                 done = Acted(
                     act=order.act,
                     on=order.scope,
@@ -121,12 +121,12 @@ class ActDoor:
                     duplicate=accepted.duplicate,
                     spooled=accepted.spooled,
                 )
-                if settlement is not None:
+                if acknowledgement is not None:
                     done = msgspec.structs.replace(
                         done,
-                        settled=settlement.settled,
-                        have=settlement.have,
-                        live=settlement.live or None,
+                        settled=acknowledgement.is_everywhere,
+                        have=acknowledgement.have,
+                        live=acknowledgement.live or None,
                         seconds=round(trio.current_time() - begun, 6),
                     )
                 fate = ActOutcome.SPOOLED if accepted.spooled else ActOutcome.DONE
@@ -148,11 +148,11 @@ class ActDoor:
                 return outcome
             if within is not None:
                 within = max(0.0, begun + (order.wait or 0) - trio.current_time())
-            if outcome.settlement is not None and not outcome.settlement.settled:
-                late = outcome.settlement
+            if outcome.acknowledgement is not None and not outcome.acknowledgement.is_everywhere:
+                late = outcome.acknowledgement
         outcome = await self._events.take(EventRequest(last, within))
         if late is not None and isinstance(outcome, DurableEvent):
-            return outcome._replace(settlement=late)
+            return outcome._replace(acknowledgement=late)
         return outcome
 
     def _failed(

@@ -18,13 +18,19 @@ from sidecar.adapters.events.replies import (
     unavailable_reply,
 )
 from sidecar.domain.facts.signal import SessionRevoked, Signal
-from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Settlement, Unavailable
+from sidecar.service.ports.calls import (
+    Accepted,
+    FleetAcknowledgement,
+    Forbidden,
+    Overloaded,
+    Unavailable,
+)
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import EventRequest, Ref, Refusal
 
 CONCURRENT = 64
 
-UNKNOWN = Settlement(have=1, live=0)
+UNKNOWN = FleetAcknowledgement(have=1, live=0)
 """This sidecar has it, and nobody knows of the others."""
 
 OnInvalid: TypeAlias = Callable[[Refusal], None]
@@ -46,10 +52,10 @@ class DurableEvents(Protocol):
         """
 
 
-class Settling(Protocol):
+class FleetAcknowledgements(Protocol):
     """Knows how far an event's outcome has got."""
 
-    async def settled(self, event: str, within: float, source: str) -> Settlement:
+    async def acknowledged(self, event: str, within: float, source: str) -> FleetAcknowledgement:
         """Return how many of the live sidecars have it in their view.
 
         All, or those after `within` s.
@@ -60,7 +66,7 @@ class DurableEvent(NamedTuple):
     """The event is durable; with how many have it, if that was asked for."""
 
     accepted: Accepted
-    settlement: Settlement | None = None
+    acknowledgement: FleetAcknowledgement | None = None
 
 
 Outcome: TypeAlias = DurableEvent | Refusal | Overloaded | Unavailable
@@ -72,11 +78,11 @@ class EventIntake:
     def __init__(
         self,
         events: DurableEvents,
-        settling: Settling | None,
+        acknowledger: FleetAcknowledgements | None,
         on_crash: Callable[[Exception], None],
     ) -> None:
         self._events = events
-        self._settling = settling
+        self._acknowledger = acknowledger
         self._on_crash = on_crash
         self._turns: dict[tuple[str, bool], trio.Semaphore] = {}
 
@@ -97,7 +103,7 @@ class EventIntake:
     async def _take(self, request: EventRequest, turn: trio.Semaphore) -> Outcome:
         """As `take`, in its turn, which ends once the event is durable or refused."""
         try:
-            if request.wait is not None and self._settling is None:
+            if request.wait is not None and self._acknowledger is None:
                 return Refusal("invalid_event", "waiting is not possible here", "wait", request.ref)
             accepted = await self._events.accept(request.signal)
         except (Overloaded, Unavailable) as error:
@@ -113,15 +119,19 @@ class EventIntake:
         if accepted.spooled:  # the others cannot have it: it is on this one's disk
             return DurableEvent(accepted, UNKNOWN)
         return DurableEvent(
-            accepted, await self._settled(accepted, request.signal.source, request.wait)
+            accepted, await self._acknowledged(accepted, request.signal.source, request.wait)
         )
 
-    async def _settled(self, accepted: Accepted, source: str, within: float) -> Settlement | None:
+    async def _acknowledged(
+        self, accepted: Accepted, source: str, within: float
+    ) -> FleetAcknowledgement | None:
         """Return how far it has got. It is durable, also where that cannot be known."""
-        if self._settling is None:
+        if self._acknowledger is None:
             return None
         try:
-            return await self._settling.settled(accepted.key or accepted.id, within, source)
+            return await self._acknowledger.acknowledged(
+                accepted.key or accepted.id, within, source
+            )
         except (Overloaded, Unavailable):
             return UNKNOWN
 
@@ -155,7 +165,7 @@ def reply_to(outcome: Outcome, ref: Ref) -> bytes:
     """Return the reply line that tells an outcome."""
     match outcome:
         case DurableEvent():
-            return event_reply(outcome.accepted, ref, outcome.settlement)
+            return event_reply(outcome.accepted, ref, outcome.acknowledgement)
         case Refusal():
             return refusal_reply(outcome)
         case Overloaded():

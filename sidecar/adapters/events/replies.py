@@ -9,8 +9,8 @@ from sidecar.service.ports.calls import (
     UNKNOWN_CONTEXT,
     Accepted,
     Answer,
+    FleetAcknowledgement,
     Overloaded,
-    Settlement,
     StandingChange,
 )
 from sidecar.wire.events.socket_lines import Ref, Refusal
@@ -23,18 +23,20 @@ def ok_reply(ref: Ref) -> bytes:
     return _line({"ok": True}, ref)
 
 
-def event_reply(accepted: Accepted, ref: Ref, settlement: Settlement | None = None) -> bytes:
+def event_reply(
+    accepted: Accepted, ref: Ref, acknowledgement: FleetAcknowledgement | None = None
+) -> bytes:
     """Return the reply to an event that is durable, and perhaps everywhere."""
     reply: dict[str, object] = {"ok": True, "id": accepted.id}
     if accepted.duplicate:
         reply["duplicate"] = True
     if accepted.spooled:
         reply["spooled"] = True
-    if settlement is not None:
-        reply["settled"] = settlement.settled
-        reply["have"] = settlement.have
-        if settlement.live:
-            reply["live"] = settlement.live
+    if acknowledgement is not None:
+        reply["settled"] = acknowledgement.is_everywhere
+        reply["have"] = acknowledgement.have
+        if acknowledgement.live:
+            reply["live"] = acknowledgement.live
     return _line(reply, ref)
 
 

@@ -13,7 +13,12 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from sidecar.adapters.events.intake import DurableEvents, OnInvalid, Settling, ignore_invalid
+from sidecar.adapters.events.intake import (
+    DurableEvents,
+    FleetAcknowledgements,
+    OnInvalid,
+    ignore_invalid,
+)
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.check_calls import HttpCalls, OnUnasked, ignore_unasked
 from sidecar.adapters.http.events import EventDoor
@@ -65,7 +70,7 @@ class DataListener:
         clock: Callable[[], float],
         skew: Callable[[], float],
         new_id: Callable[[], str],
-        settling: Settling | None = None,
+        acknowledger: FleetAcknowledgements | None = None,
         binding: Binding = NO_BINDING,
         others: Mapping[bytes, Handler] | None = None,
         on_incident: OnHttpIncident = _ignore,
@@ -84,7 +89,7 @@ class DataListener:
         self._gateway = settings.gateway
         self._events = EventDoor(
             events,
-            settling,
+            acknowledger,
             settings=settings,
             speakers=speakers,
             foreign=ForeignCalls(settings),

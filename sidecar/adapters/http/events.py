@@ -16,9 +16,9 @@ from sidecar.adapters.events.intake import (
     DurableEvent,
     DurableEvents,
     EventIntake,
+    FleetAcknowledgements,
     OnInvalid,
     Outcome,
-    Settling,
     ignore_invalid,
     reply_to,
 )
@@ -66,7 +66,7 @@ class EventDoor:
     def __init__(  # noqa: PLR0913 - ports and settings, by name
         self,
         events: DurableEvents,
-        settling: Settling | None,
+        acknowledger: FleetAcknowledgements | None,
         *,
         settings: Http,
         speakers: Speakers,
@@ -77,7 +77,7 @@ class EventDoor:
         on_crash: Callable[[Exception], None],
         on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
-        self._intake = EventIntake(events, settling, on_crash)
+        self._intake = EventIntake(events, acknowledger, on_crash)
         self._speakers = speakers
         self.replace(settings, foreign)
         self._clock = clock

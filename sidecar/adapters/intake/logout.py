@@ -239,9 +239,9 @@ class LogoutDoor:
         wait = self._settings().intake.wait or None
         outcome = await self._events.take(EventRequest(signal, wait, msgspec.UNSET, ""))
         match outcome:
-            case DurableEvent(_, settlement):
-                if settlement is not None and not settlement.settled:
-                    have, live = settlement
+            case DurableEvent(_, acknowledgement):
+                if acknowledgement is not None and not acknowledgement.is_everywhere:
+                    have, live = acknowledgement
                     known = f"{have} of {live} sidecars are" if live else "one sidecar is"
                     words = f"it is durable, but only {known} known to have it yet"
                     return _End(503, LogoutOutcome.UNSETTLED, "temporarily_unavailable", words)

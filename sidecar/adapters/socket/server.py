@@ -24,8 +24,8 @@ from sidecar.adapters.events.intake import (
     CONCURRENT,
     DurableEvents,
     EventIntake,
+    FleetAcknowledgements,
     OnInvalid,
-    Settling,
     ignore_invalid,
     reply_to,
 )
@@ -118,7 +118,7 @@ class LocalSocket:
         clock: Callable[[], float],
         skew: Callable[[], float],
         new_id: Callable[[], str],
-        settling: Settling | None = None,
+        acknowledger: FleetAcknowledgements | None = None,
         on_incident: OnSocketIncident = _ignore,
         on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
@@ -129,7 +129,7 @@ class LocalSocket:
         self.on_incident = on_incident
         self.on_invalid = on_invalid
         self.intake = EventIntake(
-            events, settling, lambda error: on_incident(SocketIncident.CRASHED, error)
+            events, acknowledger, lambda error: on_incident(SocketIncident.CRASHED, error)
         )
         self.draining = False
         self.watching = Counter[str]()

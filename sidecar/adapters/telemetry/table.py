@@ -355,7 +355,7 @@ _STORE = (
         ),
         LogLine(
             "store-lost",
-            By("loss", {observations.StoreLoss.TOLD: WARNING}, ERROR),
+            By("loss", {observations.StoreLoss.REPORTED: WARNING}, ERROR),
             "kind=loss floor slots=spans",
         ),
     ),

@@ -241,7 +241,7 @@ class Auditor:
         await self._examine_all(sessions, "", findings, Turns(share=1))
         await self._record(findings, by_event=False, patient=True)
         for error in findings.troubles:
-            self._telemetry.record(WorkerFailed(where="resweep", error=error))
+            self._telemetry.record(WorkerFailed(where="rescore-all", error=error))
         await self._claims.mark()
         self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
 

@@ -43,7 +43,7 @@ class FanOut:
         sidecar: str,
         store: Store,
         backlogs: Backlogs,
-        rescorer: Auditor,
+        auditor: Auditor,
         telemetry: Telemetry,
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
@@ -51,13 +51,11 @@ class FanOut:
         self._sidecar = sidecar
         self._store = store
         self._backlogs = backlogs
-        self._rescorer = rescorer
+        self._auditor = auditor
         self._telemetry = telemetry
         self._clock = clock
         self._jitter = jitter
-        self._pager = Pager(
-            sidecar=sidecar, backlogs=backlogs, rescorer=rescorer, share=lambda: 1.0
-        )
+        self._pager = Pager(sidecar=sidecar, backlogs=backlogs, auditor=auditor, share=lambda: 1.0)
         self._pause = Pause(LOOK)
         self._wake = trio.Event()
         self.outlook = Outlook()
@@ -109,7 +107,7 @@ class FanOut:
             case SessionPage() as page:
                 cause = page.cause
                 await self._pager.work(
-                    BACKLOG, item, page.names(), lambda n: self._rescorer.rescore(cause, n)
+                    BACKLOG, item, page.names(), lambda n: self._auditor.rescore(cause, n)
                 )
             case CountAll() | WalkAll() | None:
                 # Not ours: a newer version's, which will look there again.

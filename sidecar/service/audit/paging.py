@@ -27,12 +27,12 @@ class Pager:
         *,
         sidecar: str,
         backlogs: Backlogs,
-        rescorer: Auditor,
+        auditor: Auditor,
         share: Callable[[], float],
     ) -> None:
         self._sidecar = sidecar
         self._backlogs = backlogs
-        self._rescorer = rescorer
+        self._auditor = auditor
         self._share = share
 
     async def work(
@@ -76,7 +76,7 @@ class Pager:
         """Rest in proportion to the work, and while fresh signals wait; but not for ever."""
         await trio.sleep(worked * (1 / self._share() - 1))
         with trio.move_on_after(PATIENCE):
-            while self._rescorer.waiting:  # noqa: ASYNC110 - what waits is another's to know
+            while self._auditor.waiting:  # noqa: ASYNC110 - what waits is another's to know
                 await trio.sleep(GLANCE)
 
 

@@ -84,7 +84,7 @@ class AllSessionsRescorer:
         records: FactRecords,
         fleet: FleetRecords,
         backlogs: Backlogs,
-        rescorer: Auditor,
+        auditor: Auditor,
         names: StoreKeys,
         place_of: Callable[[str], Place],
         telemetry: Telemetry,
@@ -97,12 +97,12 @@ class AllSessionsRescorer:
         self._records = records
         self._fleet = fleet
         self._backlogs = backlogs
-        self._rescorer = rescorer
+        self._auditor = auditor
         self._names = names
         self._place_of = place_of
         self._telemetry = telemetry
         self._clock = clock
-        self._pager = Pager(sidecar=sidecar, backlogs=backlogs, rescorer=rescorer, share=share)
+        self._pager = Pager(sidecar=sidecar, backlogs=backlogs, auditor=auditor, share=share)
         self._pause = Pause(TERM)
         self._jitter = jitter
         self._generation = ""
@@ -138,7 +138,7 @@ class AllSessionsRescorer:
             except (Unavailable, Overloaded):
                 pause = TERM
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
-                self._telemetry.record(WorkerFailed(where="resweep", error=error))
+                self._telemetry.record(WorkerFailed(where="rescore-all", error=error))
                 pause = IDLE
             with trio.move_on_after(pause * (0.5 + self._jitter())):
                 await self._wake.wait()
@@ -255,9 +255,9 @@ class AllSessionsRescorer:
         await self._backlogs.replace(backlog_of(current), item, *following)
 
     async def _judge(self, current: RescoreRequest, names: Sequence[SessionName]) -> None:
-        sessions = await self._rescorer.read(names)
+        sessions = await self._auditor.read(names)
         await self._relocate(current, sessions)
-        await self._rescorer.judge_anew("reload", sessions)
+        await self._auditor.judge_anew("reload", sessions)
 
     async def _relocate(self, current: RescoreRequest, sessions: Sequence[StoredSession]) -> None:
         """The same address may be elsewhere by the new data; whoever finds it says the same."""

@@ -28,13 +28,13 @@ class Sweeper:
         self,
         *,
         view: View,
-        rescorer: Auditor,
+        auditor: Auditor,
         clock: Callable[[], float],
         pause: Callable[[], Awaitable[None]],
         telemetry: Telemetry,
     ) -> None:
         self._view = view
-        self._rescorer = rescorer
+        self._auditor = auditor
         self._clock = clock
         self._pause = pause
         self._telemetry = telemetry
@@ -63,7 +63,7 @@ class Sweeper:
         self.active_marks = marks
         self._untold = untold
         overdue = [live for live, passes in untold.items() if passes >= UNTOLD_PASSES]
-        self._rescorer.put("sweep", [live.name for live in overdue])
+        self._auditor.put("sweep", [live.name for live in overdue])
         for live in overdue:
             untold[live] = 0
         self.passes += 1
@@ -73,10 +73,10 @@ class Sweeper:
         names = []
         turns = Turns(share=1)  # no check waits any more, and a drain must not take long
         for live in self._view:
-            if live.state.established and self._rescorer.untold(live):
+            if live.state.established and self._auditor.untold(live):
                 names.append(live.name)
             await turns.give_way()
-        self._rescorer.put("sweep", names)
+        self._auditor.put("sweep", names)
 
     def _look(self, live: Live, untold: dict[Live, int]) -> int:
         now = self._clock()
@@ -84,7 +84,7 @@ class Sweeper:
             self._view.drop(live)
             return 0
         self._view.note(live)
-        if live.state.established and self._rescorer.untold(live):
+        if live.state.established and self._auditor.untold(live):
             untold[live] = self._untold.get(live, 0) + 1
         standing = live.standing(self._view.evaluator, now)
         return sum(demand.is_mark and not demand.is_met(now) for demand in standing.demands)

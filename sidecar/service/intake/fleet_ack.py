@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from sidecar.service.observations.observations import QueueRejected, Telemetry, WorkerFailed
-from sidecar.service.ports.calls import Overloaded, Settlement, Unavailable
+from sidecar.service.ports.calls import FleetAcknowledgement, Overloaded, Unavailable
 from sidecar.service.ports.store import News
 from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.fleet import FleetRecords, questions_in
@@ -46,7 +46,7 @@ class Question(NamedTuple):
     records: tuple[bytes, ...]
 
 
-class Settler:
+class FleetAcknowledger:
     """One sidecar among all: enlisted, asking, and answering."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -87,7 +87,9 @@ class Settler:
         """Return how many events are waited for."""
         return self._waits.total()
 
-    async def settled(self, event: str, within: float, source: str = "") -> Settlement:
+    async def acknowledged(
+        self, event: str, within: float, source: str = ""
+    ) -> FleetAcknowledgement:
         """Ask all live sidecars, and wait until all have it, `within` seconds at most.
 
         Where enough others of its source are waited for nobody is asked: it is not known then who
@@ -95,16 +97,16 @@ class Settler:
         """
         if self._waits[source] >= WAITS:
             self._telemetry.record(QueueRejected(queue="settle-waits"))
-            return Settlement(have=1, live=0)
+            return FleetAcknowledgement(have=1, live=0)
         self._waits[source] += 1
         try:
-            return await self._settled(event, within)
+            return await self._acknowledged(event, within)
         finally:
             self._waits[source] -= 1
             if not self._waits[source]:
                 del self._waits[source]
 
-    async def _settled(self, event: str, within: float) -> Settlement:
+    async def _acknowledged(self, event: str, within: float) -> FleetAcknowledgement:
         records = self._placed.get(event)
         if records is None:
             raise Unavailable("it is not known here where this event went")
@@ -120,7 +122,7 @@ class Settler:
                     break
                 await trio.sleep(pause)
                 pause = min(max(_LAST_LOOK, self.waiting / LOOKS), pause * 2)
-        return Settlement(len(have & live), len(live))
+        return FleetAcknowledgement(len(have & live), len(live))
 
     async def _look(self, event: str) -> tuple[set[bytes], set[bytes]]:
         acknowledged = await self._fleet.acknowledged(event)

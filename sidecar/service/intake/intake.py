@@ -1,7 +1,7 @@
 """The write path: an event comes in, is durable, and is seen here before its sender hears of it.
 
     event -> meaning (facts, and whose) -> joined into one record -> view -> "ok"
-                                                  |  and logged as work  '-> rescorer: log, count,
+                                                  |  and logged as work  '-> auditor: log, count,
                                                   |                          and strike it out
                                                   '-> news to all who serve the sessions
 
@@ -93,7 +93,7 @@ class Intake:
         *,
         records: FactRecords,
         view: View,
-        rescorer: Auditor,
+        auditor: Auditor,
         fan_out: Callable[[str, bytes], Awaitable[None]],
         worklog: WorkLog,
         place_of: Callable[[str], Place],
@@ -111,7 +111,7 @@ class Intake:
         )
         self._records = records
         self._view = view
-        self._rescorer = rescorer
+        self._auditor = auditor
         self._fan_out = fan_out
         self._worklog = worklog
         self._place_of = place_of
@@ -228,7 +228,7 @@ class Intake:
             await self._records.join(self._records.note_fanned_out(signal, of))
         # A duplicate's sessions, too: whoever took it first may have died before it was entered.
         if names:
-            self._rescorer.put(signal.kind, names, entry)
+            self._auditor.put(signal.kind, names, entry)
         elif entry is not None:
             entry.done()  # there is nothing to log, or the backlog has it
         return _accepted(signal, duplicate=not answer.joined)
@@ -307,7 +307,7 @@ class Intake:
         if located.waits is not None and located.waits[1].joined:
             others.append(located.waits[0])  # learned with the rest: each session is folded once
         await self._learn(signal, own, of, answers[0], *others)
-        self._rescorer.put(signal.kind, (name,), entry)
+        self._auditor.put(signal.kind, (name,), entry)
         return _accepted(signal, duplicate=not answers[0].joined)
 
     def _seen_of(self, facts: tuple[Fact, ...], name: SessionName) -> list[Write]:

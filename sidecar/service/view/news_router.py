@@ -26,18 +26,18 @@ class NewsRouter:
         self._telemetry = telemetry
         self._view: View | None = None
         self._guard: Guard | None = None
-        self._settler: Questions | None = None
+        self._acknowledger: Questions | None = None
 
-    def connect(self, *, view: View, guard: Guard, settler: Questions) -> None:
+    def connect(self, *, view: View, guard: Guard, acknowledger: Questions) -> None:
         """Hand news to these from now on."""
-        self._view, self._guard, self._settler = view, guard, settler
+        self._view, self._guard, self._acknowledger = view, guard, acknowledger
 
     def deliver(self, key: bytes, fields: dict[bytes, bytes]) -> None:
         """Take up news; never raises. What comes before there are services concerns none."""
-        if self._view is None or self._guard is None or self._settler is None:
+        if self._view is None or self._guard is None or self._acknowledger is None:
             return
         try:
-            if self._settler.heard(key, fields):
+            if self._acknowledger.heard(key, fields):
                 self._guard.heard(fields)
             elif not self._guard.has_heard(key):
                 self._view.hear(key, fields)

@@ -408,7 +408,7 @@ class Guard:
             self._take_up(floors, loss)  # what cannot be told to others counts here all the same
             raise
         is_ours = Floors(floors_in(began)).of(shard.slot) == moment
-        self._take_up(floors_in(began), loss if is_ours else StoreLoss.TOLD)
+        self._take_up(floors_in(began), loss if is_ours else StoreLoss.REPORTED)
         await self._records.notify(all_floors, self._ttl())
         return began
 
@@ -433,7 +433,7 @@ class Guard:
         """Take up another sidecar's floors."""
         self._take_up(floors_in(fields))
 
-    def _take_up(self, found: Iterable[Floor], loss: StoreLoss = StoreLoss.TOLD) -> None:
+    def _take_up(self, found: Iterable[Floor], loss: StoreLoss = StoreLoss.REPORTED) -> None:
         before = self._view.evaluator.floors
         since = (self._clock() - self._ttl()) * MICROSECONDS  # older facts are forgotten anyway
         taken = (one for one in found if one.moment > since)

@@ -14,7 +14,7 @@ from sidecar.domain.facts.signal import OperatorClear, Subject
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.acts import PreparedAct
 from sidecar.service.observations.operator import OperatorActed
-from sidecar.service.ports.calls import Settlement, Unavailable
+from sidecar.service.ports.calls import FleetAcknowledgement, Unavailable
 from sidecar.wire.events.operator_acts import Order, where_of
 from tests.adapters.doors import Services
 
@@ -29,12 +29,12 @@ class Slow(Services):
         self.slow = slow
         self.asked: list[float] = []
 
-    async def settled(self, event: str, within: float, source: str) -> Settlement:
+    async def acknowledged(self, event: str, within: float, source: str) -> FleetAcknowledgement:
         self.asked.append(within)
         if event not in self.slow:
-            return await super().settled(event, within, source)
+            return await super().acknowledged(event, within, source)
         await trio.sleep(within)  # as long as it was given; virtual time
-        return Settlement(1, 2)
+        return FleetAcknowledgement(1, 2)
 
 
 def crashed(error: Exception) -> NoReturn:

@@ -55,7 +55,7 @@ async def pod(
         checks=services,
         events=services,
         speakers=speakers(),
-        settling=services,
+        acknowledger=services,
         clock=clock,
         skew=lambda: SKEW,
         new_id=Numbers(),

@@ -109,7 +109,7 @@ async def test_what_happens_once_happens_once_whichever_step_does_it(valkey_url:
                 ) -> None:
                     value = fact(1, b"%d" % who)
                     (joined,) = await store.join(joining({field: value}, unless=field))
-                    # As a spender judges: what it finds there is its own.
+                    # As the check that uses a proof judges: what it finds there is its own.
                     if joined.joined or joined.record.get(field) == value:
                         won.append(who)
 

@@ -57,7 +57,7 @@ class Door:
         self.services = services or Services()
         self.incidents = Incidents()
         self.clients: list[Client] = []
-        more.setdefault("settling", self.services)
+        more.setdefault("acknowledger", self.services)
         settings = {
             name: more.pop(name) for name in tuple(more) if name in Socket.__struct_fields__
         }
@@ -253,7 +253,7 @@ async def test_a_durable_event_is_told_as_such_where_nobody_can_tell_how_far_it_
 
 
 async def test_where_nobody_can_wait_the_event_is_refused_before_it_is_taken(path: Path) -> None:
-    async with opened(path, settling=None) as door:
+    async with opened(path, acknowledger=None) as door:
         client = await door.client()
         reply = await client.call(revoke("s1", wait="everywhere"))
         assert (reply["error"], reply["field"]) == ("invalid_event", "wait")

@@ -123,13 +123,13 @@ async def test_what_another_has_only_just_claimed_is_waited_for_and_not_told_twi
         claimed.set()
         await goes_on.wait()
 
-    a.rescorer._claims._written = written  # noqa: SLF001 - where it stands still
+    a.auditor._claims._written = written  # noqa: SLF001 - where it stands still
     async with trio.open_nursery() as nursery:
         nursery.start_soon(a.settle)
         await claimed.wait()
         # All is claimed and told, and not marked as told; its entry comes to another meanwhile.
         begun = trio.current_time()
-        nursery.start_soon(b.rescorer.rescore, "event", scene.names, "e")
+        nursery.start_soon(b.auditor.rescore, "event", scene.names, "e")
         await trio.sleep(STALE / 2)
         goes_on.set()
     assert trio.current_time() - begun < STALE
@@ -143,7 +143,7 @@ async def test_who_lives_and_finds_the_store_away_tells_nothing_again(
     store = Failing()
     scene = Scene(store)
     a, b = await scene.begin()
-    a.rescorer._claims._written = trio.lowlevel.checkpoint if reads else trio.sleep_forever  # noqa: SLF001
+    a.auditor._claims._written = trio.lowlevel.checkpoint if reads else trio.sleep_forever  # noqa: SLF001
     tries = 0
     for trips in range(1, 12):
         store.trips_left = trips
@@ -186,7 +186,7 @@ async def test_what_the_store_refuses_to_mark_holds_up_nothing_and_is_told_once(
     a, b = await scene.begin()
     store.refuses = {a.names.session_record(scene.names[3])}
     async with trio.open_nursery() as nursery:
-        await nursery.start(a.rescorer.keep_marking)
+        await nursery.start(a.auditor.keep_marking)
         await a.settle()
         assert a.worklog.waiting == 0
         scene.wait(STALE, a, b)
@@ -194,13 +194,13 @@ async def test_what_the_store_refuses_to_mark_holds_up_nothing_and_is_told_once(
         all_told((a, b), SESSIONS, 0)
         for _ in range(3):
             scene.wait(STALE, a, b)
-            await a.rescorer.rescore("sweep", scene.names)
+            await a.auditor.rescore("sweep", scene.names)
         all_told((a,), SESSIONS, 0)
         store.refuses.clear()
         await trio.sleep(5)
         nursery.cancel_scope.cancel()
     scene.wait(STALE, b)
-    await b.rescorer.rescore("sweep", scene.names)
+    await b.auditor.rescore("sweep", scene.names)
     all_told((a, b), SESSIONS, 0)
 
 

@@ -155,7 +155,7 @@ async def test_a_fresh_signal_is_told_of_before_the_rest_of_the_many() -> None:
     await a.intake.accept(RISE)
     fresh = RiskLevelChange(stamp=at(1006, "f"), subject=Subject(user="alice"), level=RISE.level)
     async with trio.open_nursery() as nursery:
-        await nursery.start(a.rescorer.run)
+        await nursery.start(a.auditor.run)
         nursery.start_soon(work, a)
         await until(lambda: len(marked(a)) >= 20, within=60, every=0.0001)
         await a.intake.accept(fresh)
@@ -192,13 +192,13 @@ async def test_what_the_view_holds_is_told_of_without_being_read() -> None:
     await here.settle()
     before = store.read
     await here.intake.accept(RISE)
-    await here.rescorer.drain()
+    await here.auditor.drain()
     assert marked(here) == Counter(["s"])
     assert store.read == before
     # Elsewhere it is read.
     fall = RiskLevelChange(stamp=at(1006, "fall"), subject=Subject(user="bot"), level=RiskLevel.LOW)
     await there.intake.accept(fall)
-    await there.rescorer.drain()
+    await there.auditor.drain()
     assert store.read > before
     assert there.telemetry.of(Cleared)
 
@@ -208,7 +208,7 @@ async def test_what_is_not_saved_yet_is_not_told_of() -> None:
     pod = Pod(store, [RISKY], tokens)
     await pod.check(tokens.issue("t", user="bot", session="s"))
     await pod.intake.accept(RISE)
-    await pod.rescorer.drain()
+    await pod.auditor.drain()
     assert not marked(pod)
     await pod.settle()
     assert marked(pod) == Counter(["s"])

@@ -28,7 +28,7 @@ class Sidecar:
         self._pager = Pager(
             sidecar=name,
             backlogs=self.backlogs,
-            rescorer=Pod(store, [], Tokens(), name=name).rescorer,
+            auditor=Pod(store, [], Tokens(), name=name).auditor,
             share=lambda: 1.0,
         )
 

@@ -40,7 +40,7 @@ async def scene(*names: str) -> tuple[MemoryStore, list[Pod]]:
     pods = [Pod(store, [RISKY], tokens, name=name) for name in names]
     for pod in pods:
         pod.now = 2000.0
-        pod.resweeper.use("g1")
+        pod.rescore_all.use("g1")
     return store, pods
 
 
@@ -57,9 +57,9 @@ ALL = Counter({f"s{number}": 1 for number in range(SESSIONS)})
 
 async def test_sessions_of_no_view_are_told_of_after_a_reload() -> None:
     _, (a,) = await scene("a")
-    await a.resweeper.turn()
+    await a.rescore_all.turn()
     assert marked(a) == ALL
-    progress = await a.resweeper.status()
+    progress = await a.rescore_all.status()
     assert (progress.state, progress.done, progress.expected) == ("done", SESSIONS, SESSIONS)
     assert rescored(a) == SESSIONS
     assert {one.cause for one in a.telemetry.of(Rescored) if isinstance(one, Rescored)} == {
@@ -69,7 +69,7 @@ async def test_sessions_of_no_view_are_told_of_after_a_reload() -> None:
 
 async def test_the_time_since_an_old_event_is_not_that_from_signal_to_mark() -> None:
     _, (a,) = await scene("a")
-    await a.resweeper.turn()
+    await a.rescore_all.turn()
     told = [one for one in a.telemetry.of(Marked) if isinstance(one, Marked)]
     assert {one.signal_to_mark_seconds for one in told} == {None}
 
@@ -77,12 +77,12 @@ async def test_the_time_since_an_old_event_is_not_that_from_signal_to_mark() -> 
 async def test_many_sidecars_of_one_rollout_do_the_work_once() -> None:
     store, pods = await scene("a", "b", "c")
     for pod in pods:
-        await pod.resweeper.turn()
+        await pod.rescore_all.turn()
     before = store.round_trips
     late = Pod(store, [RISKY], Tokens(), name="late")
     late.now = 2100.0
-    late.resweeper.use("g1")
-    assert await late.resweeper.turn() == IDLE
+    late.rescore_all.use("g1")
+    assert await late.rescore_all.turn() == IDLE
     assert store.round_trips == before + 2  # what is asked for, and how far it is
     assert [finished(pod) for pod in pods] == [1, 0, 0]
     assert marked(*pods) == ALL
@@ -92,7 +92,7 @@ async def test_sidecars_share_the_work_and_each_session_is_looked_at_once() -> N
     _, pods = await scene("a", "b", "c")
     async with trio.open_nursery() as nursery:
         for pod in pods:
-            nursery.start_soon(pod.resweeper.run)
+            nursery.start_soon(pod.rescore_all.run)
         await until(lambda: sum(map(finished, pods)) == 1, every=0)
         nursery.cancel_scope.cancel()
     assert marked(*pods) == ALL
@@ -104,10 +104,10 @@ async def test_sidecars_share_the_work_and_each_session_is_looked_at_once() -> N
 async def test_all_see_how_far_it_is_and_who_works_on_it() -> None:
     _, (a, b) = await scene("a", "b")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(a.resweeper.turn)
-        await until(lambda: bool(a.resweeper.progress.done), every=0)
+        nursery.start_soon(a.rescore_all.turn)
+        await until(lambda: bool(a.rescore_all.progress.done), every=0)
         a.now = b.now = 2010.0
-        seen = await b.resweeper.status()
+        seen = await b.rescore_all.status()
         assert seen.state == "running"
         assert 0 < seen.done < seen.expected == SESSIONS
         assert seen.sidecars == ("a",)
@@ -115,7 +115,7 @@ async def test_all_see_how_far_it_is_and_who_works_on_it() -> None:
         assert seen.rate == seen.done / 10
         assert seen.seconds_left == round((SESSIONS - seen.done) / seen.rate, 1)
     assert marked(a) == ALL
-    seen = await b.resweeper.status()
+    seen = await b.rescore_all.status()
     assert (seen.state, seen.sidecars, seen.seconds_left) == ("done", (), 0.0)
 
 
@@ -130,16 +130,16 @@ async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> No
     store, (a, b) = await scene("a", "b")
     dies = store.round_trips + steps
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(a.resweeper.turn)
+        nursery.start_soon(a.rescore_all.turn)
         await until(lambda: store.round_trips >= dies, every=0)
         nursery.cancel_scope.cancel()
     assert not finished(a)
-    assert await b.resweeper.turn() < TERM
-    assert (await b.resweeper.status()).state == "running"  # until what a has is stale
+    assert await b.rescore_all.turn() < TERM
+    assert (await b.rescore_all.status()).state == "running"  # until what a has is stale
     b.now += TERM
-    await b.resweeper.turn()
+    await b.rescore_all.turn()
     all_told((a, b), ALL, SLICE)
-    status = await b.resweeper.status()
+    status = await b.rescore_all.status()
     assert (status.state, status.done) == ("done", SESSIONS)
 
 
@@ -147,9 +147,9 @@ async def test_the_store_may_be_away_for_a_while() -> None:
     store, (a, _) = await scene("a", "b")
     store.away = True
     with pytest.raises(Unavailable):
-        await a.resweeper.turn()
+        await a.rescore_all.turn()
     store.away = False
-    await a.resweeper.turn()
+    await a.rescore_all.turn()
     assert marked(a) == ALL
 
 
@@ -171,69 +171,69 @@ async def test_a_store_that_fails_at_any_time_delays_and_loses_nothing(trips: in
     await crowd(store, tokens)
     a = Pod(store, [RISKY], tokens, name="a")
     a.now = 2000.0
-    a.resweeper.use("g1")
+    a.rescore_all.use("g1")
     store.trips_left = trips
     with pytest.raises(Unavailable):
-        await a.resweeper.turn()
+        await a.rescore_all.turn()
     a.now += TERM
-    await a.resweeper.turn()
+    await a.rescore_all.turn()
     assert marked(a) == ALL
-    status = await a.resweeper.status()
+    status = await a.rescore_all.status()
     assert (status.state, status.done) == ("done", SESSIONS)
 
 
 async def test_a_fresh_signal_is_told_of_while_the_work_goes_on() -> None:
     _, (a,) = await scene("a")
     async with trio.open_nursery() as nursery:
-        await nursery.start(a.rescorer.run)
-        nursery.start_soon(a.resweeper.turn)
-        await until(lambda: a.resweeper.progress.done >= 10, every=0)
+        await nursery.start(a.auditor.run)
+        nursery.start_soon(a.rescore_all.turn)
+        await until(lambda: a.rescore_all.progress.done >= 10, every=0)
         fresh = RiskLevelChange(
             stamp=at(1999, "fresh"), subject=Subject(user="user74"), level=RiskLevel.MEDIUM
         )
         await a.intake.accept(fresh)
-        before = a.resweeper.progress.done
+        before = a.rescore_all.progress.done
         await until(lambda: "s74" in marked(a), every=0)
-        assert a.resweeper.progress.done <= before + 10  # a page: the work gave way
-        await until(lambda: bool(a.resweeper.progress.finished), every=0)
+        assert a.rescore_all.progress.done <= before + 10  # a page: the work gave way
+        await until(lambda: bool(a.rescore_all.progress.finished), every=0)
         nursery.cancel_scope.cancel()
     assert marked(a) == ALL
 
 
 async def test_another_generation_begins_anew_and_only_those_who_judge_by_it_work() -> None:
     store, (a, b) = await scene("a", "b")
-    await a.resweeper.turn()
+    await a.rescore_all.turn()
     b.view.use(Pod(store, [LATER], Tokens()).view.evaluator)
     b.now = a.now = 2100.0
-    b.resweeper.use("g2")
-    await b.resweeper.turn()
+    b.rescore_all.use("g2")
+    await b.rescore_all.turn()
     assert {one.policy for one in b.telemetry.of(Marked) if isinstance(one, Marked)} == {"later"}
     assert finished(b) == 1
-    assert await a.resweeper.turn() == IDLE
+    assert await a.rescore_all.turn() == IDLE
     assert finished(a) == 1
 
 
 async def test_a_straggler_of_a_rollout_does_not_bring_back_what_it_left_behind() -> None:
     _, (a, b) = await scene("a", "b")
-    await a.resweeper.turn()
+    await a.rescore_all.turn()
     for pod in (a, b):
         pod.now += 1
-        pod.resweeper.use("g2")
-        await pod.resweeper.turn()
+        pod.rescore_all.use("g2")
+        await pod.rescore_all.turn()
     a.now = b.now = 2100.0
-    a.resweeper.use("g3")
-    await a.resweeper.turn()
+    a.rescore_all.use("g3")
+    await a.rescore_all.turn()
     straggler = Pod(a.store, [RISKY], Tokens(), name="straggler")
     straggler.now = 2100.0 + SETTLED / 2
-    straggler.resweeper.use("g2")
-    await straggler.resweeper.turn()
-    assert (await a.resweeper.status()).generation == "g3"
+    straggler.rescore_all.use("g2")
+    await straggler.rescore_all.turn()
+    assert (await a.rescore_all.status()).generation == "g3"
     # Much later it is no straggler: somebody went back.
     rolled_back = Pod(a.store, [RISKY], Tokens(), name="rolled-back")
     rolled_back.now = 2101.0 + SETTLED
-    rolled_back.resweeper.use("g2")
-    await rolled_back.resweeper.turn()
-    status = await a.resweeper.status()
+    rolled_back.rescore_all.use("g2")
+    await rolled_back.rescore_all.turn()
+    status = await a.rescore_all.status()
     assert (status.generation, status.state) == ("g2", "done")
 
 
@@ -241,17 +241,17 @@ async def test_who_goes_back_to_an_earlier_generation_has_all_judged_by_it_again
     _, (a,) = await scene("a")
     for generation in ("g1", "g2", "g1"):
         a.now += 1
-        a.resweeper.use(generation)
-        await a.resweeper.turn()
+        a.rescore_all.use(generation)
+        await a.rescore_all.turn()
     assert finished(a) == 3
-    assert (await a.resweeper.status()).generation == "g1"
+    assert (await a.rescore_all.status()).generation == "g1"
 
 
 async def test_an_address_that_is_elsewhere_by_new_data_moves_its_session() -> None:
     _, (a,) = await scene("a")
     a.places = {HOME: LISBON, AWAY: BERLIN}
-    await a.resweeper.turn()
-    read = await a.rescorer.read([live.name for live in [await a.view.open("", "user7", "s7")]])
+    await a.rescore_all.turn()
+    read = await a.auditor.read([live.name for live in [await a.view.open("", "user7", "s7")]])
     assert len(read) == 1
     live = a.view.find("", "user7", "s7")
     assert live is not None
@@ -262,7 +262,7 @@ async def test_a_sidecar_without_location_data_moves_nobody() -> None:
     store, (a,) = await scene("a")
     before = {key: dict(record) for key, record in store.records.items()}
     a.places = {}
-    await a.resweeper.turn()
+    await a.rescore_all.turn()
     grown = {
         field.partition(b":")[0]
         for key, record in store.records.items()
@@ -275,9 +275,9 @@ async def test_a_sidecar_without_location_data_moves_nobody() -> None:
 async def test_it_runs_by_itself_and_takes_up_what_is_asked_for_meanwhile() -> None:
     _, (a,) = await scene("a")
     async with trio.open_nursery() as nursery:
-        await nursery.start(a.resweeper.run)
+        await nursery.start(a.rescore_all.run)
         await until(lambda: finished(a) == 1, every=0)
         a.now += 1
-        a.resweeper.use("g2")
+        a.rescore_all.use("g2")
         await until(lambda: finished(a) == 2, every=0)
         nursery.cancel_scope.cancel()

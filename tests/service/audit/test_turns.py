@@ -51,7 +51,7 @@ async def _finish(pod: Pod) -> None:
 
 
 async def _tell(pod: Pod) -> None:
-    await pod.rescorer.rescore("a", [live.name for live in pod.view], at_hand=True)
+    await pod.auditor.rescore("a", [live.name for live in pod.view], at_hand=True)
 
 
 async def _save(pod: Pod) -> None:
@@ -62,7 +62,7 @@ async def _save(pod: Pod) -> None:
 
 async def _saved(pod: Pod) -> None:
     (users,) = {live.users for live in pod.view}
-    await pod.rescorer.saved(users)
+    await pod.auditor.saved(users)
 
 
 async def _read_again(pod: Pod) -> None:

@@ -8,7 +8,7 @@ from sidecar.domain.facts.signal import RiskLevelChange, Subject
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.intake.fleet_ack import WAITS
-from sidecar.service.ports.calls import Settlement, Unavailable, Verdict
+from sidecar.service.ports.calls import FleetAcknowledgement, Unavailable, Verdict
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
@@ -20,8 +20,8 @@ async def pods(nursery: trio.Nursery, count: int = 3) -> tuple[list[Pod], Tokens
     store, tokens = MemoryStore(), Tokens()
     all_pods = [Pod(store, [RISKY], tokens, name=f"p{index}") for index in range(count)]
     for pod in all_pods:
-        await nursery.start(pod.settler.run)
-        await nursery.start(pod.settler.answer)
+        await nursery.start(pod.acknowledger.run)
+        await nursery.start(pod.acknowledger.answer)
     return all_pods, tokens
 
 
@@ -35,9 +35,9 @@ async def test_all_live_sidecars_have_a_settled_event(
             await pod.check(token)
             await pod.settle()
         await a.intake.accept(RISE)
-        settlement = await a.settler.settled("r", 5)
-        assert settlement.settled
-        assert settlement == (3, 3)
+        acknowledgement = await a.acknowledger.acknowledged("r", 5)
+        assert acknowledgement.is_everywhere
+        assert acknowledgement == (3, 3)
         for pod in (b, c):
             pod.now += 10
             assert (await pod.check(token)).verdict is Verdict.STEP_UP
@@ -56,7 +56,7 @@ async def test_a_sidecar_that_missed_the_news_reads_before_it_says_yes(
         await a.intake.accept(RISE)
         b.news.deaf = False
         assert (await b.check(token)).verdict is Verdict.ALLOW
-        assert (await a.settler.settled("r", 5)).settled
+        assert (await a.acknowledger.acknowledged("r", 5)).is_everywhere
         b.now += 10
         assert (await b.check(token)).verdict is Verdict.STEP_UP
         nursery.cancel_scope.cancel()
@@ -69,12 +69,16 @@ async def test_one_that_cannot_be_heard_leaves_the_event_unsettled_while_it_is_e
         (a, b, c), _ = await pods(nursery)
         c.news.deaf = True
         await a.intake.accept(RISE)
-        settlement = await a.settler.settled("r", 2)
-        assert (settlement.settled, settlement.have, settlement.live) == (False, 2, 3)
+        acknowledgement = await a.acknowledger.acknowledged("r", 2)
+        assert (acknowledgement.is_everywhere, acknowledgement.have, acknowledgement.live) == (
+            False,
+            2,
+            3,
+        )
         for pod in (a, b):
             pod.now += 60
         await trio.sleep(30)  # a and b enlist again meanwhile; c does so only by its old clock
-        assert await a.settler.settled("r", 2) == (2, 2)
+        assert await a.acknowledger.acknowledged("r", 2) == (2, 2)
         nursery.cancel_scope.cancel()
 
 
@@ -86,18 +90,18 @@ async def test_one_that_took_leave_is_not_waited_for(
         store, tokens = a.store, Tokens()
         gone = Pod(store, [RISKY], tokens, name="gone")
         async with trio.open_nursery() as brief:
-            await brief.start(gone.settler.run)
+            await brief.start(gone.acknowledger.run)
             await trio.sleep(0.01)
             brief.cancel_scope.cancel()
         await a.intake.accept(RISE)
-        assert await a.settler.settled("r", 5) == (2, 2)
+        assert await a.acknowledger.acknowledged("r", 5) == (2, 2)
         nursery.cancel_scope.cancel()
 
 
 async def test_an_event_that_was_not_taken_here_cannot_be_settled_here() -> None:
     a = Pod(MemoryStore(), [RISKY], Tokens())
     with pytest.raises(Unavailable):
-        await a.settler.settled("never", 1)
+        await a.acknowledger.acknowledged("never", 1)
 
 
 async def test_who_waits_for_much_keeps_nobody_else_from_waiting(
@@ -107,20 +111,20 @@ async def test_who_waits_for_much_keeps_nobody_else_from_waiting(
         (a, b), _ = await pods(nursery, 2)
         await a.intake.accept(RISE)
         b.news.deaf = True
-        answers: list[Settlement] = []
+        answers: list[FleetAcknowledgement] = []
 
         async def wait() -> None:
-            answers.append(await a.settler.settled("r", 5, "flood"))
+            answers.append(await a.acknowledger.acknowledged("r", 5, "flood"))
 
         for _ in range(WAITS + 3):
             nursery.start_soon(wait)
         await trio.sleep(1)
         assert answers == [(1, 0)] * 3
-        assert a.settler.waiting == WAITS
+        assert a.acknowledger.waiting == WAITS
         b.news.deaf = False
         await a.intake.accept(msgspec.structs.replace(RISE, stamp=at(1006, "r2")))
-        assert (await a.settler.settled("r2", 5, "app")).settled
+        assert (await a.acknowledger.acknowledged("r2", 5, "app")).is_everywhere
         await trio.sleep(5)
-        assert a.settler.waiting == 0
+        assert a.acknowledger.waiting == 0
         assert len(answers) == WAITS + 3
         nursery.cancel_scope.cancel()

@@ -137,7 +137,7 @@ async def test_what_cannot_be_struck_out_now_is_later() -> None:
     await known_session(store, tokens)
     pod = pod_on(store, tokens)
     await pod.intake.accept(RISK)
-    await pod.rescorer.drain()
+    await pod.auditor.drain()
     store.queues.away = True
     with pytest.raises(Unavailable):
         await pod.worklog.strike_out()
@@ -153,7 +153,7 @@ class Failing:
     def __init__(self, pod: Pod, error: Exception) -> None:
         self.error: Exception | None = error
         self.times = 0
-        self._rescore = pod.rescorer.rescore
+        self._rescore = pod.auditor.rescore
         pod.worklog._work = self  # noqa: SLF001 - a fault where no fault can be had otherwise
 
     async def __call__(self, cause: str, names: Sequence[object], event: str) -> None:

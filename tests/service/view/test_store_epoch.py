@@ -91,7 +91,7 @@ async def test_a_store_that_is_emptied_under_a_live_link_is_noticed_at_the_next_
     a.store.lose(WHOLE)
     await beat(a, b)
     assert losses(a) == [StoreLoss.EMPTIED]
-    assert losses(b) == [StoreLoss.TOLD]
+    assert losses(b) == [StoreLoss.REPORTED]
     for pod in (a, b):
         answer = await pod.check(token)
         assert answer.verdict is Verdict.STEP_UP
@@ -289,7 +289,7 @@ async def test_evicted_keys_are_noticed_by_their_count_and_ask_for_a_new_sign_in
     del a.store.records[a.names.user_record(digest("", "alice"))]
     await beat(a, b)
     assert losses(a) == [StoreLoss.EVICTED]
-    assert losses(b) == [StoreLoss.TOLD]
+    assert losses(b) == [StoreLoss.REPORTED]
     for pod in (a, b):
         assert policies_of(await pod.check(tokens.issue("t1"))) == ["store-lost"]
         await pod.settle()
