@@ -54,10 +54,7 @@ def _older(firsts: Sequence[int], exported: Sequence[Exported]) -> dict[int, str
 
 
 def _matters(each: Exported) -> bool:
-    """Return whether versions can mean something else.
-
-    Not contexts, nor strengths that are built in.
-    """
+    """Return whether versions can differ: contexts and built-in strengths cannot."""
     built_in = str(each.raw.get("id")).lower() in BUILT_IN
     return not built_in and not isinstance(each.shape, ContextReference)
 

@@ -189,10 +189,7 @@ def _begun(
 
 
 def _is_excused(cause: Cause, compiled: Compiled, before: Activation, proving: ProofCheck) -> bool:
-    """Return whether nobody need be asked for a cause that came up.
-
-    It is proven, there or just before.
-    """
+    """Return whether nobody need be asked for a new cause: it is proven, there or just before."""
     if cause.circumstance and proving.scene.proven(cause.circumstance, proving.needs):
         return True
     interval = compiled.min_interval

@@ -50,10 +50,7 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
 
 
 def _easiest(alternative: Alternative) -> tuple[object, ...]:
-    """Return the order in which alternatives are asked for.
-
-    Levels before strengths, weakest first.
-    """
+    """Return the order of asking for an alternative: levels before strengths, weakest first."""
     strengths = sum(bool(each.strength) for each in alternative.requirements)
     rank = max(each.rank for each in alternative.requirements)
     return strengths, rank, alternative.compliant_device, alternative.controls
@@ -112,7 +109,7 @@ def _shown(state: State, claim: str) -> tuple[str, ...]:
 def names_said(state: State, claim: str, sources: Sources) -> Collection[str]:
     """Return all values of a claim that anybody says a user has.
 
-    Also what a token of the latest sign-in once showed.
+    What any token of the latest sign-in has shown is among them.
     """
     held = state.memberships.get(claim)
     if claim not in state.claims_said:
@@ -149,7 +146,7 @@ def assumed(principals: Principals, state: State, sources: Sources) -> tuple[str
 def unknown_of(state: State, kind: str, sources: Sources) -> str:
     """Return what is configured for a user whose groups or roles are unknown.
 
-    Empty: they are known.
+    It is empty where they are known.
     """
     held = state.memberships.get(kind)
     if kind in state.claims or (held is not None and held.known):

@@ -221,7 +221,7 @@ class Evaluator:
         return after
 
     def scene(self, state: State, now: int, call: CalledFrom | None = None) -> Scene:
-        """Return what conditions see of a state.
+        """Return the scene of a state for conditions.
 
         Strict ones see the address of the `call`, if given.
         """
@@ -467,9 +467,9 @@ class Evaluator:
         return own
 
     def evidence(self, state: State, presented: Presented | None = None) -> Evidence:
-        """Return what a call proves with, or a session.
+        """Return the evidence of a call, or of a session.
 
-        No sign-in later than the call's own counts.
+        Of a call no sign-in counts that is later than its own.
         """
         sign_ins = self.sign_ins(state)
         if presented is None or not presented.alone:
@@ -486,7 +486,7 @@ class Evaluator:
     def shown(self, state: State, auth: Authentication) -> CountedSignIn:
         """Return what a sign-in of this session counts for.
 
-        No more than was left of it afterwards.
+        It counts for no more than was left of it when the assurance was lowered.
         """
         shown = self.world.ladder.shown(auth)
         for _, said in precedence.words_that_count(

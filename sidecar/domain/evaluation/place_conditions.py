@@ -62,10 +62,7 @@ def _changed_one(name: str, *, inverted: bool) -> ConditionCheck:
 
 
 def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
-    """Yield what a circumstance is, by whoever says so.
-
-    Whether that is another one than at the start.
-    """
+    """Yield each value of a circumstance as a cause, and whether it is new since the start."""
     state = scene.state
     if name == Circumstance.NETWORK:
         for source, said, is_new in segments.changes(state, scene.world.sources):

@@ -83,9 +83,9 @@ class _Call:
 def proofs_of(
     evaluator: Evaluator, state: State, own: Authentication | None = None
 ) -> SingleUseProofs:
-    """Return the single-use proofs of a call whose token shows this sign-in.
+    """Return the single-use proofs of a call whose token shows its `own` sign-in.
 
-    None: the session's latest one.
+    Where that is None, the token shows the session's latest one.
     """
     shown = next(iter(state.sign_ins), None) if own is None else own
     if shown is None:
@@ -240,10 +240,7 @@ def _why_outcome(
 
 
 def _fate(cause: Cause, look: Look, scene: Scene) -> CauseEffect:
-    """Return what became of a cause in the evaluator's hands.
-
-    It is in the mark, or it is excused.
-    """
+    """Return the effect of a cause: it is in the mark, or it is excused."""
     if any(marked.key == cause.key for marked in look.after.mark):
         before = any(marked.key == cause.key for marked in look.before.mark)
         return CauseEffect.MARKED if before else CauseEffect.FRESH

@@ -62,10 +62,7 @@ def words_that_count(
 
 
 def of_those_who_loosen(words: Mapping[str, W], kind: str, sources: Sources) -> Mapping[str, W]:
-    """Return the words of sources that may loosen by this event type.
-
-    The same mapping if all may.
-    """
+    """Return the words of sources that may loosen by this event type; `words` itself if all may."""
     if all(sources.loosens(source, kind) for source in words):
         return words
     return {source: word for source, word in words.items() if sources.loosens(source, kind)}
@@ -102,10 +99,7 @@ def signal_type(held: SignalHeld) -> str:
 
 
 def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
-    """Yield what is raised on the session, its user or its device.
-
-    Of each thing all that counts.
-    """
+    """Yield, of each register, the signals on the session, its user or its device that count."""
     registers: dict[str, dict[str, SignalHeld]] = {}
     for held in state.signals.values():
         if state.concerns(held.device):
@@ -118,7 +112,7 @@ def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
 def claim(state: State, name: str, sources: Sources) -> Sequence[tuple[str, ClaimSaid]]:
     """Return all that counts of what is said of a claim, each with its source.
 
-    What tokens show first.
+    The word of the tokens comes first.
     """
     said = state.claims_said.get(name)
     values, since = state.claims.get(name, ((), None))

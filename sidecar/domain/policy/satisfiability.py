@@ -337,7 +337,7 @@ def _consistent(literals: tuple[Literal, ...]) -> bool:
 def _entails(one: Atom, other: Atom) -> bool:
     """Return whether an atom that holds makes another hold.
 
-    Beyond what `_consistent` sees of sets.
+    Sets of values are compared by `_consistent`.
     """
     if one == other:
         return True

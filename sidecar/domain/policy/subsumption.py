@@ -66,7 +66,7 @@ def _as_often(other: SessionControls, session: SessionControls) -> bool:
 def _selects(wide: Selection, narrow: Selection) -> bool:
     """Return whether `wide` takes in all that `narrow` does.
 
-    All contexts are not the routine calls.
+    A selection of all contexts does not take in the routine calls.
     """
     if wide.include is None:
         taken = narrow.include

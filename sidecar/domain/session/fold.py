@@ -431,10 +431,7 @@ BOUND_TO = "cnf:"
 def _segment(
     state: State, ip: str, authentication: Authentication, around: Surroundings
 ) -> tuple[str, ...]:
-    """Return the network segment that came with a sign-in.
-
-    The address's, or the one last reported.
-    """
+    """Return the network segment that came with a sign-in: the address's, or the one reported."""
     held = state.circumstances.get(Circumstance.NETWORK)
     if state.ip != ip or held is None or not state.network_reported:
         return (f"{Circumstance.NETWORK}={around.network_of(ip)}",)

@@ -265,7 +265,7 @@ def _latest_shown(
 ) -> int:
     """Return when the latest sign-in was that meets this since that second; -1: there was none.
 
-    Where any sign-in will do, one from before will, too.
+    Where any sign-in will do, one from before that second counts, too.
     """
     moment = None if requirement == Requirement() else second
     best = -1
@@ -305,10 +305,7 @@ def demand_of(
     state: State,
     evidence: Evidence,
 ) -> Demand | None:
-    """Return what a policy that holds, or whose mark waits, asks for.
-
-    None where all is well for good.
-    """
+    """Return what a policy that holds, or whose mark waits, asks for; None: nothing, for good."""
     policy = compiled.policy
     every_time = policy.session.every_time if activation.holds else None
     compliant = compiled.is_compliant(state)

@@ -199,7 +199,7 @@ class Ladder:
     def requirements(self, controls: Iterable[str]) -> tuple[Requirement, ...]:
         """Return what these controls ask for together: the highest level, and each strength.
 
-        Nothing named asks for any sign-in at all.
+        Without any control, any sign-in will do.
         """
         names = sorted(set(controls))
         rank = max((self._ranks.get(name, 0) for name in names), default=0)
@@ -207,10 +207,7 @@ class Ladder:
         return (*((Requirement(rank),) if rank or not strengths else ()), *strengths)
 
     def requirement_name(self, requirement: Requirement) -> str:
-        """Return the name of the level or strength that is required.
-
-        Empty where any sign-in will do.
-        """
+        """Return the name of the required level or strength; empty where any sign-in will do."""
         return requirement.strength or self.name(requirement.rank)
 
     def implies(self, one: Requirement, other: Requirement) -> bool:

@@ -22,10 +22,7 @@ class Namespaces:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Return what `named` understands.
-
-        The issuers, and the namespaces that are called otherwise.
-        """
+        """Return the names that `named` knows: issuers, and namespaces with names of their own."""
         return tuple(dict.fromkeys((*self._of, *self._of.values())))
 
     def named(self, text: str) -> str | None:

@@ -80,7 +80,7 @@ def _whole_words(text: str, longest: int) -> str:
 class Place(msgspec.Struct, frozen=True):
     """A named location as policies can name it; `whole`: all of it was carried over.
 
-    One in which no address lies has no name.
+    A location in which no address lies has no name.
     """
 
     name: str

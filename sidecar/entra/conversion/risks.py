@@ -33,10 +33,7 @@ def user_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None
 
 
 def session_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
-    """Return the condition that the session's reported risk is one of these.
-
-    Its score does not count.
-    """
+    """Return the condition that the session's reported risk, not its score, is one of these."""
     known = _known(levels, at, ledger, ("none", *_LEVELS))
     ledger.carry(*(item for item, _ in known))
     named = {level for _, level in known}
