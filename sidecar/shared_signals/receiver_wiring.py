@@ -19,7 +19,7 @@ from sidecar.service.records.fleet import FleetRecords
 from sidecar.shared_signals.adapters.set_verifier import SetVerifier
 from sidecar.shared_signals.adapters.transmitter_client import PollEndpoint, TransmitterApi
 from sidecar.shared_signals.service.poll_client import Poller
-from sidecar.shared_signals.service.receiver import Receiving
+from sidecar.shared_signals.service.receiver import SetReceiver
 from sidecar.shared_signals.wire.stream_api import metadata_address
 from sidecar.wire.events.sources import issuers_of_transmitter, source_of_transmitter
 from sidecar.wire.settings.receiver import KnownTransmitter
@@ -39,8 +39,8 @@ class _Known(NamedTuple):
 class Reception:
     """All that a daemon needs to receive Shared Signals, by the settings as they now are.
 
-    `started` are those that wait for a restart. `judged` is told in words of which transmitters
-    nothing new can be believed, or is fetched; empty: of none.
+    `started` are those that wait for a restart. `judged` is called with words on which transmitters
+    send nothing new that is believed, or fetched; empty: none.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -72,7 +72,7 @@ class Reception:
         self._authorizations: dict[str, SecretFile] = {}
         self._tokens: dict[str, SecretFile] = {}
         self._verifier = SetVerifier((), started.receiver.max_body_bytes)
-        self.receiving = Receiving(
+        self.receiving = SetReceiver(
             verifier=self._verifier,
             events=events,
             rules=self._rules,
@@ -222,7 +222,7 @@ class Reception:
         return found
 
     async def _state_secret(self, name: str) -> str:
-        """As `sidecar ssf verify` has it: the push secret, else the token, else none."""
+        """Return the secret that `sidecar ssf verify` uses: for push, else the token, else none."""
         secret = self._authorizations.get(name) or self._tokens.get(name)
         return await secret.text() if secret else ""
 
@@ -242,18 +242,18 @@ async def _nothing() -> str:
 
 
 def _addresses(metadata_url: str, issuer: str) -> tuple[str, ...]:
-    """SSF 1.0, "Obtaining Transmitter Configuration Metadata", and where RISC had it before."""
+    """Return the metadata's addresses: that of SSF 1.0, and the one that RISC had before."""
     if metadata_url:
         return (metadata_url,)
     return (metadata_address(issuer), metadata_address(issuer, "risc-configuration"))
 
 
 def _unheard(issuer: str, outcome: Refresh, detail: str) -> None:
-    """Nobody listens."""
+    """Ignore the outcome: nobody waits for it here."""
 
 
 def _unread(metadata: Mapping[str, object]) -> None:
-    """Nobody reads it."""
+    """Ignore the metadata: nobody reads them here."""
 
 
 def keys_of_transmitter(

@@ -13,10 +13,10 @@ from sidecar.service.records.fleet import FleetRecords
 from sidecar.shared_signals.adapters.push_client import Courier
 from sidecar.shared_signals.adapters.stream_store import RedisStreams
 from sidecar.shared_signals.adapters.transmitter_secrets import InvalidFiles, Secrets
-from sidecar.shared_signals.service.delivery import Transmitting
-from sidecar.shared_signals.service.dispatch import HandingOut
-from sidecar.shared_signals.service.poll_server import Polling
-from sidecar.shared_signals.service.push_delivery import Pushing
+from sidecar.shared_signals.service.delivery import StreamDelivery
+from sidecar.shared_signals.service.dispatch import Dispatcher
+from sidecar.shared_signals.service.poll_server import PollServer
+from sidecar.shared_signals.service.push_delivery import PushDelivery
 from sidecar.shared_signals.service.recipients import Recipients
 from sidecar.shared_signals.service.stream_management import Management
 from sidecar.shared_signals.wire.outbound import Voice
@@ -55,7 +55,7 @@ def _subject_issuers(settings: Settings) -> dict[str, str]:
 
 
 class Transmission:
-    """What a process has of the transmitter: the `outbox`, and where configured the rest."""
+    """A process's part of the transmitter: the `outbox`, and where configured the rest."""
 
     def __init__(
         self,
@@ -86,8 +86,8 @@ class Transmission:
         """Speak as is configured now: whose users there are may have changed."""
         self._voice = voice_of(settings)
 
-    def _polling(self) -> Polling:
-        return Polling(
+    def _poll_server(self) -> PollServer:
+        return PollServer(
             store=self._streams,
             signer=self._secrets,
             telemetry=self._telemetry,
@@ -133,7 +133,7 @@ class Transmission:
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         courier = Courier(self._settings.push.timeout, clock.now)
-        pushing = Pushing(
+        push_delivery = PushDelivery(
             settings=self._settings.push,
             store=self._streams,
             recipients=self._recipients,
@@ -144,20 +144,20 @@ class Transmission:
             clock=clock.now,
             new_id=self._new_id,
         )
-        handing_out = HandingOut(
+        dispatcher = Dispatcher(
             store=self._streams,
             recipients=self._recipients,
             voice=lambda: self._voice,
             telemetry=self._telemetry,
             clock=clock.now,
         )
-        transmitting = Transmitting(
+        transmitting = StreamDelivery(
             settings=self._settings,
             lease=self._lease,
             store=self._streams,
             recipients=self._recipients,
-            handing_out=handing_out,
-            pushing=pushing,
+            dispatcher=dispatcher,
+            push_delivery=push_delivery,
             telemetry=self._telemetry,
             levels=self._telemetry.metrics.transmitter,
         )
@@ -180,7 +180,7 @@ class Transmission:
         app = TransmitterDoor(
             settings=self._settings,
             management=self._management(Endpoints(self._settings.issuer).poll),
-            polling=self._polling(),
+            poll_server=self._poll_server(),
             recipients=self._recipients,
             keys=self._secrets.key_set,
             telemetry=self._telemetry,

@@ -67,7 +67,7 @@ class Courier:
         return PushResponse(PushResult.FAILED, detail, self._retry_after(response))
 
     def _retry_after(self, response: httpx.Response) -> float:
-        """Seconds (RFC 9110, section 10.2.3), as a number of them or as a date."""
+        """Return the seconds to wait (RFC 9110, section 10.2.3), given as a number or as a date."""
         value = response.headers.get("retry-after", "").strip()
         if value.isascii() and value.isdigit() and len(value) < 10:
             return min(float(value), LONGEST_RETRY_AFTER)

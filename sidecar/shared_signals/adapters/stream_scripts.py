@@ -1,4 +1,4 @@
-"""What the transmitter does in the store as a whole, in Lua; see `stream_store` for the keys.
+"""Lua scripts for steps of the transmitter that are whole in the store; keys: `stream_store`.
 
 Each may be run again after its answer was lost.
 """

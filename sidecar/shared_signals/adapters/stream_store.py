@@ -42,7 +42,7 @@ from sidecar.wire.privacy.sealing import UNSEALED, Sealing
 from sidecar.wire.store.keys import StoreKeys, digest
 
 REMEMBERED = 86_400_000
-"""Milliseconds for which the last announcement of a topic is known, to be told once."""
+"""Milliseconds for which the last announcement of a topic is kept, so that it is published once."""
 
 PATIENCE = 10_000_000
 """Microseconds that whoever recorded the last has to claim it; then it counts for dead."""
@@ -55,8 +55,8 @@ KEPT = 30 * 86_400_000
 T = TypeVar("T")
 
 
-class Asking(Protocol):
-    """What this needs of `RedisStore`."""
+class NodeClients(Protocol):
+    """The part of `RedisStore` that streams use: the client of the node that holds a key."""
 
     async def ask(self, key: bytes, use: Callable[[redis.Redis], T]) -> T:
         """Use the client of the node that holds a key. Raises `Unavailable`."""
@@ -67,7 +67,7 @@ class RedisStreams:
 
     def __init__(
         self,
-        store: Asking,
+        store: NodeClients,
         names: StoreKeys,
         *,
         max_recorded: int,
@@ -80,18 +80,18 @@ class RedisStreams:
         self._max_recorded = max_recorded
         self._max_backlog = max_backlog
 
-    # The record of what is to be told
+    # The record of announcements that are to be published
 
     async def record(self, news: Sequence[TopicAnnouncement]) -> Recorded:
         """Append what is not the last of its topic."""
         arguments: list[bytes | str | int] = [self._max_recorded, REMEMBERED, PATIENCE]
         keys = ["recorded"]
         for one in news:
-            told = one.announcement
-            topic = digest(told.issuer, told.user, told.session, one.topic)
+            announcement = one.announcement
+            topic = digest(announcement.issuer, announcement.user, announcement.session, one.topic)
             keys.append("last:" + self._sealing.names_of(topic)[0])
-            sealed = self._sealing.seal_payload(encode_announcement(told))
-            arguments += [one.value[:16], one.follows, told.id, sealed]
+            sealed = self._sealing.seal_payload(encode_announcement(announcement))
+            arguments += [one.value[:16], one.follows, announcement.id, sealed]
         dropped, *outcomes = await self._script(RECORD, keys, arguments)
         return Recorded(tuple(map(_OUTCOMES.__getitem__, outcomes)), dropped)
 

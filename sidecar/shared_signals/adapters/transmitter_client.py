@@ -101,11 +101,11 @@ class TransmitterApi:
         except Overloaded as error:
             raise Overloaded(error.retry_after, f"{where}: {error}") from error
         except (TransmitterRefused, Unavailable) as error:
-            told = str(error)
-            raise Unavailable(told if where in told else f"{where}: {told}") from error
+            words = str(error)
+            raise Unavailable(words if where in words else f"{where}: {words}") from error
 
     async def metadata(self) -> TransmitterMetadata:
-        """Return what the transmitter tells of itself; its issuer is the one that was asked."""
+        """Return what the transmitter says of itself; its issuer is the one that was asked."""
         metadata = await self._metadata()
         if metadata.issuer != self._issuer:
             found = f"{shown(metadata.issuer)!r}, and {self._issuer!r} is configured"
@@ -117,15 +117,15 @@ class TransmitterApi:
         return metadata
 
     async def _metadata(self) -> TransmitterMetadata:
-        """As they stand there; whatever is wrong with them is told with their address."""
+        """Return the metadata unchecked; an error that is raised names their address."""
         where = without_credentials(self._metadata_url)
         try:
             return _decoded(await self._call("GET", self._metadata_url), TransmitterMetadata)
         except TransmitterRefused as error:
             raise TransmitterRefused(error.status, error.said, where) from None
         except Unavailable as error:
-            told = str(error)
-            raise Unavailable(told if where in told else f"{where}: {told}") from error
+            words = str(error)
+            raise Unavailable(words if where in words else f"{where}: {words}") from error
 
     async def create(
         self, url: str, delivery: Delivery, events: tuple[str, ...], description: str
@@ -178,7 +178,7 @@ class TransmitterApi:
         return stream
 
     def _check_issuer(self, stream: StreamConfiguration) -> None:
-        """SSF 1.0, "Creating a Stream": the receiver must check it."""
+        """Check the issuer, as the receiver must (SSF 1.0, "Creating a Stream")."""
         if stream.iss != self._issuer:
             raise Unavailable("the stream is another issuer's")
 

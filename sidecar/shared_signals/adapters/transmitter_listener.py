@@ -30,7 +30,7 @@ from sidecar.adapters.listening.application import (
 from sidecar.adapters.listening.asgi import Listener, listener_of
 from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.shared_signals.service.poll_server import Polling
+from sidecar.shared_signals.service.poll_server import PollServer
 from sidecar.shared_signals.service.recipients import Recipients
 from sidecar.shared_signals.service.stream_management import (
     Management,
@@ -104,14 +104,14 @@ class TransmitterDoor(Application):
         *,
         settings: Transmitter,
         management: Management,
-        polling: Polling,
+        poll_server: PollServer,
         recipients: Recipients,
         keys: Callable[[], bytes],
         telemetry: Observed,
     ) -> None:
         self._settings = settings
         self._management = management
-        self._polling = polling
+        self._poll_server = poll_server
         self._recipients = recipients
         self._keys = keys
         self._observed = telemetry
@@ -252,7 +252,7 @@ class TransmitterDoor(Application):
             request = msgspec.structs.replace(request, return_immediately=True)
         self._polls += 1
         try:
-            response = await self._polling.poll(who, asked["stream"], request)
+            response = await self._poll_server.poll(who, asked["stream"], request)
         finally:
             self._polls -= 1
         return _json(response)

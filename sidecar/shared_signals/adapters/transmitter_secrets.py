@@ -28,8 +28,8 @@ MIN_CREDENTIAL, MAX_CREDENTIAL = 16, 1024
 MAX_CREDENTIALS = 8
 
 
-class Wrong(NamedTuple):
-    """What is wrong with a file that the configuration names; the message quotes none of it."""
+class SecretProblem(NamedTuple):
+    """A fault in a file that the configuration names; the message quotes nothing of the file."""
 
     field: str
     message: str
@@ -38,13 +38,13 @@ class Wrong(NamedTuple):
 class InvalidFiles(Exception):  # noqa: N818 - the operator must act
     """Some of the files cannot be used."""
 
-    def __init__(self, wrong: list[Wrong]) -> None:
+    def __init__(self, wrong: list[SecretProblem]) -> None:
         super().__init__("; ".join(f"{one.field}: {one.message}" for one in wrong))
         self.wrong = wrong
 
 
 class Files(NamedTuple):
-    """What the files hold."""
+    """The content of the files: keys, and each recipient's secrets."""
 
     keys: tuple[SigningKey, ...]
     access: Mapping[str, Access]
@@ -60,11 +60,11 @@ def paths_of(settings: Transmitter) -> list[str]:
     return [path for path in paths if path]
 
 
-class Found(NamedTuple):
-    """What could be read, and what is wrong with the rest."""
+class ReadSecrets(NamedTuple):
+    """The secrets that could be read, and the faults of the rest."""
 
     files: Files
-    wrong: list[Wrong]
+    wrong: list[SecretProblem]
 
 
 def read_files(settings: Transmitter) -> Files:
@@ -75,19 +75,19 @@ def read_files(settings: Transmitter) -> Files:
     return found.files
 
 
-def look_into(settings: Transmitter) -> Found:
+def look_into(settings: Transmitter) -> ReadSecrets:
     """Read what can be read; blocks. Whose credentials cannot, has none."""
-    wrong: list[Wrong] = []
+    wrong: list[SecretProblem] = []
     keys: list[SigningKey] = []
     for index, path in enumerate(settings.key_files):
         try:
             key = read_signing_key(_read(path))
         except (InvalidSigningKey, ValueError) as error:
-            wrong.append(Wrong(f"transmitter.key_files[{index}]", f"{path} {error}"))
+            wrong.append(SecretProblem(f"transmitter.key_files[{index}]", f"{path} {error}"))
             continue
         if any(known.key_id == key.key_id for known in keys):
             message = f"{path} has the kid of a key before it"
-            wrong.append(Wrong(f"transmitter.key_files[{index}]", message))
+            wrong.append(SecretProblem(f"transmitter.key_files[{index}]", message))
         keys.append(key)
     access = {}
     for index, recipient in enumerate(settings.recipients):
@@ -99,14 +99,14 @@ def look_into(settings: Transmitter) -> Found:
             try:
                 credentials = _credentials(recipient.credentials_file)
             except ValueError as error:
-                wrong.append(Wrong(f"{field}.credentials_file", str(error)))
+                wrong.append(SecretProblem(f"{field}.credentials_file", str(error)))
         if fixed is not None and fixed.authorization_file:
             try:
                 authorization = _header(fixed.authorization_file)
             except ValueError as error:
-                wrong.append(Wrong(f"{field}.stream.authorization_file", str(error)))
+                wrong.append(SecretProblem(f"{field}.stream.authorization_file", str(error)))
         access[recipient.name] = Access(credentials, authorization)
-    return Found(Files(tuple(keys), access), wrong)
+    return ReadSecrets(Files(tuple(keys), access), wrong)
 
 
 def _read(path: str) -> bytes:
@@ -229,7 +229,7 @@ class Secrets:
         Files of credentials are looked at with each use, so that an old one counts no more.
         """
         if self._seen is not None and self._look() != self._seen:
-            with contextlib.suppress(InvalidFiles):  # told by the reload that the change brings
+            with contextlib.suppress(InvalidFiles):  # logged by the reload that the change brings
                 self.load()
         return self._access
 
@@ -257,7 +257,7 @@ class Secrets:
         return msgspec.json.encode({"keys": [held.key.public for held in self._held.values()]})
 
     def _choose(self, now: float) -> None:
-        """The first of the files signs, as soon as it has been published for long enough."""
+        """Sign with the first of the files, as soon as it has been published for long enough."""
         if not self._listed or self._signing == self._listed[0]:
             return
         wanted = self._held[self._listed[0]]

@@ -13,8 +13,8 @@ import trio
 
 from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.shared_signals.service.dispatch import HandingOut
-from sidecar.shared_signals.service.push_delivery import Pushing, essence
+from sidecar.shared_signals.service.dispatch import Dispatcher
+from sidecar.shared_signals.service.push_delivery import PushDelivery, essence
 from sidecar.shared_signals.service.recipients import Recipients
 from sidecar.shared_signals.service.stream_store import StreamStore
 from sidecar.shared_signals.wire.security_events import StreamStatus
@@ -47,16 +47,16 @@ class Leadership(Protocol):
 
 
 class Levels(Protocol):
-    """Where it is told how much waits, and whether this sidecar delivers."""
+    """The metrics of delivery: how much waits, and whether this sidecar delivers."""
 
-    def delivering(self, yes: bool) -> None:  # noqa: FBT001 - the one thing it is told
-        """Whether this sidecar delivers."""
+    def delivering(self, yes: bool) -> None:  # noqa: FBT001 - its one argument
+        """Set whether this sidecar delivers."""
 
     def backlogs(self, counts: Mapping[str, int]) -> None:
-        """How many events wait, by recipient."""
+        """Set how many events wait, by recipient."""
 
 
-class Transmitting:
+class StreamDelivery:
     """Delivers when it is this sidecar's turn."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -66,8 +66,8 @@ class Transmitting:
         lease: Leadership,
         store: StreamStore,
         recipients: Recipients,
-        handing_out: HandingOut,
-        pushing: Pushing,
+        dispatcher: Dispatcher,
+        push_delivery: PushDelivery,
         telemetry: Telemetry,
         levels: Levels,
     ) -> None:
@@ -75,8 +75,8 @@ class Transmitting:
         self._lease = lease
         self._store = store
         self._recipients = recipients
-        self._handing_out = handing_out
-        self._pushing = pushing
+        self._dispatcher = dispatcher
+        self._push_delivery = push_delivery
         self._telemetry = telemetry
         self._levels = levels
         self._served: dict[str, tuple[Outgoing, trio.CancelScope]] = {}
@@ -86,17 +86,17 @@ class Transmitting:
         task_status.started()
         while True:
             if await self._leads():
-                self._tell("delivering-shared-signals", delivering=True)
+                self._record("delivering-shared-signals", delivering=True)
                 try:
                     await self._lead()
                 finally:
                     self._served.clear()
                     self._levels.backlogs({})
-                    self._tell("not-delivering-shared-signals", delivering=False)
+                    self._record("not-delivering-shared-signals", delivering=False)
             else:
                 await trio.sleep(PATIENCE)
 
-    def _tell(self, event: str, *, delivering: bool) -> None:
+    def _record(self, event: str, *, delivering: bool) -> None:
         self._levels.delivering(delivering)
         self._telemetry.record(DaemonEvent(event=event))
 
@@ -115,7 +115,7 @@ class Transmitting:
                     if not laid_out:
                         await self._lay_out()
                         laid_out = True
-                    more = await self._handing_out.turn()
+                    more = await self._dispatcher.turn()
                     self._reconcile(nursery)
                     if trio.current_time() - counted >= COUNTING:
                         await self._count()
@@ -160,7 +160,7 @@ class Transmitting:
         """Have each enabled push stream served, as it now is."""
         wanted = {
             stream.id: stream
-            for stream in self._handing_out.streams
+            for stream in self._dispatcher.streams
             if stream.method == PUSH and stream.status is StreamStatus.ENABLED
         }
         for name, (stream, scope) in list(self._served.items()):
@@ -176,7 +176,7 @@ class Transmitting:
     async def _serve(self, stream: Outgoing, scope: trio.CancelScope) -> None:
         with scope:
             try:
-                await self._pushing.serve(stream)
+                await self._push_delivery.serve(stream)
             except (Unavailable, Overloaded):
                 await trio.sleep(PATIENCE)
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
@@ -188,6 +188,6 @@ class Transmitting:
 
     async def _count(self) -> None:
         counts = {recipient.name: 0 for recipient in self._recipients}
-        for stream in self._handing_out.streams:
+        for stream in self._dispatcher.streams:
             counts[stream.recipient] += (await self._store.backlog(stream.id, 0)).count
         self._levels.backlogs(counts)

@@ -1,4 +1,4 @@
-"""What was recorded is handed to every stream that wants it: once, in order, as a whole."""
+"""Dispatch of announcements to every stream that wants them: once, in order, as a whole."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ class _Known(msgspec.Struct):
     subjects: StreamSubjects
 
 
-class HandingOut:
+class Dispatcher:
     """Hands out. Two may do so at a time: the store lets one of them move the cursor."""
 
     def __init__(
@@ -54,7 +54,7 @@ class HandingOut:
         return tuple(known.stream for known in self._known)
 
     async def turn(self) -> bool:
-        """Hand out some; whether there may be more. Raises `Unavailable`."""
+        """Hand out some; return whether there may be more. Raises `Unavailable`."""
         batch = await self._store.recorded(BATCH)
         if batch.revision != self._revision:
             await self._look(batch.revision)
@@ -72,10 +72,10 @@ class HandingOut:
         if lost is None:
             return True  # another did it
         for one, announcement in wanted:
-            self._tell(one, kind_of(announcement.change).value, TransmissionOutcome.HANDED)
+            self._record(one, kind_of(announcement.change).value, TransmissionOutcome.HANDED)
         for one in self._known:
             if lost.get(one.stream.id):
-                self._tell(one, "", TransmissionOutcome.DROPPED, lost[one.stream.id])
+                self._record(one, "", TransmissionOutcome.DROPPED, lost[one.stream.id])
         return True
 
     def _handout(self, one: _Known, announcement: Announcement) -> Handout:
@@ -102,7 +102,7 @@ class HandingOut:
             )
         self._known, self._revision = known, revision
 
-    def _tell(self, one: _Known, event: str, fate: TransmissionOutcome, count: int = 1) -> None:
+    def _record(self, one: _Known, event: str, fate: TransmissionOutcome, count: int = 1) -> None:
         self._telemetry.record(
             Transmitted(
                 event=event,

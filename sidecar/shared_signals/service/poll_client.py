@@ -30,21 +30,21 @@ class Polls(Protocol):
     """A transmitter's poll endpoint."""
 
     async def poll(self, request: PollRequest) -> PollResponse:
-        """Raises `Unavailable`; and `Overloaded`, with what it asks to wait for."""
+        """Return the answer. Raises `Unavailable`; and `Overloaded`, with the wait it asks for."""
 
 
 class Takes(Protocol):
     """Takes SETs, as `Receiving` does."""
 
     async def take(self, text: str, senders: Collection[str], shown: str = "") -> object:
-        """Raises `InvalidSet`, `Overloaded`, `Unavailable`."""
+        """Take one SET. Raises `InvalidSet`, `Overloaded`, `Unavailable`."""
 
 
 class Poller:
     """Polls one transmitter while the lease is ours.
 
-    `trouble` says why the last poll failed, empty where it did not; `judged` is told when it is
-    another.
+    `trouble` says why the last poll failed, empty where it did not; `judged` is called when it
+    changes.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -146,7 +146,7 @@ class Poller:
                 nursery.start_soon(take, token_id, text)
         if kept < len(response.sets):
             return self._failed(Unavailable("some events could not be kept; they will come again"))
-        self._tell(failed=False, sets=kept)
+        self._record(failed=False, sets=kept)
         self._pause = 0.0
         if response.more_available or response.sets:
             return 0.0  # at once: what is acknowledged so waits no longer with the transmitter
@@ -166,14 +166,14 @@ class Poller:
 
     def _failed(self, error: Overloaded | Unavailable) -> float:
         asked = float(error.retry_after) if isinstance(error, Overloaded) else 0.0
-        self._tell(failed=True, detail=str(error))
+        self._record(failed=True, detail=str(error))
         return max(self._longer(), min(asked, LONGEST_PAUSE) * 2)
 
     def _longer(self) -> float:
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
         return self._pause
 
-    def _tell(self, *, failed: bool, sets: int = 0, detail: str = "") -> None:
+    def _record(self, *, failed: bool, sets: int = 0, detail: str = "") -> None:
         changed, self.trouble = detail != self.trouble, detail
         self._telemetry.record(
             Polled(
@@ -188,7 +188,7 @@ class Poller:
             self._judged()
 
     def _forget(self) -> None:
-        """Another polls now: what was not acknowledged comes to it, and counts once."""
+        """Forget what was not acknowledged: it comes to whoever polls now, and counts once."""
         self._taken.clear()
         self._refused.clear()
         self._pause = 0.0

@@ -21,13 +21,13 @@ _ERRORS = frozenset(fault.value for fault in Fault)
 
 
 class Signer(Protocol):
-    """What signs Security Event Tokens."""
+    """A signer of Security Event Tokens."""
 
     def sign(self, claims: bytes) -> str:
         """Return the token with these claims. Raises `Unavailable` where there is no key."""
 
 
-class Polling:
+class PollServer:
     """Answers polls; `most` events in one answer, after `wait` seconds at the latest."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Polling:
         something comes, or time is up; at once where the recipient asks for that, or for nothing.
         """
         await self._find(who, stream)
-        await self._settle(who, stream, request)
+        await self._acknowledge(who, stream, request)
         most = self._most if request.max_events is None else min(self._most, request.max_events)
         deadline = trio.current_time() + self._wait
         while True:
@@ -68,17 +68,17 @@ class Polling:
         sets = {one.id: self._signer.sign(one.claims) for one in backlog.first}
         return PollResponse(sets=sets, more_available=carries and backlog.count > len(sets))
 
-    async def _settle(self, who: Recipient, stream: str, request: PollRequest) -> None:
+    async def _acknowledge(self, who: Recipient, stream: str, request: PollRequest) -> None:
         taken = await self._store.done(stream, request.ack)
         refused = await self._store.done(stream, tuple(request.set_errs))
         if taken:
-            self._tell(who, stream, TransmissionOutcome.DELIVERED, len(taken))
+            self._record(who, stream, TransmissionOutcome.DELIVERED, len(taken))
         for one in refused:
             err = request.set_errs[one].err
             detail = err if err in _ERRORS else "an error without a standard name"
-            self._tell(who, stream, TransmissionOutcome.REFUSED, 1, detail)
+            self._record(who, stream, TransmissionOutcome.REFUSED, 1, detail)
 
-    def _tell(
+    def _record(
         self, who: Recipient, stream: str, fate: TransmissionOutcome, count: int, detail: str = ""
     ) -> None:
         self._telemetry.record(

@@ -1,7 +1,7 @@
-"""Events are pushed to a recipient, one after the other, until it has them (RFC 8935).
+"""Push delivery of events to a recipient, one after the other, until it has them (RFC 8935).
 
-In order: the next is not sent before the one before it is settled. An answer that says that this
-event is wrong settles it. Whatever else goes wrong is tried again, with growing pauses, no sooner
+In order: the next is not sent before the one before it is done. An answer that says that this
+event is wrong ends it, too. Whatever else goes wrong is tried again, with growing pauses, no sooner
 than `Retry-After` asks, and at once with another `Authorization`; after `give_up` seconds the
 stream is paused, and keeps what waits in it.
 """
@@ -31,7 +31,7 @@ GLANCE = 0.25
 
 
 class PushResult(StrEnum):
-    """What an answer to a push means."""
+    """The meaning of an answer to a push."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -50,13 +50,13 @@ class PushResponse(msgspec.Struct, frozen=True):
 
 
 class Courier(Protocol):
-    """What posts a token."""
+    """A client that posts tokens."""
 
     async def post(self, url: str, token: str, authorization: str) -> PushResponse:
         """Post it; never raises for what the other end does."""
 
 
-class Pushing:
+class PushDelivery:
     """Pushes what waits in streams."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -89,17 +89,17 @@ class Pushing:
         while True:
             backlog = await self._store.backlog(stream.id, BATCH)
             for one in backlog.first:
-                settled = await self._deliver(stream, one)
-                if settled is None:
+                pushed = await self._deliver(stream, one)
+                if pushed is None:
                     return
-                stream = settled
+                stream = pushed
             if not backlog.first:
                 await trio.sleep(GLANCE)
 
     async def _deliver(self, stream: Outgoing, one: Waiting) -> Outgoing | None:
-        """Push one event until it is settled; the stream as it then is.
+        """Push one event until it is delivered or refused; return the stream as it then is.
 
-        None where it is paused, or another by now.
+        Returns None where it is paused, or another by now.
         """
         failures = 0
         while True:
@@ -112,10 +112,10 @@ class Pushing:
                     fate = (
                         TransmissionOutcome.DELIVERED if accepted else TransmissionOutcome.REFUSED
                     )
-                    self._tell(stream, _event_in(one.claims), fate, answer.detail)
+                    self._record(stream, _event_in(one.claims), fate, answer.detail)
                     return await self._note(stream, 0.0)
                 case PushResult.FAILED:
-                    self._tell(
+                    self._record(
                         stream, _event_in(one.claims), TransmissionOutcome.RETRIED, answer.detail
                     )
                 case _:
@@ -132,7 +132,7 @@ class Pushing:
             await trio.sleep(asked)
             rest = min(self._pause_after(failures), left) - asked
             with trio.move_on_after(max(0.0, rest)):
-                while self._shown(stream) == shown:  # noqa: ASYNC110 - files tell nobody
+                while self._shown(stream) == shown:  # noqa: ASYNC110 - files notify nobody
                     await trio.sleep(GLANCE)
             failures += 1
 
@@ -168,14 +168,14 @@ class Pushing:
         return None
 
     async def _pause(self, stream: Outgoing, detail: str) -> None:
-        """Pause, and tell the recipient if it listens just now (SSF 1.0, "Stream Updated")."""
+        """Pause, and notify the recipient if it listens just now (SSF 1.0, "Stream Updated")."""
         reason = f"nothing could be delivered for {self._settings.give_up:g} s: {detail}"
         paused = await self._put(
             stream, status=StreamStatus.PAUSED, reason=reason, failing_since=0.0
         )
         if paused is None:
             return  # somebody changed it meanwhile: it is served as it now is
-        self._tell(stream, "", TransmissionOutcome.GIVEN_UP, detail)
+        self._record(stream, "", TransmissionOutcome.GIVEN_UP, detail)
         recipient = self._recipients.get(stream.recipient)
         if recipient is not None:
             event = StreamUpdated(status=StreamStatus.PAUSED, reason=reason)
@@ -184,7 +184,7 @@ class Pushing:
             )
             await self._post(stream, payload_of(token))
 
-    def _tell(self, stream: Outgoing, event: str, fate: TransmissionOutcome, detail: str) -> None:
+    def _record(self, stream: Outgoing, event: str, fate: TransmissionOutcome, detail: str) -> None:
         self._telemetry.record(
             Transmitted(
                 event=event,

@@ -1,4 +1,4 @@
-"""Taking Security Event Tokens: verified, understood, matched, and durable before it is told.
+"""Intake of Security Event Tokens: verified, understood, matched, durable before the answer.
 
     SET --> verified --> meaning (one event of ours, or nothing) --> intake --> durable --> "202"
 
@@ -60,7 +60,7 @@ class Verifier(Protocol):
     """Knows which SETs to believe."""
 
     async def verify(self, text: str, now: float) -> Verified:
-        """Raises `InvalidSet`, and `Unavailable` where that cannot be known now."""
+        """Return it verified. Raises `InvalidSet`, and `Unavailable` where nobody knows now."""
 
 
 class Events(Protocol):
@@ -84,7 +84,7 @@ class NotTheirs(InvalidSet):
         super().__init__(Fault.ACCESS_DENIED, "the SET is another transmitter's")
 
 
-class Receiving:
+class SetReceiver:
     """Takes SETs. `rules` are the transmitters' rules, by their names.
 
     `source_of` gives the source that a transmitter is, and its powers, by its name.
@@ -122,25 +122,25 @@ class Receiving:
         Returns once what follows from it is durable. Raises `InvalidSet` where it is refused
         (`NotTheirs` for another's), `Overloaded` and `Unavailable` where it cannot be kept now.
         """
-        told = SecurityEventTokenTaken(outcome="", transmitter=shown)
+        about = SecurityEventTokenTaken(outcome="", transmitter=shown)
         try:
             verified = await self._verifier.verify(text, self._clock())
-            told = _described(verified)
+            about = _described(verified)
             if verified.transmitter.name not in senders:
                 raise NotTheirs
             taken = await self._take(verified.token, verified.transmitter)
         except InvalidSet as error:
             if error.origin is not None:
-                told = _taken_of(error.origin)
-            self._tell(told, error.fault.value, error.description)
+                about = _taken_of(error.origin)
+            self._record(about, error.fault.value, error.description)
             raise
         except Overloaded:
-            self._tell(told, SetOutcome.OVERLOADED, "too much is waiting")
+            self._record(about, SetOutcome.OVERLOADED, "too much is waiting")
             raise
         except Unavailable as error:
-            self._tell(told, SetOutcome.UNAVAILABLE, str(error))
+            self._record(about, SetOutcome.UNAVAILABLE, str(error))
             raise
-        self._tell(told, taken.outcome, taken.detail)
+        self._record(about, taken.outcome, taken.detail)
         return taken
 
     async def _take(self, token: SecurityEventToken, transmitter: KnownTransmitter) -> Taken:
@@ -186,7 +186,7 @@ class Receiving:
         )
 
     async def _verified(self, event: Verification, transmitter: KnownTransmitter) -> Taken:
-        """SSF 1.0, "Verification Event": a state must be the one that was given."""
+        """Check the state: it must be the one that was given (SSF 1.0, "Verification Event")."""
         now = self._clock()
         if event.state:
             secret = await self._state_secret(transmitter.name)
@@ -197,16 +197,16 @@ class Receiving:
         )
         return Taken(SetOutcome.ACCEPTED)
 
-    def _tell(self, told: SecurityEventTokenTaken, outcome: str, detail: str) -> None:
+    def _record(self, about: SecurityEventTokenTaken, outcome: str, detail: str) -> None:
         self._telemetry.record(
             SecurityEventTokenTaken(
                 outcome=outcome,
-                transmitter=told.transmitter,
-                event=told.event,
-                id=told.id,
-                transaction=told.transaction,
+                transmitter=about.transmitter,
+                event=about.event,
+                id=about.id,
+                transaction=about.transaction,
                 detail=detail,
-                left_out=told.left_out,
+                left_out=about.left_out,
             )
         )
 

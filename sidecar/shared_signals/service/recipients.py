@@ -1,4 +1,4 @@
-"""Who may have our events: their credentials, and what of the configuration concerns them."""
+"""Recipients of our events: their credentials, and their part of the configuration."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ class Access(msgspec.Struct, frozen=True):
     authorization: str = ""
 
     def __repr__(self) -> str:
-        """Nothing of them."""
+        """Return the name of the type alone: the secrets stay out of logs."""
         return "Access()"
 
 
@@ -30,7 +30,7 @@ class Recipients:
         self._access = access
 
     def __iter__(self) -> Iterator[Recipient]:
-        """All of them."""
+        """Return an iterator over all of them."""
         return iter(self._by_name.values())
 
     def get(self, name: str) -> Recipient | None:
@@ -45,7 +45,7 @@ class Recipients:
     def known_by(self, credential: bytes) -> Recipient | None:
         """Return whose bearer credential this is; None: nobody's.
 
-        All are compared, digest by digest in constant time: how long it takes tells nothing.
+        All are compared, digest by digest in constant time: how long it takes shows nothing.
         """
         given = hashlib.sha256(credential).digest()
         found: Recipient | None = None

@@ -1,4 +1,4 @@
-"""What a recipient may do with its streams (SSF 1.0, "Management API for SET Event Streams").
+"""A recipient's acts on its streams (SSF 1.0, "Management API for SET Event Streams").
 
 A recipient sees no streams but its own: another's is as if it were not there.
 """

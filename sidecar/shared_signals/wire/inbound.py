@@ -1,4 +1,4 @@
-"""What others' security events mean here: from SSF's event types to the events of the contract.
+"""Translation of others' security events: from SSF's event types to events of the contract.
 
 Each becomes one event of ours, with `data` as `wire.events.events` reads it, or nothing. Where we
 have no event of that meaning it is a `risk-signal` with a name of its own, `ssf-...`: policies can
@@ -66,7 +66,7 @@ Meaning: TypeAlias = Signal | Ignored | Unmatched
 
 
 class InboundTerms(NamedTuple):
-    """How to take a transmitter's event: its rules, our id and time for it, and its source.
+    """Terms on which a transmitter's event is taken: its rules, our id and time, and its source.
 
     `now` in seconds since the epoch: an event of later than `now + skew` is refused. `may_prove`:
     what it says of a sign-in is a proof; else it is left out of a session's beginning.
@@ -81,8 +81,8 @@ class InboundTerms(NamedTuple):
     may_prove: bool = False
 
 
-class _Said(NamedTuple):
-    """What an event says, in the contract's words, and what it can be about, likeliest first."""
+class _Statement(NamedTuple):
+    """An event's statement in the contract's words, and its possible subjects, likeliest first."""
 
     kind: str
     about: tuple[Kind, ...]
@@ -117,31 +117,31 @@ def meaning_of(token: SecurityEventToken, terms: InboundTerms) -> Meaning:
     return _signal(said, subject, token, terms)
 
 
-def _said(event: SecurityEvent, terms: InboundTerms) -> _Said | Ignored:  # noqa: C901, PLR0912 - one case a kind
+def _said(event: SecurityEvent, terms: InboundTerms) -> _Statement | Ignored:  # noqa: C901, PLR0912 - one case a kind
     match event:
         case CaepSessionRevoked():
             reason = text_of(event.reason_admin) or text_of(event.reason_user)
-            return _Said("session-revoked", ("session", "user", "device"), _reason(reason))
+            return _Statement("session-revoked", ("session", "user", "device"), _reason(reason))
         case AccountPurged() | AccountDisabled() | SessionsRevoked() | IdentifierRecycled():
             reason = f"{name_of(type(event))} {getattr(event, 'reason', '')}"
-            return _Said("session-revoked", _USER, _reason(reason))
+            return _Statement("session-revoked", _USER, _reason(reason))
         case CaepTokenClaimsChange():
-            return _Said("token-claims-change", _SESSION, {"claims": event.claims})
+            return _Statement("token-claims-change", _SESSION, {"claims": event.claims})
         case CaepCredentialChange():
             change: dict[str, object] = {"credential_type": event.credential_type}
             if event.change_type is not None:
                 change["change_type"] = event.change_type.value
-            return _Said("credential-change", _USER, change)
+            return _Statement("credential-change", _USER, change)
         case CaepAssuranceLevelChange():
-            return _Said("assurance-level-change", _SESSION, _assurance(event))
+            return _Statement("assurance-level-change", _SESSION, _assurance(event))
         case CaepDeviceComplianceChange():
             status = {"current_status": event.current_status.value}
-            return _Said("device-compliance-change", ("device",), status)
+            return _Statement("device-compliance-change", ("device",), status)
         case CaepSessionEstablished():
             shown = {"acr": event.acr, "amr": list(event.amr)} if terms.may_prove else {}
-            return _Said("session-established", ("session", "user", "device"), shown)
+            return _Statement("session-established", ("session", "user", "device"), shown)
         case CaepSessionPresented():
-            return _Said("session-presented", ("session", "user", "device"))
+            return _Statement("session-presented", ("session", "user", "device"))
         case CaepRiskLevelChange():
             return _risk(event)
         case (
@@ -173,8 +173,8 @@ def _assurance(event: CaepAssuranceLevelChange) -> dict[str, object]:
     return data
 
 
-def _risk(event: CaepRiskLevelChange) -> _Said | Ignored:
-    """Whose risk it is `principal` tells; without one it is the narrowest thing the subject names.
+def _risk(event: CaepRiskLevelChange) -> _Statement | Ignored:
+    """Return the risk of whom `principal` names; without one, of the narrowest subject named.
 
     Risk of a tenant or group is nobody's in particular here.
     """
@@ -188,15 +188,15 @@ def _risk(event: CaepRiskLevelChange) -> _Said | Ignored:
     about = principals.get(event.principal.upper())
     if about is None:
         return Ignored("the risk is neither a user's, nor a device's, nor a session's")
-    return _Said("risk-level-change", about, data)
+    return _Statement("risk-level-change", about, data)
 
 
-def _named_signal(event: SecurityEvent, about: tuple[Kind, ...]) -> _Said:
-    return _Said("risk-signal", about, {"name": f"ssf-{name_of(type(event))}"})
+def _named_signal(event: SecurityEvent, about: tuple[Kind, ...]) -> _Statement:
+    return _Statement("risk-signal", about, {"name": f"ssf-{name_of(type(event))}"})
 
 
 def _with_session(event: SecurityEvent, subject: Subject, rules: SubjectRules) -> Subject:
-    """The subject with the session that `ext_id` names, where a rule takes it for one of ours."""
+    """Return the subject with the session that `ext_id` names, if a rule takes it for ours."""
     if isinstance(event, CaepSessionEstablished | CaepSessionPresented) and event.ext_id:
         if subject.session:
             return subject
@@ -223,7 +223,7 @@ def _of_all_sessions(
     if not (lowered or terms.user_wide_proofs):
         return Ignored("it would prove every session of the user: user_wide_proofs is off")
     # Read as if it were of a session of that name, for the same limits.
-    said = _Said("assurance-level-change", _SESSION, _assurance(event))
+    said = _Statement("assurance-level-change", _SESSION, _assurance(event))
     of_one = _signal(said, Subject(session=subject.user), token, terms)
     return msgspec.structs.replace(
         of_one, subject=Subject(user=of_one.subject.session, issuer=subject.issuer)
@@ -231,7 +231,7 @@ def _of_all_sessions(
 
 
 def _restricted(subject: Subject, about: tuple[Kind, ...]) -> Subject:
-    """Only what the event is about: of risk that is a user's, the device is no part."""
+    """Return only what the event is about: of a user's risk, the device is no part."""
     if about == ("session", "device", "user"):
         about = next(((kind,) for kind in about if getattr(subject, kind)), about)
     named = {kind: getattr(subject, kind) for kind in about}
@@ -239,7 +239,7 @@ def _restricted(subject: Subject, about: tuple[Kind, ...]) -> Subject:
 
 
 def _signal(
-    said: _Said, subject: Subject, token: SecurityEventToken, terms: InboundTerms
+    said: _Statement, subject: Subject, token: SecurityEventToken, terms: InboundTerms
 ) -> Signal:
     named = {
         kind: name

@@ -41,11 +41,11 @@ _FOR_USERS = {
 
 
 class InvalidAnnouncement(Exception):  # noqa: N818 - whoever wrote the store must act
-    """What lies in the store is no announcement, or a newer version's."""
+    """The store's entry is no announcement, or a newer version's."""
 
 
 def encode_announcement(announcement: Announcement) -> bytes:
-    """As the store keeps it."""
+    """Return an announcement as the store keeps it."""
     return _encode(announcement)
 
 
@@ -63,7 +63,7 @@ def announced_of(uri: str) -> Announced | None:
 
 
 def event_of(announcement: Announcement, namespace: str) -> SecurityEvent:
-    """Return what is told: `namespace` is that of our assurance levels."""
+    """Return the event that is published: `namespace` is that of our assurance levels."""
     text = announcement.text
     admin = {"en": text} if text else {}
     at = announcement.at
@@ -110,7 +110,7 @@ def event_of(announcement: Announcement, namespace: str) -> SecurityEvent:
 def subject_of(announcement: Announcement, subject_issuer: str) -> Complex:
     """Return whom it is about: the user, the session, and the device where it is known.
 
-    `subject_issuer` is whose `sub` the user is; empty: the user is told as an opaque identifier.
+    `subject_issuer` is whose `sub` the user is; empty: the user is named by an opaque identifier.
     """
     user: Simple = Opaque(announcement.user)
     if subject_issuer:
@@ -131,10 +131,10 @@ def issuer_of(
 
 
 class Voice(msgspec.Struct, frozen=True):
-    """How this transmitter speaks: `iss`, the namespace of levels, and whose users they are.
+    """This transmitter's terms: `iss`, the namespace of levels, and whose users they are.
 
     `subject_issuers` are the `iss` of the users of each namespace, where there are several; a user
-    of one that has none is told as an opaque identifier.
+    of one that has none is named by an opaque identifier.
     """
 
     issuer: str
@@ -143,7 +143,7 @@ class Voice(msgspec.Struct, frozen=True):
     subject_issuers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def whose(self, announcement: Announcement) -> str:
-        """Return the issuer of the user whom it is about; empty: that is not told."""
+        """Return the issuer of the user whom it is about; empty: that is not published."""
         return issuer_of(announcement, self.subject_issuer, self.subject_issuers)
 
     def token(
@@ -163,7 +163,7 @@ class Voice(msgspec.Struct, frozen=True):
     def about_stream(
         self, name: str, event: SecurityEvent, stream: str, audiences: tuple[str, ...], now: float
     ) -> SecurityEventToken:
-        """A token about a stream itself (SSF 1.0, "Verification", "Stream Updated Event")."""
+        """Return a token about a stream (SSF 1.0, "Verification", "Stream Updated Event")."""
         return SecurityEventToken(
             issuer=self.issuer,
             id=name,
@@ -180,5 +180,5 @@ def payload_of(token: SecurityEventToken) -> bytes:
 
 
 def _fingerprint(agent: str) -> str:
-    """Return a fingerprint of the user agent, as CAEP 1.0 has it: told apart, not told."""
+    """Return a digest of the user agent (CAEP 1.0): it distinguishes agents and reveals none."""
     return hashlib.sha256(agent.encode()).hexdigest()[:32] if agent else ""

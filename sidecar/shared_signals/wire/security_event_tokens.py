@@ -38,7 +38,7 @@ _MAX_EVENTS = 8
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose a SET is, as its signature shows, and what may be logged of it.
+    """The origin of a SET, as its signature shows it, and the parts that may be logged.
 
     `transmitter` is the configured name, `event` the short name of the event's type, and `id` our
     own: theirs may say anything.
@@ -64,7 +64,7 @@ class InvalidSet(Exception):  # noqa: N818 - named by who must act: the transmit
 
 
 class SetError(msgspec.Struct, frozen=True):
-    """A refusal as it is told (RFC 8935, section 2.3; RFC 8936, section 2.3)."""
+    """A refusal as it is sent (RFC 8935, section 2.3; RFC 8936, section 2.3)."""
 
     err: str
     description: str = ""
@@ -80,7 +80,7 @@ Event: TypeAlias = SecurityEvent | UnknownEvent
 
 
 class SecurityEventToken(msgspec.Struct, frozen=True, kw_only=True):
-    """What a SET says. Times are seconds since the epoch.
+    """The content of a SET. Times are seconds since the epoch.
 
     `subject` is None only where an event needs none (a verification of the drafts).
     `left_out` are members that only inform and cannot be read (`INFORMING`, `toe`).
@@ -103,10 +103,10 @@ class SecurityEventToken(msgspec.Struct, frozen=True, kw_only=True):
 
         What the event says, else `toe`, else when the SET was issued.
         """
-        told = None if isinstance(self.event, UnknownEvent) else self.event.event_timestamp
-        if told is None:
-            told = self.time_of_event
-        return self.issued_at if told is None else seconds_of(told)
+        happened = None if isinstance(self.event, UnknownEvent) else self.event.event_timestamp
+        if happened is None:
+            happened = self.time_of_event
+        return self.issued_at if happened is None else seconds_of(happened)
 
 
 def decode_claims(claims: Mapping[str, object]) -> SecurityEventToken:
@@ -137,7 +137,7 @@ def decode_claims(claims: Mapping[str, object]) -> SecurityEventToken:
 
 
 def origin_of(claims: Mapping[str, object], transmitter: str) -> Origin:
-    """What may be logged of claims that this transmitter has signed, whatever is wrong with them.
+    """Return what may be logged of claims that this transmitter signed, right or wrong.
 
     What is missing or of another type is empty.
     """
@@ -236,7 +236,7 @@ def _text(claims: Mapping[str, object], name: str) -> str:
 
 
 def _transaction(value: object) -> str:
-    """Only ever logged, so what is no text is none."""
+    """Return the transaction. It is only ever logged, so what is no text counts as none."""
     return value[:MAX_ID] if isinstance(value, str) and value.isprintable() else ""
 
 
@@ -261,7 +261,7 @@ def _time(claims: Mapping[str, object], name: str) -> float | None:
 
 
 def _informing_time(value: object) -> float | None:
-    """`toe`, for which `iat` stands in; None also where it is no time."""
+    """Return `toe`, for which `iat` stands in; None also where it is no time."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value <= LATEST_TIME else None

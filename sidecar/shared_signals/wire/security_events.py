@@ -1,4 +1,4 @@
-"""What security events say: the event types of CAEP 1.0, RISC 1.0 and SSF 1.0, as values.
+"""Security events as values: the event types of CAEP 1.0, RISC 1.0 and SSF 1.0.
 
 Read tolerantly where it does no harm: members that are not known are passed over (SSF 1.0,
 "Additional fields"), what a profile requires but nobody needs may be missing, null is absent, and
@@ -38,7 +38,7 @@ class InvalidSecurityEvent(Exception):  # noqa: N818 - named by who must act: th
 
 
 class InitiatingEntity(StrEnum):
-    """What set an event off (CAEP 1.0, "Optional Event Claims")."""
+    """The cause that set an event off (CAEP 1.0, "Optional Event Claims")."""
 
     ADMIN = "admin"
     USER = "user"
@@ -47,7 +47,7 @@ class InitiatingEntity(StrEnum):
 
 
 class Change(StrEnum):
-    """What became of a credential."""
+    """The change of a credential."""
 
     CREATE = "create"
     REVOKE = "revoke"
@@ -56,21 +56,21 @@ class Change(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way an assurance level went."""
+    """The direction in which an assurance level went."""
 
     INCREASE = "increase"
     DECREASE = "decrease"
 
 
 class Compliance(StrEnum):
-    """Whether a device is as it should be."""
+    """The compliance of a device with what is asked of it."""
 
     COMPLIANT = "compliant"
     NOT_COMPLIANT = "not-compliant"
 
 
 class CaepRiskLevel(StrEnum):
-    """How much risk there is."""
+    """The level of a risk."""
 
     LOW = "LOW"
     MEDIUM = "MEDIUM"
@@ -78,7 +78,7 @@ class CaepRiskLevel(StrEnum):
 
 
 class StreamStatus(StrEnum):
-    """Whether a stream carries events (SSF 1.0, "Stream Status")."""
+    """The status of a stream (SSF 1.0, "Stream Status"): only an enabled one carries events."""
 
     ENABLED = "enabled"
     PAUSED = "paused"
@@ -86,7 +86,7 @@ class StreamStatus(StrEnum):
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What every event may say (CAEP 1.0, "Optional Event Claims").
+    """The optional members of every event (CAEP 1.0, "Optional Event Claims").
 
     `event_timestamp` is in seconds since the epoch; drafts had milliseconds. The reasons are
     texts by language tag; drafts had one text.
@@ -199,7 +199,7 @@ class OptIn(_Event, frozen=True, kw_only=True):
 
 
 class OptOutInitiated(_Event, frozen=True, kw_only=True):
-    """RISC: the account asked not to be told of any more; for a while it still is."""
+    """RISC: the account asked that no events of it be sent; for a while it still is."""
 
 
 class OptOutCancelled(_Event, frozen=True, kw_only=True):
@@ -335,7 +335,7 @@ def decode_security_event(uri: str, payload: object, field: str = "events") -> S
 
 
 def read_security_event(uri: str, payload: object, field: str = "events") -> ReadEvent:
-    """Read an event, and tell what of it was left out; raises `InvalidSecurityEvent`."""
+    """Read an event; return it with what was left out. Raises `InvalidSecurityEvent`."""
     kind = KINDS.get(uri)
     if kind is None:
         raise InvalidSecurityEvent(field, "has an event type that is not known here")
@@ -361,7 +361,7 @@ def _in_words(message: str) -> str:
 def _members(
     kind: type[SecurityEvent], payload: Mapping[str, object]
 ) -> tuple[dict[str, object], tuple[str, ...]]:
-    """What can be read of an event's members that we know, and which informing ones cannot."""
+    """Return an event's known members that can be read, and the informing ones that cannot."""
     members: dict[str, object] = {}
     left_out: list[str] = []
     for name, shape in _shapes(kind).items():

@@ -1,4 +1,4 @@
-"""Event streams: what transmitter and receiver tell each other of them (SSF 1.0; RFC 8936).
+"""Messages on event streams between transmitter and receiver (SSF 1.0; RFC 8936).
 
 Each message is a value with its JSON names; both ends read and write them. Members that are not
 known are passed over.
@@ -31,7 +31,7 @@ class AuthorizationScheme(msgspec.Struct, frozen=True):
 
 
 class TransmitterMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What stands at `/.well-known/ssf-configuration` ("Transmitter Configuration Metadata")."""
+    """The document `/.well-known/ssf-configuration` ("Transmitter Configuration Metadata")."""
 
     issuer: str
     spec_version: str = ""
@@ -48,7 +48,7 @@ class TransmitterMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a stream is delivered. For push the receiver says where, for poll the transmitter."""
+    """The delivery of a stream. For push the receiver says where, for poll the transmitter."""
 
     method: str
     endpoint_url: str = ""
@@ -56,7 +56,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StreamConfiguration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A stream as the transmitter tells it ("Stream Configuration"). `aud` as JWTs have it."""
+    """A stream as the transmitter shows it ("Stream Configuration"). `aud` as JWTs have it."""
 
     stream_id: str
     iss: str
@@ -71,7 +71,7 @@ class StreamConfiguration(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whether a stream carries events: `enabled`, `paused` or `disabled`, and why."""
+    """The status of a stream: `enabled`, `paused` or `disabled`, and why."""
 
     stream_id: str
     status: str
@@ -79,7 +79,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PollRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the receiver asks for, acknowledges and refuses (RFC 8936, section 2.2).
+    """A receiver's poll: what it asks for, acknowledges and refuses (RFC 8936, section 2.2).
 
     `max_events` None: as many as there are; 0: it only acknowledges.
     """

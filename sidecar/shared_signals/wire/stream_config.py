@@ -26,7 +26,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """A stream as it is kept. `requested` None: all that its recipient may have.
 
     `authorization` is what the recipient wants to see in `Authorization`; `fixed` streams are the
-    configuration's. Times are in seconds since the epoch, 0: never. `failing_since` tells since
+    configuration's. Times are in seconds since the epoch, 0: never. `failing_since` says since
     when nothing could be pushed.
     """
 
@@ -45,7 +45,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: float = 0.0
 
     def __repr__(self) -> str:
-        """Without the authorization."""
+        """Return a text without the authorization: a secret stays out of logs."""
         return f"Outgoing({self.id!r}, {self.recipient!r}, {self.method!r}, {self.status.value!r})"
 
 
@@ -54,7 +54,7 @@ class InvalidStreamRequest(Exception):  # noqa: N818 - named by who must act: th
 
 
 class DeliveryRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """How the recipient wants a stream delivered; for poll, the endpoint is ours to say."""
+    """The delivery that the recipient wants; for poll, the endpoint is ours to say."""
 
     method: _Text
     endpoint_url: _Line = ""
@@ -114,7 +114,7 @@ _decoder = msgspec.msgpack.Decoder(Outgoing)
 
 
 def encode_outgoing(stream: Outgoing) -> bytes:
-    """As the store keeps it."""
+    """Return a stream as the store keeps it."""
     return _encoder.encode(stream)
 
 
@@ -138,7 +138,7 @@ def delivered(stream: Outgoing, events: Iterable[Announced]) -> tuple[str, ...]:
 
 
 class Facade(msgspec.Struct, frozen=True):
-    """What the transmitter adds when it shows a recipient's stream."""
+    """The transmitter's additions when it shows a recipient's stream."""
 
     issuer: str
     audience: tuple[str, ...]
@@ -175,7 +175,7 @@ class Facade(msgspec.Struct, frozen=True):
 
 
 def _set(value: object) -> object:
-    """Lists in any order; one alone as itself."""
+    """Return a list as a set, since any order will do; one alone as itself."""
     if isinstance(value, str):
         return frozenset({value})
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -184,7 +184,7 @@ def _set(value: object) -> object:
 
 
 def placed(request: DeliveryRequest | None, prefixes: Iterable[str]) -> tuple[str, str, str]:
-    """Method, endpoint and authorization as asked for; raises `InvalidStreamRequest`.
+    """Return method, endpoint and authorization as asked; raises `InvalidStreamRequest`.
 
     Nothing asked for means poll. A push endpoint must lie below one of `prefixes`, which the
     operator set: else a recipient could have us post to any host that we can reach.

@@ -1,4 +1,4 @@
-"""Which announcements a stream is about (SSF 1.0, "Subject Matching").
+"""Subject matching of announcements and streams (SSF 1.0, "Subject Matching").
 
 A simple subject stands for the user, the session or the device that it names. Of a complex one
 each member must match where both sides have it: what is not said matches everything.

@@ -13,7 +13,7 @@ from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.adapters.tokens.keys import KeySource
 from sidecar.service.ports.calls import Unavailable
 from sidecar.shared_signals.adapters.set_verifier import SetVerifier
-from sidecar.shared_signals.service.receiver import Receiving
+from sidecar.shared_signals.service.receiver import SetReceiver
 from sidecar.shared_signals.wire.security_event_tokens import InvalidSet, event_id_of
 from sidecar.shared_signals.wire.stream_api import metadata_address
 from sidecar.wire.events.security_event_names import Fault
@@ -233,7 +233,7 @@ class Taking:
         self._stream = io.BytesIO()
         self.telemetry = PrometheusTelemetry(Settings(), LogLines(self._stream))
         unused: Any = None
-        self._receiving = Receiving(
+        self._receiving = SetReceiver(
             verifier=verifier(provider),
             events=unused,
             rules=unused,
