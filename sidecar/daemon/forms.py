@@ -23,7 +23,7 @@ def forms_in_use(
     telemetry: Telemetry,
     judge: Callable[[str, bool], None],
 ) -> IdentifierForms:
-    """Return what tells of these forms, and hears of the others'."""
+    """Return the forms of identifiers here, which are announced and compared with the others'."""
     return IdentifierForms(
         forms.ids if forms is not None else (PLAIN,),
         records=records,

@@ -29,7 +29,7 @@ _EXPECTED = (ConfigError, AddressInUse, SpoolInUse, OSError, Unavailable)
 
 
 class Program(Protocol):
-    """What a process does."""
+    """The program of a process: its log, its reload and its run."""
 
     @property
     def log(self) -> Logger:
@@ -67,9 +67,9 @@ def main(config_file: str, build: Build = daemon) -> int:
         if any(not isinstance(one, Exception) for one in unexpected):
             raise
         for one in expected:
-            _tell(one)
+            _print_error(one)
         for one in unexpected:
-            _tell_of_ours(one)
+            _report_defect(one)
         return 1 if unexpected else 2
     return 0
 
@@ -81,7 +81,7 @@ def _parted(error: BaseException) -> tuple[list[BaseException], list[BaseExcepti
     return expected, [one for one in leaves if not isinstance(one, _EXPECTED)]
 
 
-def _tell(error: BaseException) -> None:
+def _print_error(error: BaseException) -> None:
     match error:
         case ConfigError():
             for problem in error.problems:
@@ -92,8 +92,8 @@ def _tell(error: BaseException) -> None:
             print(f"sidecar: {words_of(error)}", file=sys.stderr)  # noqa: T201 - likewise
 
 
-def _tell_of_ours(error: BaseException) -> None:
-    """Tell of a mistake of this program in a log line that has its traceback, and in a sentence."""
+def _report_defect(error: BaseException) -> None:
+    """Report a mistake of this program: a log line with its traceback, and a sentence."""
     trace = traceback.format_exception(error)
     kind = type(error).__name__
     log = logger(Log(), LogLines())
@@ -148,7 +148,7 @@ def _spare_the_collector() -> None:
 
 
 class _Process:
-    """What signals do: while the program starts, and once it runs."""
+    """The handling of signals: while the program starts, and once it runs."""
 
     def __init__(self) -> None:
         self.draining = trio.Event()

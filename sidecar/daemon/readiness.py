@@ -1,4 +1,4 @@
-"""How a process tells that it is ready, and that it is so no longer."""
+"""Readiness of a process: the log lines of its changes, and its end before a drain."""
 
 import trio
 
@@ -18,7 +18,7 @@ from sidecar.wire.settings.settings import Settings, Shutdown
 
 
 def record_readiness(telemetry: PrometheusTelemetry, report: HealthReport) -> None:
-    """Log that `/readyz` passes from now on, or fails, and why; of a drain its own line tells."""
+    """Log that `/readyz` passes from now on, or fails, and why; a drain has a line of its own."""
     bad = {one.name: one.reason for one in report.checks if one.state is HealthState.BAD}
     if report.ok:
         limping = {

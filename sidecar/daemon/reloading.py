@@ -46,7 +46,7 @@ NAMED = 16
 
 
 async def _stay(settings: Settings) -> None:
-    """There is no store to connect to anew."""
+    """Do nothing: there is no store to connect to anew."""
 
 
 class Reloader:
@@ -85,7 +85,7 @@ class Reloader:
         return self._in_force.settings()
 
     async def changed(self, paths: frozenset[Path]) -> None:
-        """Some of the watched files changed (or a signal asks to look at all of them)."""
+        """Take up what changed in these watched files (all of them, where a signal asks)."""
         if not paths.isdisjoint(map(absolute, self._in_force.configuration.databases)):
             await self._reload_geography()
         self._trust.changed(lambda file: absolute(file) in paths)
@@ -131,7 +131,7 @@ class Reloader:
         self._say("config", changed=bool(swap.applied), keys=swap.applied)
         if self.watcher is not None:
             self.watcher.watch(swap.after.watched)
-        self.tell_configuration()
+        self.record_configuration()
         if judges_anew or policies:
             self._rescore.want(ReloadCause.POLICY)
 
@@ -185,8 +185,8 @@ class Reloader:
         await self._reconnect(swap.after.settings)
         return swap
 
-    def tell_configuration(self) -> None:
-        """Tell which configuration is in force, and what of it waits for a restart."""
+    def record_configuration(self) -> None:
+        """Record which configuration is in force, and what of it waits for a restart."""
         digest = policy_set_of(self._in_force.configuration)
         self._telemetry.record(ConfigurationRead(successful=True, policy_set=digest))
         keys = self._in_force.waiting
@@ -226,12 +226,12 @@ class Reloader:
 def _differences(before: tuple[Policy, ...], after: tuple[Policy, ...]) -> str:
     """Name the policies that came, changed and went: a file that is gone says nothing itself."""
     old, new = ({policy.id: policy for policy in policies} for policies in (before, after))
-    told = {
+    parts = {
         "new": new.keys() - old.keys(),
         "changed": {one for one in new.keys() & old.keys() if new[one] != old[one]},
         "gone": old.keys() - new.keys(),
     }
-    return "; ".join(f"{word}: {_some(names)}" for word, names in told.items() if names)
+    return "; ".join(f"{word}: {_some(names)}" for word, names in parts.items() if names)
 
 
 def _some(names: Iterable[str]) -> str:

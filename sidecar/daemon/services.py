@@ -21,8 +21,8 @@ from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.credentials import StoreCredentials
 from sidecar.adapters.telemetry.metrics import ScrapedLevel
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
+from sidecar.daemon.configuration.acr_offers import AcrOffers
 from sidecar.daemon.configuration.in_force import InForce, Swap
-from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key
 from sidecar.daemon.forms import forms_in_use
 from sidecar.daemon.intake_wiring import Outside
@@ -49,7 +49,7 @@ from sidecar.wire.settings.settings import Settings, SpoolSettings
 
 
 class Parts(Protocol):
-    """What the services take from the daemon they are part of."""
+    """The parts of the daemon that its services use."""
 
     in_force: InForce
     environ: Mapping[str, str]
@@ -57,16 +57,16 @@ class Parts(Protocol):
     health: Health
     geography: Geography
     trust: Trust
-    offering: Offering
+    acr_offers: AcrOffers
     store_credentials: StoreCredentials
     memory: int | None
     shares: Shares
 
     def store_refuses(self, reason: str) -> None:
-        """The store takes no writes; empty: it does."""
+        """Note why the store takes no writes; empty: it takes them."""
 
     def forms_disagree(self, trouble: str, newcomer: bool) -> None:  # noqa: FBT001 - a hook's
-        """Sidecars write what others do not read; empty: they all read each other's."""
+        """Note that sidecars write what others do not read; empty: they read each other's."""
 
 
 class DaemonServices:
@@ -286,7 +286,7 @@ class DaemonServices:
         )
 
     def lagging(self, reason: str) -> str:
-        """In words: for how long news may have been missed, why, and which calls that concerns."""
+        """Say for how long news may have been missed, why, and which calls that concerns."""
         staleness = self.wired.view.view.staleness()
         settings = self._daemon.in_force.settings()
         stale = [name for name in settings.contexts if self._is_stale(name)]
@@ -296,7 +296,7 @@ class DaemonServices:
         return words
 
     async def restored(self) -> None:
-        """The link for news is whole again: read what may have been missed."""
+        """Read what may have been missed, as the link for news is whole again."""
         await self.wired.router.restored()
         self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
         self._daemon.health.good("view")
@@ -312,7 +312,7 @@ class DaemonServices:
         await work.start(self.view_rescore.run)
         await work.start(self.watcher.run)
         await self.reloader.name_generation()
-        self.reloader.tell_configuration()
+        self.reloader.record_configuration()
         await self.reloader.warn()
         await work.start(self.wired.audit.rescore_all.run)
         await work.start(self.wired.audit.fan_out.run)

@@ -1,7 +1,7 @@
 """The wiring of the daemon, and the order in which its parts come up and go down.
 
 Three nurseries, each inside the one before: resources (store, news, keys, files), work (saving,
-telling, sweeping), doors (socket, HTTP). The doors close first and the resources last.
+logging, sweeping), doors (socket, HTTP). The doors close first and the resources last.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ from sidecar.adapters.telemetry.logs import Logger
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.adapters.tokens.introspection import IntrospectionOutcome
 from sidecar.adapters.tokens.keys import Refresh
+from sidecar.daemon.configuration.acr_offers import AcrOffers
 from sidecar.daemon.configuration.in_force import InForce, Swap
 from sidecar.daemon.configuration.loading import Configuration, read_configuration
-from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key, problem_at
 from sidecar.daemon.forms import refuse_other_forms
 from sidecar.daemon.readiness import conditions_of, end_readiness, record_readiness
@@ -76,7 +76,7 @@ from sidecar.wire.yaml.tree import ConfigError, is_named
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where a running daemon can be reached."""
+    """The addresses at which a running daemon can be reached."""
 
     socket: str
     http: tuple[str, ...]
@@ -127,14 +127,14 @@ class Daemon:
         limit = settings.memory.limit
         self.memory = container_limit() if limit is None else limit
         self.shares = shares_of(settings, self.memory)
-        self.offering = Offering(configuration, self.telemetry)
+        self.acr_offers = AcrOffers(configuration, self.telemetry)
         self.trust = Trust(
             settings.tokens,
             cache=self.shares.tokens,
             on_refresh=self._keys_refreshed,
             on_answer=self._introspected,
             judged=self._judge_keys,
-            on_metadata=self.offering.learn,
+            on_metadata=self.acr_offers.learn,
         )
         self.in_force.follow(self._follow)
         self._answers = False
@@ -169,7 +169,7 @@ class Daemon:
         """The logger as it is configured now."""
         return self.telemetry.log
 
-    # How parts tell of themselves
+    # Hooks by which parts report
 
     def _secret_read(self, field: str, reason: str) -> None:
         self.telemetry.record(SecretRead(field=field, reason=reason))
@@ -190,8 +190,8 @@ class Daemon:
         )
 
     def _judge_keys(self, keys: Keys) -> None:
-        """One issuer whose keys are missing concerns its own users alone."""
-        words = keys.told()
+        """Judge the keys; a missing one makes not ready only where no other issuer's are held."""
+        words = keys.trouble()
         if not words:
             self.health.good("keys")
         elif keys.held:
@@ -204,7 +204,7 @@ class Daemon:
         self._judge_store()
 
     def store_refuses(self, reason: str) -> None:
-        """The store takes no writes, and is as good as away; empty: it does."""
+        """Note why the store takes no writes, and is as good as away; empty: it takes them."""
         if reason != self._refusal:
             self._refusal = reason
             self._judge_store()
@@ -249,7 +249,7 @@ class Daemon:
         if self.shares != before:
             self._warn_of_memory()
         self.trust.replace(settings.tokens, self.shares.tokens)
-        self.offering.use(swap.after)
+        self.acr_offers.use(swap.after)
 
     def _warn_of_memory(self) -> None:
         """Log where more is to be kept than there is memory for."""
@@ -362,7 +362,7 @@ class Daemon:
                 if services.transmission is not None:
                     with naming_key(self._file, "transmitter"):
                         transmitter = await services.transmission.open(work)
-                self._tell_started(socket)
+                self._record_started(socket)
                 self.health.good("doors")
                 task_status.started(
                     Addresses(socket, http, admin, grpc, transmitter, receiver, intake)
@@ -379,7 +379,7 @@ class Daemon:
         return self.settings.work.drain_timeout
 
     async def _open_admin(self, nursery: trio.Nursery, services: DaemonServices) -> tuple[str, ...]:
-        """Return the admin listener outlives the doors: it tells that they are draining."""
+        """Open the admin listener, which outlives the doors: it shows that they are draining."""
         if not self._started.admin.enabled:
             return ()
         from sidecar.adapters.admin.acts import ActDoor  # noqa: PLC0415 - only where it listens
@@ -507,7 +507,7 @@ class Daemon:
             path: str = await doors.start(run)
         return path
 
-    def _tell_started(self, socket: str) -> None:
+    def _record_started(self, socket: str) -> None:
         fields: dict[str, str | int | float | bool] = {"socket": socket}
         usual, tree = Socket().path, self.in_force.configuration.tree
         if socket != usual and tree is not None and not is_named(tree, "socket.path"):

@@ -25,17 +25,17 @@ PATIENCE = 3.0
 
 
 class Keys(NamedTuple):
-    """Whose tokens can be decided, by keys that are held or by asking, and whose keys are missing.
+    """Issuers whose tokens can be decided, by keys or by asking, and those whose keys are missing.
 
     The tokens of an issuer whose keys are missing get 503; those of all others are decided.
-    `causes` tells by issuer why its keys could not be had when they were asked for last.
+    `causes` says by issuer why its keys could not be had when they were asked for last.
     """
 
     held: tuple[str, ...]
     missing: tuple[str, ...]
     causes: tuple[tuple[str, str], ...] = ()
 
-    def told(self) -> str:
+    def trouble(self) -> str:
         """Return what is wrong, in words; empty: nothing is."""
         causes = dict(self.causes)
         words = [f"no keys of {one}: {causes.get(one, '')}" for one in self.missing]
@@ -48,14 +48,14 @@ class Keys(NamedTuple):
 
 
 def _unread(issuer: str, metadata: Mapping[str, object]) -> None:
-    """Nobody reads it."""
+    """Ignore the metadata: nobody reads them here."""
 
 
 class Trust:
     """Believes the tokens of these issuers. `run` must be running.
 
-    `cache` is how many tokens are kept, where that is not what `tokens` say. `judged` is told
-    whenever keys came, or went, or others are asked for; `on_metadata` what discovery found.
+    `cache` is how many tokens are kept, where that is not what `tokens` say. `judged` is called
+    whenever keys came, or went, or others are asked for; `on_metadata` with what discovery found.
     """
 
     def __init__(  # noqa: PLR0913 - hooks, by name
@@ -92,7 +92,7 @@ class Trust:
     def keys(self) -> Keys:
         """Return whose tokens can be decided now, and whose cannot."""
         missing = {name for name, source in self._keys.items() if not source.ready}
-        # Of an issuer that is asked, answers tell; that it fails now may be over with the next.
+        # An issuer that is asked counts as able: its failure now may be over with the next answer.
         able = {*self._keys, *self._introspectors} - missing
         troubles = ((name, self._keys[name].trouble) for name in self._keys)
         causes = tuple((name, why) for name, why in troubles if why)

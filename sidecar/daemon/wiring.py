@@ -54,7 +54,7 @@ from sidecar.wire.store.keys import StoreKeys
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """What the services of one sidecar ask of the outside, and what they are configured by.
+    """The ports of one sidecar's services to the outside, and their configuration.
 
     `sidecar` is an id of this life of the process; `worker` says in words who works on what.
     `router` gets the news of `news`. `bound` gives how many sessions the view holds. `written`
@@ -109,7 +109,7 @@ class ViewServices:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditServices:
-    """What logs, counts and publishes each change of a session."""
+    """The services that log, count and publish each change of a session."""
 
     auditor: Auditor
     fan_out: FanOut
@@ -120,7 +120,7 @@ class AuditServices:
 
 @dataclass(frozen=True, kw_only=True)
 class IntakeServices:
-    """What takes events. `events` is what the doors hand them to."""
+    """The services that take events; the doors hand them to `events`."""
 
     acknowledger: FleetAcknowledger
     letters: DeadLetters
@@ -132,7 +132,7 @@ class IntakeServices:
 
 @dataclass(frozen=True, kw_only=True)
 class AdminServices:
-    """What operators look at, and what they order."""
+    """The services for what operators look at, and for what they order."""
 
     inspector: Inspector
     acts: Acts

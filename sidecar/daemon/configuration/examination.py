@@ -60,11 +60,11 @@ from sidecar.wire.tokens.jws import Unverified, read
 from sidecar.wire.yaml.tree import ConfigError, ConfigProblem, Table
 
 _OLD = 90 * 86400.0
-"""Seconds after which a database of places tells of networks that have moved since."""
+"""Seconds after which a database of places has networks that have moved since."""
 
 
 class Examination(NamedTuple):
-    """What is to be examined: a configuration; a token and a gateway, if given; for how long."""
+    """The things to examine: a configuration; a token and a gateway, if given; and for how long."""
 
     config: Path
     token: str = ""
@@ -73,7 +73,7 @@ class Examination(NamedTuple):
 
 
 class _Readable(NamedTuple):
-    """What could be read: the settings at least, and `whole` where nothing is wrong with it."""
+    """The readable parts: the settings at least, and `whole` where nothing is wrong with it."""
 
     settings: Settings
     whole: Configuration | None
@@ -145,7 +145,7 @@ async def _bounded(part: Part, work: _Work, most: float, found: list[Diagnosis])
         found.append(wrong(part, str(part), words, "allow more with --timeout, or look at its log"))
     except Exception as error:  # noqa: BLE001 - what breaks one part must hide none of the others
         words = f"it could not be examined: {words_of(error)}"
-        found.append(wrong(part, str(part), words, "please tell the project of it"))
+        found.append(wrong(part, str(part), words, "please report it to the project"))
 
 
 def _of_problem(problem: ConfigProblem) -> Diagnosis:
@@ -157,7 +157,7 @@ def _of_problem(problem: ConfigProblem) -> Diagnosis:
 def _cure_of(problem: ConfigProblem, where: str) -> str:
     if problem.field.endswith("_file"):
         return f"put a file with the right content there, readable by this user, or correct {where}"
-    return f"correct {where}; `sidecar schema config` and docs/reference tell what there is"
+    return f"correct {where}; `sidecar schema config` and docs/reference list what there is"
 
 
 async def _issuers(known: _Readable, request: Examination) -> list[Diagnosis]:
@@ -356,9 +356,9 @@ def _database(outcome: ReloadOutcome) -> Diagnosis:
     if outcome.error:
         cure = f"put a database in MMDB format there, or correct `{outcome.field}`"
         return wrong(Part.DATABASES, outcome.database, f"{outcome.file}: {outcome.error}", cure)
-    tells = ", ".join(sorted(outcome.told)) or "nothing that a condition asks for"
+    content = ", ".join(sorted(outcome.told)) or "nothing that a condition asks for"
     built = datetime.fromtimestamp(outcome.build, UTC).date().isoformat()
-    words = f"{outcome.file}: built {built}, tells {tells}"
+    words = f"{outcome.file}: built {built}, has {content}"
     if clock.now() - outcome.build > _OLD:
         cure = "put a newer one in its place; it is taken up without a restart"
         return doubtful(Part.DATABASES, outcome.database, words, cure)

@@ -13,7 +13,7 @@ def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) 
     """Return a digest of policies, rating, levels, named places and location data.
 
     `databases` are the digests of the geography databases in use. Reads files of prefixes once
-    more, so it blocks: one that changed or cannot be read just now is told by its next reload.
+    more, so it blocks: one that changed or cannot be read just now is reported by its next reload.
     """
     settings = configuration.settings
     judged = (

@@ -1,6 +1,6 @@
-"""What a configuration names on this machine, and the daemon could not use: groups and files.
+"""Checks of groups and files that a configuration names and this machine's daemon could not use.
 
-`sidecar validate` looks at it before the daemon does; the daemon itself tells each as it meets it.
+`sidecar validate` looks at it before the daemon does; the daemon reports each as it meets it.
 """
 
 import grp

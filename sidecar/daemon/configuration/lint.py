@@ -41,14 +41,14 @@ from sidecar.wire.yaml.tree import (
 
 
 def lint_configuration(
-    configuration: Configuration, told: frozenset[str] | None = None
+    configuration: Configuration, located: frozenset[str] | None = None
 ) -> tuple[tuple[str, ConfigProblem], ...]:
-    """What is weak, and what is probably not meant, each with its code, less what is accepted.
+    """Return what is weak or probably not meant, each with its code, less what is accepted.
 
-    `told` is what some record of the geography databases tells, where they were read.
+    `located` names what some record of the geography databases has, where they were read.
     """
     accepted = configuration.settings.warnings.accept
-    found = (*_weaknesses(configuration), *_of_policies(configuration, told))
+    found = (*_weaknesses(configuration), *_of_policies(configuration, located))
     return tuple(one for one in found if one[0] not in accepted)
 
 
@@ -76,14 +76,14 @@ def _weaknesses(configuration: Configuration) -> Iterator[tuple[str, ConfigProbl
 
 
 def _of_policies(
-    configuration: Configuration, told: frozenset[str] | None
+    configuration: Configuration, located: frozenset[str] | None
 ) -> tuple[tuple[str, ConfigProblem], ...]:
     places = dict(_places(configuration))
     file = str(configuration.file)
     found = []
     beside = tuple(_passed_over(Path(configuration.settings.policies.path)))
     for finding in lint.lint(
-        ground_of(configuration)._replace(found_in_databases=told, passed_over=beside)
+        ground_of(configuration)._replace(found_in_databases=located, passed_over=beside)
     ):
         place = places.get(finding.where, FilePosition(file, 0))
         field = ".".join(finding.where)
@@ -132,7 +132,7 @@ def _unsaid(tokens: Tokens) -> tuple[int, ...]:
 
 
 def _are_paths_known(settings: Settings) -> bool:
-    """Return whether a gateway tells paths to one of the doors that are open for it, if any is."""
+    """Return whether a gateway sends paths to one of the doors that are open for it, if any is."""
     http = settings.http
     return not http.enabled or http.gateway is not Gateway.NONE or bool(settings.grpc.bind)
 
@@ -159,7 +159,7 @@ Where = tuple[str, ...]
 
 
 def _places(configuration: Configuration) -> Iterator[tuple[Where, FilePosition]]:
-    """Yield where things are told.
+    """Yield where things stand in their files.
 
     Policies by id, the rest by where it stands in the configuration.
     """

@@ -174,9 +174,9 @@ def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Setting
 def _missing(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield what `sidecar transmit` cannot do without."""
     if not settings.transmitter.issuer:
-        yield "transmitter.issuer", "is required: it is the `iss` of what is told"
+        yield "transmitter.issuer", "is required: it is the `iss` of what is published"
     if not settings.store.url:
-        yield "store.url", "is required: it is where the sidecars record what is to be told"
+        yield "store.url", "is required: it is where the sidecars record what is to be published"
     if not (settings.transmitter.deliver or settings.transmitter.bind):
         message = "is false, and there is no transmitter.bind: nothing is left to do"
         yield "transmitter.deliver", message

@@ -1,7 +1,7 @@
-"""What the providers offer, held against what the policies can ask them for.
+"""Comparison of the `acr` values that providers offer with those that policies ask them for.
 
 A provider that does not know an `acr` passes over it: the user signs in as before, comes back, and
-is asked again. Nobody notices but the user, so it is told as soon as discovery answers, and again
+is asked again. Nobody notices but the user, so it is logged once discovery has answered, and again
 when a reload brings policies that ask for something else.
 """
 
@@ -13,8 +13,8 @@ from sidecar.service.observations.observations import AcrUnoffered, Telemetry
 from sidecar.wire.providers.offered import acr_values_offered
 
 
-class Offering:
-    """Tells `telemetry` which `acr` values are asked for in vain."""
+class AcrOffers:
+    """Records in `telemetry` which `acr` values are asked for in vain."""
 
     def __init__(self, configuration: Configuration, telemetry: Telemetry) -> None:
         self._configuration = configuration

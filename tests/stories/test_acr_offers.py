@@ -1,4 +1,4 @@
-"""A provider's discovery says which `acr` it offers: what is asked for in vain is told."""
+"""A provider's discovery says which `acr` it offers: what is asked for in vain is logged."""
 
 import io
 import json
@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from sidecar.adapters.geography.networks import load
 from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
+from sidecar.daemon.configuration.acr_offers import AcrOffers
 from sidecar.daemon.configuration.loading import Configuration, evaluator_of
-from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.trust import Trust
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.values.assurance import DEFAULT_LEVELS
@@ -50,13 +50,13 @@ def publish(provider: Provider, **more: Any) -> None:
     provider.paths["/.well-known/openid-configuration"] = Answer(json.dumps(metadata).encode())
 
 
-class Told:
-    """The daemon's parts that discover and tell, at one provider."""
+class Parts:
+    """The daemon's parts that discover and record, at one provider."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._stream = io.BytesIO()
         self.telemetry = PrometheusTelemetry(configuration.settings, LogLines(self._stream))
-        self.offering = Offering(configuration, self.telemetry)
+        self.acr_offers = AcrOffers(configuration, self.telemetry)
         self._tokens = configuration.settings.tokens
 
     @asynccontextmanager
@@ -67,7 +67,7 @@ class Told:
             on_refresh=lambda *_: None,
             on_answer=lambda *_: None,
             judged=lambda _: None,
-            on_metadata=self.offering.learn,
+            on_metadata=self.acr_offers.learn,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(trust.run)
@@ -95,36 +95,36 @@ async def test_an_acr_that_discovery_does_not_list_is_one_warning_with_policy_an
 ) -> None:
     provider = await serve(nursery)
     publish(provider, acr_values_supported=["1", "2"])
-    told = Told(configured(provider.url, PAYMENTS))
-    assert told.count() == 0
-    async with told.discovering():
-        (line,) = told.lines()
+    parts = Parts(configured(provider.url, PAYMENTS))
+    assert parts.count() == 0
+    async with parts.discovering():
+        (line,) = parts.lines()
     assert line["event"] == "acr-not-offered"
     assert (line["asked"], line["policies"]) == (["mfa"], ["payments"])
     assert line["offered"] == ["1", "2"]
     assert "assurance.levels" in line["detail"]
-    assert told.count() == 1
+    assert parts.count() == 1
     # Another discovery that finds the same says nothing; policies that ask for what there is do.
-    told.offering.learn(provider.url, {"acr_values_supported": ["1", "2"]})
-    told.offering.use(configured(provider.url, PAYMENTS, mfa=("mfa", "2")))
-    assert [line["event"] for line in told.lines()] == ["acr-not-offered", "acr-offered"]
-    assert told.count() == 0
+    parts.acr_offers.learn(provider.url, {"acr_values_supported": ["1", "2"]})
+    parts.acr_offers.use(configured(provider.url, PAYMENTS, mfa=("mfa", "2")))
+    assert [line["event"] for line in parts.lines()] == ["acr-not-offered", "acr-offered"]
+    assert parts.count() == 0
 
 
 @pytest.mark.parametrize("more", [{}, {"acr_values_supported": ["mfa"]}])
-async def test_nothing_is_said_of_a_provider_that_offers_it_or_does_not_tell(
+async def test_nothing_is_said_of_a_provider_that_offers_it_or_does_not_say(
     nursery: trio.Nursery, more: dict[str, object]
 ) -> None:
     provider = await serve(nursery)
     publish(provider, **more)
-    told = Told(configured(provider.url, PAYMENTS))
-    async with told.discovering():
-        assert told.lines() == []
-        assert told.count() == 0
+    parts = Parts(configured(provider.url, PAYMENTS))
+    async with parts.discovering():
+        assert parts.lines() == []
+        assert parts.count() == 0
 
 
 @pytest.mark.parametrize(
-    ("told", "read"),
+    ("listed", "read"),
     [
         (["1", 2], {"1", "2"}),
         ([], set()),
@@ -134,5 +134,5 @@ async def test_nothing_is_said_of_a_provider_that_offers_it_or_does_not_tell(
         ({"mfa": 1}, None),
     ],
 )
-def test_what_a_provider_lists_is_read_as_text(told: object, read: set[str] | None) -> None:
-    assert acr_values_offered({"acr_values_supported": told}) == read
+def test_what_a_provider_lists_is_read_as_text(listed: object, read: set[str] | None) -> None:
+    assert acr_values_offered({"acr_values_supported": listed}) == read
