@@ -289,13 +289,17 @@ class Guard:
         found = floors_in(epoch)
         is_told = Floors(found).of(shard.slot) > known.floor and known.turn > 0
         loss = self._loss(known, epoch, signs, vitals)
-        if loss is not None:
-            known.signs = [0, 0]  # those that are lost with it must not be missed once more
-        if loss is not None and not (is_told and loss is not StoreLoss.EVICTED):
-            epoch = await self._raise(shard, loss, epoch)
-        elif not epoch_in(epoch):
-            epoch = await self._begin(shard, ())
-        self._take_up(floors_in(epoch))
+        try:
+            if loss is not None and not (is_told and loss is not StoreLoss.EVICTED):
+                epoch = await self._raise(shard, loss, epoch)
+            elif not epoch_in(epoch):
+                epoch = await self._begin(shard, ())
+            self._take_up(floors_in(epoch))
+        finally:
+            # Signs that are lost with it must not be missed once more. Until the floor stands they
+            # are: they show the loss to whoever brings a session into the view meanwhile.
+            if loss is not None:
+                known.signs = [0, 0]
         await self._hand_on(shard, epoch, vitals)
         known.epoch = epoch_in(epoch)
         if vitals is not None:

@@ -14,7 +14,7 @@ from sidecar.service.ports.calls import Verdict
 from sidecar.service.ports.store import Join, JoinResult, Shard, Vitals
 from sidecar.service.view.store_epoch import BEAT
 from sidecar.wire.store.keys import digest
-from sidecar.wire.store.losses import slot_of
+from sidecar.wire.store.losses import floors_in, slot_of
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
@@ -265,6 +265,44 @@ async def test_an_older_backup_is_noticed_though_its_epoch_is_the_same() -> None
     late.now = a.now
     await late.guard.beat()
     assert (await late.check(tokens.issue("t2", session="s2"))).verdict is not Verdict.ALLOW
+
+
+class Slow(MemoryStore):
+    """One where a write that raises a floor waits until `gate` is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raising, self.gate = trio.Event(), trio.Event()
+
+    async def join(self, *joins: Join) -> list[JoinResult]:
+        if any(floors_in(one.fields) for one in joins):
+            self.raising.set()
+            await self.gate.wait()
+        return await super().join(*joins)
+
+
+async def test_nobody_is_let_in_while_the_floor_of_a_loss_is_being_written() -> None:
+    store, tokens = Slow(), Tokens()
+    pod = Pod(store, [RISKY], tokens)
+    await pod.reconnect()
+    backup = copy_of(store)
+    await beat(pod, pod)
+    await pod.intake.accept(RISE)  # alice has no session yet: nothing but the store knows
+    store.records = backup
+    pod.now += BEAT
+    answers: list[Verdict] = []
+
+    async def check() -> None:
+        answers.append((await pod.check(tokens.issue("t1"))).verdict)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pod.guard.beat)
+        await store.raising.wait()
+        nursery.start_soon(check)
+        await trio.testing.wait_all_tasks_blocked()
+        store.gate.set()
+    assert losses(pod) == [StoreLoss.RESTORED]
+    assert answers == [Verdict.STEP_UP]
 
 
 async def test_a_backup_that_is_restored_between_a_look_and_its_sign_is_noticed_all_the_same() -> (
