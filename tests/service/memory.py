@@ -318,7 +318,7 @@ class Tokens:
         return name
 
     def want_claims(self, names: frozenset[str]) -> None:
-        """Its tokens have the claims that they were issued with."""
+        """Do nothing: its tokens have the claims that they were issued with."""
 
     def cached(self, token: str, now: float) -> Token | None:
         return self.known.get(token)
@@ -447,11 +447,11 @@ class Pod:
         return await self.checker.check(Call(token, frozenset({context} if context else ()), ip=ip))
 
     async def reconnect(self) -> None:
-        """What happens when the link to the store is whole again."""
+        """Do what happens when the link to the store is whole again."""
         await self.services.router.restored()
 
     async def settle(self) -> None:
-        """Save what is unsaved and tell what is untold, as the workers would."""
+        """Save what is unsaved and log what is not logged, as the workers would."""
         if self.view.has_unsaved:
             await self.saver.save(await self.view.take_unsaved())
         await self.auditor.drain()
@@ -459,14 +459,14 @@ class Pod:
 
 
 def marked(*pods: Pod) -> Counter[str]:
-    """How often these have told of each session that it is marked."""
+    """Count how often these have logged of each session that it is marked."""
     return Counter(one.session for one in _marks(pods))
 
 
-def all_told(pods: Iterable[Pod], sessions: Iterable[str], most: int) -> None:
-    """Each session's mark is told by pods of which some have died, and none twice unsaid.
+def assert_all_logged(pods: Iterable[Pod], sessions: Iterable[str], most: int) -> None:
+    """Assert that pods of which some have died log each session's mark, and none twice unsaid.
 
-    `most` may be told again: what somebody had told who died before it was marked as told.
+    `most` may be logged again: what one had logged that died before it was marked as logged.
     """
     marks = _marks(pods)
     first = Counter(one.session for one in marks if not one.again)

@@ -1,7 +1,7 @@
-"""What is found of a session is recorded for those outside that want to know, before it is told.
+"""Announcements to others of what an audit has found: recorded before the audit logs it.
 
 The order matters. First the announcement is recorded, under an id that follows from what it says;
-then the telling is claimed (see `entries`). A sidecar that dies in between leaves the claim to
+then the entry is claimed (see `entries`). A sidecar that dies in between leaves the claim to
 another, which records the same announcement again, and the record knows it: so everything that
 was claimed has been recorded, and nothing is recorded twice in a row.
 """
@@ -28,7 +28,7 @@ from sidecar.wire.settings.transmitter import kind_of
 
 
 class Shelved(StrEnum):
-    """What became of news. `BEHIND`: others have recorded what it does not know of."""
+    """The outcome of recording news. `BEHIND`: others have recorded what it does not know of."""
 
     FRESH = "fresh"
     KNOWN = "known"
@@ -36,14 +36,14 @@ class Shelved(StrEnum):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What became of each of several news, and how many older announcements had to go."""
+    """The outcomes of recording several news, and how many older announcements had to go."""
 
     outcomes: tuple[Shelved, ...]
     dropped: int = 0
 
 
 class Outbox(Protocol):
-    """Where announcements wait until they are handed to the streams of recipients."""
+    """The place where announcements wait until they are handed to the streams of recipients."""
 
     async def record(self, news: Sequence[TopicAnnouncement]) -> Recorded:
         """Append those that are not the last that was recorded of their topic.
@@ -53,37 +53,40 @@ class Outbox(Protocol):
 
 
 class Announcer:
-    """Finds and records what is worth telling others."""
+    """Finds and records what is worth announcing to others."""
 
     def __init__(self, outbox: Outbox, telemetry: Telemetry) -> None:
         self._outbox = outbox
         self._telemetry = telemetry
 
-    def tellings(
+    def with_news(
         self,
         whose: Whose,
-        told: Mapping[str, bytes],
+        logged: Mapping[str, bytes],
         present: Present,
         missing: Sequence[AuditEntry],
     ) -> list[AuditEntry]:
-        """`missing` with its news, and what else is news of a session, given what was told."""
+        """Return `missing` with its news, and other news of a session that was not logged."""
         whom = SessionOwner(whose.session, whose.subject, whose.issuer)
         return [
-            *(_with_news(telling, whom, present) for telling in missing),
-            *(AuditEntry(one.topic, one.value, None, one) for one in news_of(whom, told, present)),
+            *(_with_news(entry, whom, present) for entry in missing),
+            *(
+                AuditEntry(one.topic, one.value, None, one)
+                for one in news_of(whom, logged, present)
+            ),
         ]
 
-    def fades(self, told: Mapping[str, bytes]) -> bool:
+    def fades(self, logged: Mapping[str, bytes]) -> bool:
         """Return whether time alone may bring news of a session."""
-        return fades(told)
+        return fades(logged)
 
-    async def record(self, tellings: Sequence[AuditEntry]) -> frozenset[str]:
-        """Record what these tell others; gives the ids of news that must not be claimed now.
+    async def record(self, entries: Sequence[AuditEntry]) -> frozenset[str]:
+        """Record the news of these entries; return the ids of news that must not be claimed now.
 
         Those are behind what another has recorded. It may be about to claim it; if it died, a
         later look finds that nobody did. Raises `Unavailable`: then none must be claimed.
         """
-        news = [telling.news for telling in tellings if telling.news is not None]
+        news = [entry.news for entry in entries if entry.news is not None]
         if not news:
             return frozenset()
         recorded = await self._outbox.record(news)
@@ -103,9 +106,9 @@ class Announcer:
         return frozenset(behind)
 
 
-def _with_news(telling: AuditEntry, whom: SessionOwner, present: Present) -> AuditEntry:
+def _with_news(entry: AuditEntry, whom: SessionOwner, present: Present) -> AuditEntry:
     revoked = present.standing.revoked
-    if telling.policy != REVOKED or revoked is None:
-        return telling
-    news = revocation(whom, present.state, telling.value, revoked.since or 0, revoked.value)
-    return telling._replace(news=news)
+    if entry.policy != REVOKED or revoked is None:
+        return entry
+    news = revocation(whom, present.state, entry.value, revoked.since or 0, revoked.value)
+    return entry._replace(news=news)

@@ -1,8 +1,8 @@
-"""The write path's second half: what an event or a check did to sessions is logged and counted.
+"""The second half of the write path: logs and counts what events and checks did to sessions.
 
 Enforcement does not wait for this: every sidecar that serves a session derives its standing from
 the facts themselves as their news arrives. Here each session that an event touches is read, put
-together and told of (see `entries`), in batches, by the sidecar that took the event.
+together and logged (see `entries`), in batches, by the sidecar that took the event.
 """
 
 import operator
@@ -19,7 +19,7 @@ from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.service.audit.announcer import Announcer
 from sidecar.service.audit.claims import AuditClaims, DueEntries
-from sidecar.service.audit.entries import AuditEntry, RecordedEntries, Whose, tellings
+from sidecar.service.audit.entries import AuditEntry, RecordedEntries, Whose, pending_entries
 from sidecar.service.audit.prompt_budget import Budget, Prompted
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import (
@@ -46,7 +46,7 @@ from sidecar.wire.store.records import told_of
 BATCH = 256
 
 LEFT_SHARE = 0.25
-"""Part of the time that it takes at most to tell what others left, or what is of many sessions."""
+"""Part of the time that it takes at most to log what others left, or what is of many sessions."""
 
 
 class OpenWork(Protocol):
@@ -57,10 +57,10 @@ class OpenWork(Protocol):
         """The event's id."""
 
     def done(self) -> None:
-        """All is logged."""
+        """Note that all of the event is logged."""
 
     async def failed(self, error: Exception) -> None:
-        """It went wrong."""
+        """Note that the work went wrong."""
 
 
 class Task:
@@ -91,7 +91,7 @@ class _Audited(NamedTuple):
 
 
 class _Findings:
-    """What an audit of several sessions has found."""
+    """The findings of an audit of several sessions."""
 
     def __init__(self) -> None:
         self.sessions = 0
@@ -102,10 +102,10 @@ class _Findings:
 
 
 class Auditor:
-    """Tells what has become of sessions.
+    """Logs and counts what has become of sessions.
 
     Its queue is bounded: when it is full, the sessions are left to the work log, and to the sweeps
-    of the sidecars that serve them, which find what is untold.
+    of the sidecars that serve them, which find what is not logged yet.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -154,11 +154,11 @@ class Auditor:
             self._telemetry.record(QueueRejected(queue="rescore"))
 
     async def saved(self, tracked: Tracked) -> None:
-        """A record of the view was saved: have its sessions looked at, if any is untold."""
+        """Have sessions of a record that was saved audited, where anything is yet to be logged."""
         names = []
         turns = Turns()
         for live in tuple(tracked.lives):
-            if live.state.established and self.untold(live):
+            if live.state.established and self.has_pending(live):
                 names.append(live.name)
             await turns.give_way()
         self.put("session-presented", names)
@@ -177,13 +177,13 @@ class Auditor:
             try:
                 await self._do(task)
             except (Unavailable, Overloaded):
-                # What is untold stays so in the records; the work log or a sweep finds it.
+                # What is not logged stays so in the records; the work log or a sweep finds it.
                 await trio.sleep(0.1)
             finally:
                 self._working -= 1
 
     async def _do(self, task: Task) -> None:
-        """Do a task. Raises `Unavailable` and `Overloaded`; what else goes wrong is told."""
+        """Do a task. Raises `Unavailable` and `Overloaded`; what else goes wrong is logged."""
         try:
             event = task.work.event if task.work else ""
             await self.rescore(task.cause, task.names, event, at_hand=True)
@@ -205,11 +205,11 @@ class Auditor:
     ) -> None:
         """Look at these sessions now, in batches that give way to others.
 
-        `at_hand`: what is to be told came in here, so that sessions which the view holds need not
-        be read; what another left may not be known here yet.
+        `at_hand`: the facts came in here, so that sessions which the view holds need not be read.
+        Otherwise all are read: what another sidecar left may not be known here yet.
 
-        What goes wrong with one of them is told, or for an `event` raised when the others are
-        done; so is that what the event said had to be set aside. On return all is marked as told,
+        What goes wrong with one of them is logged, or for an `event` raised when the others are
+        done; so is that what the event said had to be set aside. On return all is marked as logged,
         but what is `at_hand` soon after (`AuditClaims.then`).
         """
         troubles: list[Exception] = []
@@ -293,7 +293,7 @@ class Auditor:
             return
         name = session.name
         findings.troubles += _choked(audited.culprits, event)
-        findings.due += [DueEntries(name, telling) for telling in missing]
+        findings.due += [DueEntries(name, entry) for entry in missing]
         findings.prompted.append(_prompted(name, audited.whose, missing))
         if checkpoint is not None:
             write = self._records.amend((checkpoint,), of=SessionRecord(name))
@@ -301,13 +301,13 @@ class Auditor:
 
     def _missing(self, evaluator: Evaluator, audited: _Audited, now: float) -> list[AuditEntry]:
         whose, record, state, standing, _ = audited
-        told = told_of(record)
+        logged = told_of(record)
         policies = [policy.id for policy in evaluator.policies]
-        missing = tellings(RecordedEntries(whose, told, policies), state, standing, now)
+        missing = pending_entries(RecordedEntries(whose, logged, policies), state, standing, now)
         if self._announcer is None:
             return missing
         present = Present(evaluator, state, standing, int(now * MICROSECONDS))
-        return self._announcer.tellings(whose, told, present, missing)
+        return self._announcer.with_news(whose, logged, present, missing)
 
     async def _record(self, findings: _Findings, *, by_event: bool = True, patient: bool) -> None:
         """Write, log and count what was found. Raises `Unavailable`, `Overloaded`."""
@@ -320,43 +320,45 @@ class Auditor:
             self._view.learn(*findings.checkpoints)
         if due and self._announcer is not None:
             # Before the claims: what is claimed has been recorded, whoever dies in between.
-            behind = await self._announcer.record([one.telling for one in due])
-            due = [one for one in due if one.telling.news_id not in behind]
-        await self._claims.tell(due, by_event=by_event, patient=patient)
+            behind = await self._announcer.record([one.entry for one in due])
+            due = [one for one in due if one.entry.news_id not in behind]
+        await self._claims.log(due, by_event=by_event, patient=patient)
 
     async def keep_marking(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Mark what was told as such, for ever."""
+        """Mark what was logged as such, for ever."""
         await self._claims.run(task_status=task_status)
 
     async def mark(self) -> None:
-        """Mark what was told as such, now. Raises `Unavailable`, `Overloaded`."""
+        """Mark what was logged as such, now. Raises `Unavailable`, `Overloaded`."""
         await self._claims.mark()
 
-    def untold(self, live: Live) -> bool:
-        """Return whether something of a session in the view is yet to be told."""
+    def has_pending(self, live: Live) -> bool:
+        """Return whether something of a session in the view is yet to be logged."""
         now = self._clock()
         evaluator = self._view.evaluator
         standing = live.standing(evaluator, now)
         looked_at = (live.state, live.own.record, standing)
-        if len(live.told) == len(looked_at) and all(map(operator.is_, live.told, looked_at)):
+        if len(live.audited) == len(looked_at) and all(map(operator.is_, live.audited, looked_at)):
             return False
-        told = told_of(live.own.record)
+        logged = told_of(live.own.record)
         policies = [policy.id for policy in evaluator.policies]
         whose = Whose(live.session, live.user, live.namespace)
-        missing = tellings(RecordedEntries(whose, told, policies), live.state, standing, now)
+        missing = pending_entries(
+            RecordedEntries(whose, logged, policies), live.state, standing, now
+        )
         announcer = self._announcer
         if announcer is not None and not missing:
             present = Present(evaluator, live.state, standing, int(now * MICROSECONDS))
-            missing = announcer.tellings(whose, told, present, ())
+            missing = announcer.with_news(whose, logged, present, ())
         if missing:
             return True
         timed = any(demand.lapses for demand in standing.demands)
         if announcer is not None:
-            timed |= announcer.fades(told) or not all(d.binds(now) for d in standing.demands)
+            timed |= announcer.fades(logged) or not all(d.binds(now) for d in standing.demands)
         if not timed:
-            live.told = looked_at  # nothing can be missing until one of these is another
+            live.audited = looked_at  # nothing can be missing until one of these is another
         return False
 
 
@@ -393,7 +395,7 @@ def _checkpoint_of(
 
 def _prompted(name: SessionName, whose: Whose, missing: Iterable[AuditEntry]) -> Prompted:
     """Return the prompts among what is yet to be logged of a session."""
-    moments = {telling.prompt for telling in missing if telling.prompt is not None}
+    moments = {entry.prompt for entry in missing if entry.prompt is not None}
     return Prompted(name, whose.subject, tuple(sorted(moments)), whose.issuer)
 
 

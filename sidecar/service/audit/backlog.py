@@ -21,7 +21,7 @@ class TakenItem(msgspec.Struct, frozen=True):
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """How far a backlog is.
+    """The progress of a backlog.
 
     `begun` is when (microseconds since the epoch; 0: never), `left` counts items, `done` and
     `expected` what the items counted; `workers` have taken one.
@@ -40,14 +40,14 @@ class Outlook(msgspec.Struct, frozen=True):
 
 
 class Backlogs(Protocol):
-    """What the journeys need of backlogs, each under its name.
+    """The backlogs that services work on, each under its name.
 
     All raise `Unavailable` where the store does not answer in time, `Overloaded` where too much
     is waiting for it.
     """
 
     async def begin(self, name: str, moment: int, body: bytes) -> bool:
-        """Put the first item, unless this backlog was ever begun; whether it was put."""
+        """Put the first item, unless this backlog was ever begun; return whether it was put."""
 
     async def put(self, name: str, body: bytes, once: str = "") -> None:
         """Put an item behind all others.

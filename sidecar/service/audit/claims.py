@@ -1,13 +1,13 @@
-"""Who of all sidecars logs and counts a thing: it is claimed, then told, then marked as told.
+"""Claims, by which one sidecar of all logs and counts an entry: claimed, logged, marked as logged.
 
-Theory. Whoever writes a claim first tells; all others find it taken. The claim alone would tell
-nothing twice and lose what its owner, killed in between, had not told yet. So what was told is
+Theory. Whoever writes a claim first logs; all others find it taken. The claim alone would log
+nothing twice and lose what its owner, killed in between, had not logged yet. So what was logged is
 marked as such in the record, once it is in the log (`entries`), and a claim without that mark that
 is older than `STALE` is nobody's: the next turn of it is claimed in the same way, and what is then
-told says that it may have been told before (`again`).
+logged says that it may have been logged before (`again`).
 
-So of what a sidecar that dies has claimed nothing is lost, and no more is told twice than what it
-had told and not yet marked: that of the last `GATHER` seconds, and of the store's answer.
+So of what a sidecar that dies has claimed nothing is lost, and no more is logged twice than what it
+had logged and not yet marked: that of the last `GATHER` seconds, and of the store's answer.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,10 +34,10 @@ from sidecar.wire.store.keys import SessionName
 from sidecar.wire.store.records import claimed_in, logged_in
 
 STALE = 3.0
-"""Seconds after which what is claimed and not marked as told is another's to tell."""
+"""Seconds after which what is claimed and not marked as logged is another's to log."""
 
 GATHER = 0.01
-"""Seconds for which what was told gathers, to be marked together."""
+"""Seconds for which what was logged gathers, to be marked together."""
 
 WRITTEN, STALLED = 1.0, 0.02
 """Seconds for which the log's reader is waited for, at first and once it has stalled."""
@@ -46,7 +46,7 @@ REFUSED, REFUSALS = 1.0, 16
 """Seconds until what the store refuses to mark is tried again; so many are asked for one by one."""
 
 BOUND = 8192
-"""Tellings that may wait to be marked while the store is away; the oldest may be told again."""
+"""Entries that may wait to be marked while the store is away; the oldest may be logged again."""
 
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.25
 
@@ -56,22 +56,22 @@ _Turn: TypeAlias = tuple[SessionName, str, bytes, int]
 
 
 class DueEntries(NamedTuple):
-    """What is yet to be logged of a session, and which turn of it this is."""
+    """An entry that is yet to be logged of a session, and which turn of it this is."""
 
     session: SessionName
-    telling: AuditEntry
+    entry: AuditEntry
     turn: int = 1
 
     @property
     def name(self) -> _Name:
         """Return what it is known by, whichever turn it is."""
-        return self.session, self.telling.policy, self.telling.claimed
+        return self.session, self.entry.policy, self.entry.claimed
 
     @property
-    def entry(self) -> LogEntry:
-        """Return what the session's record says of it."""
-        telling = self.telling
-        return LogEntry(self.session, telling.policy, telling.value, telling.claimed)
+    def log_entry(self) -> LogEntry:
+        """Return it as the session's record has it."""
+        entry = self.entry
+        return LogEntry(self.session, entry.policy, entry.value, entry.claimed)
 
 
 class AuditClaims:
@@ -95,31 +95,29 @@ class AuditClaims:
         self._written = written
         self._unmarked: dict[_Name, DueEntries] = {}
         self._then: list[Callable[[], None]] = []
-        self._has_told = trio.Event()
+        self._has_logged = trio.Event()
         self._marking = trio.Lock()
         self._patience = WRITTEN
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Mark what was told, for ever."""
+        """Mark what was logged, for ever."""
         task_status.started()
         while True:
-            await self._has_told.wait()
+            await self._has_logged.wait()
             await trio.sleep(GATHER)
             try:
                 await self.mark()
             except (Unavailable, Overloaded):
                 await trio.sleep(10 * GATHER)
-            if self._unmarked and not self._has_told.is_set():
+            if self._unmarked and not self._has_logged.is_set():
                 await trio.sleep(REFUSED)
-                self._has_told.set()
+                self._has_logged.set()
 
-    async def tell(
-        self, due: Sequence[DueEntries], *, by_event: bool = True, patient: bool
-    ) -> None:
-        """Claim, and tell what is ours. Raises `Unavailable`, `Overloaded`.
+    async def log(self, due: Sequence[DueEntries], *, by_event: bool = True, patient: bool) -> None:
+        """Claim, and log what is ours. Raises `Unavailable`, `Overloaded`.
 
         What others have claimed and left is claimed anew; `patient`: what they have only just
-        claimed is waited for, until it is told or left.
+        claimed is waited for, until it is logged or left.
         """
         pause, seen = _FIRST_LOOK, dict[_Turn, float]()
         wanted = [one for one in due if one.name not in self._unmarked]
@@ -132,49 +130,49 @@ class AuditClaims:
                 wanted += fresh
 
     def then(self, done: Callable[[], None]) -> None:
-        """Call this once all that was told until now is marked."""
+        """Call this once all that was logged until now is marked."""
         self._then = [*self._then, done][-BOUND:]
-        self._has_told.set()
+        self._has_logged.set()
 
     async def mark(self) -> None:
-        """Mark what was told. Raises `Unavailable` and `Overloaded`, with nothing lost.
+        """Mark what was logged. Raises `Unavailable` and `Overloaded`, with nothing lost.
 
         What the store refuses stays, to be tried again, and holds up nothing else.
         """
         async with self._marking:
-            told, then = list(self._unmarked.values()), self._then
-            self._then, self._has_told = [], trio.Event()
+            logged, then = list(self._unmarked.values()), self._then
+            self._then, self._has_logged = [], trio.Event()
             try:
-                if told:
+                if logged:
                     with trio.move_on_after(self._patience) as waited:
                         await self._written()
                     self._patience = STALLED if waited.cancelled_caught else WRITTEN
-                    told = await self._marked(told)
+                    logged = await self._marked(logged)
             except BaseException:
                 self._then = then + self._then
-                self._has_told.set()
+                self._has_logged.set()
                 raise
-            with trio.CancelScope(shield=True):  # what waits for this has nobody else to tell it
+            with trio.CancelScope(shield=True):  # what waits for this has nobody else to call it
                 turns = Turns(share=1)
-                for one in told:
+                for one in logged:
                     self._unmarked.pop(one.name, None)
-                    self._view.learn(self._records.log(one.entry))
+                    self._view.learn(self._records.log(one.log_entry))
                     await turns.give_way()
             for done in then:
                 done()
 
-    async def _marked(self, told: Sequence[DueEntries]) -> list[DueEntries]:
-        """Write that these were told; gives those of which the store takes that."""
-        writes = [self._records.log(one.entry) for one in told]
+    async def _marked(self, logged: Sequence[DueEntries]) -> list[DueEntries]:
+        """Write that these were logged; return those of which the store takes that."""
+        writes = [self._records.log(one.log_entry) for one in logged]
         try:
             await self._records.join(*writes)
         except StoreRefused:
             pass  # some of them, and it does not say which
         else:
-            return list(told)
+            return list(logged)
         taken: list[DueEntries] = []
         refused = 0
-        for one, write in zip(told, writes, strict=True):
+        for one, write in zip(logged, writes, strict=True):
             try:
                 await self._records.join(write)
             except StoreRefused:
@@ -186,7 +184,7 @@ class AuditClaims:
         return taken
 
     async def _claim(self, due: Sequence[DueEntries], *, by_event: bool) -> list[DueEntries]:
-        """Claim these and tell what is ours; gives those that another has claimed."""
+        """Claim these and log what is ours; return those that another has claimed."""
         answers = await self._records.join(*map(self._claiming, due))
         taken = []
         turns = Turns(share=1)
@@ -194,14 +192,14 @@ class AuditClaims:
             await turns.give_way()
             if not answer.joined:
                 taken.append(one)
-            elif one.telling.observation is None:
-                self._view.learn(self._records.log(one.entry))
+            elif one.entry.observation is None:
+                self._view.learn(self._records.log(one.log_entry))
             else:
                 self._telemetry.record(
-                    _as_told(one.telling.observation, again=one.turn > 1, by_event=by_event)
+                    _as_logged(one.entry.observation, again=one.turn > 1, by_event=by_event)
                 )
                 self._unmarked[one.name] = one
-                self._has_told.set()
+                self._has_logged.set()
         while len(self._unmarked) > BOUND:
             del self._unmarked[next(iter(self._unmarked))]
         return taken
@@ -211,13 +209,13 @@ class AuditClaims:
 
         What is news alone is recorded before it is claimed, so that the claim is all there is.
         """
-        is_news_alone = one.telling.observation is None
-        return self._records.claim(one.entry, one.turn, self._new_id(), logs=is_news_alone)
+        is_news_alone = one.entry.observation is None
+        return self._records.claim(one.log_entry, one.turn, self._new_id(), logs=is_news_alone)
 
     async def _look(
         self, taken: Sequence[DueEntries], seen: dict[_Turn, float]
     ) -> tuple[list[DueEntries], list[DueEntries]]:
-        """Of what others have claimed and not told: what they left, and what is still theirs.
+        """Split what others have claimed and not logged into what they left, and what is theirs.
 
         What they have had for `STALE` by their own clock is left, or by ours: since when it is
         known here is in `seen`.
@@ -230,12 +228,12 @@ class AuditClaims:
         oldest = int((self._clock() - STALE) * 1000)
         records = await self._records.load(*(SessionRecord(one.session) for one in taken))
         for one, record in zip(taken, records, strict=True):
-            policy = one.telling.policy
+            policy = one.entry.policy
             logged = logged_in(record, policy)
-            if logged >= one.telling.value:
-                self._view.learn(self._records.log(one.entry._replace(value=logged)))
+            if logged >= one.entry.value:
+                self._view.learn(self._records.log(one.log_entry._replace(value=logged)))
                 continue
-            turn, at = claimed_in(record, policy, one.telling.claimed, one.turn)
+            turn, at = claimed_in(record, policy, one.entry.claimed, one.turn)
             known = now - seen.setdefault((*one.name, turn), now)
             if at <= oldest or known >= STALE:
                 left.append(one._replace(turn=turn + 1))
@@ -244,8 +242,8 @@ class AuditClaims:
         return left, fresh
 
 
-def _as_told(observation: Observation, *, again: bool, by_event: bool) -> Observation:
-    """As it is logged and counted.
+def _as_logged(observation: Observation, *, again: bool, by_event: bool) -> Observation:
+    """Return an observation as it is logged and counted.
 
     Where no event led here, or another sidecar before, the time since the one that began it says
     nothing of how fast events are dealt with.

@@ -1,9 +1,9 @@
-"""What is yet to be logged and counted of a session: each mark once, by one sidecar of all.
+"""The entries that are yet to be logged and counted of a session: each once, by one sidecar.
 
-A session's record keeps for each policy what was last told: the moment of the mark and whether
+A session's record keeps for each policy what was last logged: the moment of the mark and whether
 it was set (`a`) or cleared (`b`). Every sidecar can see what is missing there; the one whose join
-makes the field grow is the one that tells. So nothing is told twice, and what a sidecar that died
-left untold is told by another.
+makes the field grow is the one that logs. So nothing is logged twice, and what a sidecar that died
+left is logged by another.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ _DIGITS = 16
 
 
 class AuditEntry(NamedTuple):
-    """One thing to tell: the field of the record that must grow, its value, and what to say.
+    """One thing to log: the field of the record that must grow, its value, and what to say.
 
     `observation` is for our own log and metrics, `news` for others; either may be None. `prompt` is
     the moment (microseconds) of a mark that asks for a sign-in.
@@ -49,7 +49,7 @@ class AuditEntry(NamedTuple):
 
     @property
     def claimed(self) -> bytes:
-        """What is claimed: this value; of a topic that others are told of, what follows the last.
+        """The value to claim: this entry's own, or for a topic of announcements the one before it.
 
         A topic's values hold the time at which somebody looked, and so differ between sidecars.
         """
@@ -58,7 +58,7 @@ class AuditEntry(NamedTuple):
 
 
 class Whose(NamedTuple):
-    """The session and subject that a telling names, in plain text, and whose names these are."""
+    """The session and subject that an entry names, in plain text, and whose names these are."""
 
     session: str
     subject: str
@@ -66,18 +66,18 @@ class Whose(NamedTuple):
 
 
 class RecordedEntries(NamedTuple):
-    """What was told of a session so far, by policy, and which policies there are now."""
+    """The values logged of a session so far, by policy, and the policies that there are now."""
 
     whose: Whose
-    told: Mapping[str, bytes]
+    logged: Mapping[str, bytes]
     policies: Iterable[str]
 
 
-def tellings(
+def pending_entries(
     before: RecordedEntries, state: State, standing: Standing, now: float
 ) -> list[AuditEntry]:
     """Return what is missing, given how the session stands at `now` (seconds)."""
-    whose, told, policies = before
+    whose, logged, policies = before
     missing: list[AuditEntry] = []
     waiting: set[str] = set()
     newest: dict[str, bytes] = {}  # a policy may ask twice, for a mark and as a life has ended
@@ -89,7 +89,7 @@ def tellings(
             continue  # what is always required there is no news of this session
         moment = demand.since if demand.since is not None else state.established
         value = _value(moment, _SET)
-        if newest.get(demand.policy, told.get(demand.policy, b"")) < value:
+        if newest.get(demand.policy, logged.get(demand.policy, b"")) < value:
             newest[demand.policy] = value
             asks = not (demand.report_only or demand.block or demand.unsatisfiable)
             prompt = moment if asks else None
@@ -98,7 +98,7 @@ def tellings(
     if standing.revoked is not None:
         waiting.add(REVOKED)
         value = _value(standing.revoked.since or 0, _SET)
-        if told.get(REVOKED, b"") < value:
+        if logged.get(REVOKED, b"") < value:
             revoked = RevokedSession(
                 session=whose.session,
                 subject=whose.subject,
@@ -109,7 +109,7 @@ def tellings(
             )
             missing.append(AuditEntry(REVOKED, value, revoked))
     known = set(policies)
-    for policy, value in told.items():
+    for policy, value in logged.items():
         is_topic = policy.startswith("!")  # no policy's name does
         if policy not in waiting and not is_topic and value.endswith(_SET):
             missing.append(_cleared(whose, state, policy, value, known=policy in known))
@@ -140,7 +140,7 @@ def _marked(whose: Whose, demand: Demand, now: float) -> Marked:
 
 
 def _at(moment: int | None, source: str = "") -> Origins:
-    """Return what stands for an event that is not known.
+    """Return what stands in for an event that is not known.
 
     Who said it, and when; none from the start.
     """

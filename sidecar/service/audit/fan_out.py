@@ -1,9 +1,9 @@
 """One event that touches very many sessions: a shared device, a service user.
 
-The event is one join, and enforced by that alone. Here it is told of: whose index holds more
-sessions than an answer gives goes into a backlog, before the event is acknowledged. So a sidecar
-that dies leaves nothing untold, others help, and small events are not held up: what is read of
-the index goes in pages, and each slice of a page gives way to them.
+The event is one join, and enforced by that alone. What it did is logged from here: where its index
+holds more sessions than an answer gives, the event goes into a backlog before it is acknowledged.
+So a sidecar that dies leaves nothing unlogged, others help, and small events are not held up: the
+index is read in pages, and each slice of a page gives way to them.
 """
 
 import random
@@ -35,7 +35,7 @@ LOOK = 5.0
 
 
 class FanOut:
-    """This sidecar's part in telling the sessions of large indexes."""
+    """This sidecar's part in the audit of the sessions of large indexes."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -61,7 +61,7 @@ class FanOut:
         self.outlook = Outlook()
 
     async def add(self, cause: str, index: bytes) -> None:
-        """Have all sessions of an index told; durable on return.
+        """Have all sessions of an index audited; durable on return.
 
         A walk that nobody has begun finds what this event did, too: so many events of one user
         leave one walk to begin, and not one each. Raises `Unavailable`, `Overloaded`.

@@ -46,7 +46,7 @@ class Lease:
         return self._held >= self._term()
 
     async def holds(self) -> bool:
-        """Whether it is ours for the present term; takes this and the next where they are free.
+        """Return whether it is ours for this term; take this and the next where they are free.
 
         Nobody is asked while both are known to be ours. Raises `Unavailable`, `Overloaded`: then
         it is ours no longer than `held` says.

@@ -81,17 +81,17 @@ class Pager:
 
 
 class Pause:
-    """How long to wait for what another has: little at first, then more, up to `longest`."""
+    """The pause before another look at what others have: short at first, up to `longest`."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._next = GLANCE
 
     def reset(self) -> None:
-        """There was something."""
+        """Begin with a short pause again: there was something."""
         self._next = GLANCE
 
     def take(self) -> float:
-        """Seconds to wait now."""
+        """Return the seconds to wait now."""
         now, self._next = self._next, min(self._longest, 2 * self._next)
         return now

@@ -1,8 +1,8 @@
-"""The prompt budget: how often a user is asked, counted over all sessions; told when exceeded.
+"""The prompt budget: how often a user is asked, counted over all sessions; logged when exceeded.
 
 It never loosens anything: a prompt beyond the budget is made like any other. What is counted lies
 in the user's record, so that all sidecars count the same; whichever finds the budget exceeded
-claims the window, and tells. Windows are whole multiples of the budget's period.
+claims the window, and logs that. Windows are whole multiples of the budget's period.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ class Budget:
         self._telemetry = telemetry
 
     async def count(self, prompted: Iterable[Prompted], now: float) -> None:
-        """Count prompts, and tell of users who have had too many. Raises `Unavailable`."""
+        """Count prompts, and log users who have had too many. Raises `Unavailable`."""
         wanted = [each for each in prompted if each.moments]
         settings = self._settings()
         if not settings.prompts or not wanted:

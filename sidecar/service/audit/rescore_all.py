@@ -8,8 +8,8 @@ that comes to judge by another one asks for it, in a record that all share; the 
 asked for is the current one. All sidecars of that generation then share the work, as a backlog:
 whoever takes the item that says where to read on replaces it by a page of sessions and by the
 next such item. So the sessions are listed once, each page is looked at by one sidecar, and what
-one that died had taken is taken by another. As telling is a join (see `entries`), a session that
-is looked at twice is told of once.
+one that died had taken is taken by another. As logging is a join (see `entries`), a session that
+is looked at twice is logged once.
 
 It gives way: it rests as long as it worked, and for as long as fresh signals wait.
 """
@@ -59,7 +59,7 @@ TERM = STALE
 IDLE = 30.0
 """Seconds between looks where there is nothing to do here."""
 
-SETTLED = 600.0
+ROLLOUT = 600.0
 """Seconds after which a sidecar that starts with another generation than the current asks for it.
 
 Sooner, it is taken for a straggler of the rollout that brought the current one.
@@ -181,7 +181,7 @@ class AllSessionsRescorer:
                 return current
             # One that was wanted before is wanted again by who goes back to it.
             age = self._clock() - current.at / MICROSECONDS
-            back = current.generation == before or (before is None and age > SETTLED)
+            back = current.generation == before or (before is None and age > ROLLOUT)
             if generation in self._known and not back:
                 return current
         await self._fleet.want_rescore(generation, self._moment())
@@ -260,7 +260,7 @@ class AllSessionsRescorer:
         await self._auditor.judge_anew("reload", sessions)
 
     async def _relocate(self, current: RescoreRequest, sessions: Sequence[StoredSession]) -> None:
-        """The same address may be elsewhere by the new data; whoever finds it says the same."""
+        """Look addresses up anew: by new data one may be elsewhere. All sidecars find the same."""
         writes = []
         for session in sessions:
             seen = (*sighted_in(session.record), *sighted_in(session.others[0]))
@@ -274,12 +274,12 @@ class AllSessionsRescorer:
             await self._records.join(*writes)
 
     async def _finish(self, current: RescoreRequest) -> None:
-        """Say that it is done; of all who see it, one tells."""
+        """Record that it is done; of all sidecars that see it, one logs it."""
         at, done = self._moment(), self._outlook.done
         if await self._fleet.finish_rescore(current, Finished(at, done)):
             seconds = round((at - current.at) / MICROSECONDS, 3)
-            told: dict[str, str | int | float | bool] = {"sessions": done, "seconds": seconds}
-            self._telemetry.record(DaemonEvent(event="all-sessions-rescored", fields=told))
+            fields: dict[str, str | int | float | bool] = {"sessions": done, "seconds": seconds}
+            self._telemetry.record(DaemonEvent(event="all-sessions-rescored", fields=fields))
         await self._look()
 
     def _moment(self) -> int:

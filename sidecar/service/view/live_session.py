@@ -83,6 +83,7 @@ class Live:
         "_standing",
         "_standing_at",
         "_state",
+        "audited",
         "channels",
         "coarse",
         "devices",
@@ -97,7 +98,6 @@ class Live:
         "seen_at",
         "session",
         "token",
-        "told",
         "user",
         "users",
     )
@@ -117,7 +117,7 @@ class Live:
         self.seen_at = 0.0
         self.channels: list[bytes] = []
         self.token: object = None
-        self.told: tuple[object, ...] = ()
+        self.audited: tuple[object, ...] = ()
         self.coarse = "clear"
         self.gone = False
         self._standing: Standing | None = None

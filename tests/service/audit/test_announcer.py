@@ -1,4 +1,4 @@
-"""What others are told is recorded before it is claimed, whoever dies in between (decision 19)."""
+"""Announcements are recorded before they are claimed, whoever dies in between (decision 19)."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,7 +27,7 @@ RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
 
 
 class Shelf:
-    """Where announcements lie, whoever of the pods brings them; `away`: it takes none.
+    """The place where announcements lie, whoever of the pods brings them; `away`: it takes none.
 
     `then` happens when something was recorded.
     """
@@ -103,7 +103,7 @@ async def test_a_mark_its_proof_and_a_revocation_are_recorded_once_of_all() -> N
     assert len(recorded) == 4
 
 
-async def test_while_nothing_can_be_recorded_nothing_is_claimed_or_told() -> None:
+async def test_while_nothing_can_be_recorded_nothing_is_claimed_or_logged() -> None:
     (a,), tokens, shelf = pods(1)
     await a.check(tokens.issue("t1"))
     await a.settle()
@@ -142,7 +142,7 @@ async def test_one_that_dies_between_record_and_claim_leaves_the_same_to_another
     assert sorted(shelf.ids[2:]) == sorted(shelf.ids[:2])
 
 
-async def test_news_that_are_behind_are_told_when_nobody_else_has_claimed_them() -> None:
+async def test_news_that_are_behind_are_claimed_when_nobody_else_has_claimed_them() -> None:
     (a,), tokens, shelf = pods(1)
     await a.check(tokens.issue("t1"))
     await a.settle()
@@ -157,7 +157,7 @@ async def test_news_that_are_behind_are_told_when_nobody_else_has_claimed_them()
     assert len(a.telemetry.of(Marked)) == 1
 
 
-async def test_without_recipients_nothing_is_recorded_and_all_is_told_as_before() -> None:
+async def test_without_recipients_nothing_is_recorded_and_all_is_logged_as_before() -> None:
     store, tokens = MemoryStore(), Tokens()
     pod = Pod(store, [RISKY], tokens)
     await pod.check(tokens.issue("t1"))
@@ -168,7 +168,7 @@ async def test_without_recipients_nothing_is_recorded_and_all_is_told_as_before(
     assert pod.telemetry.of(Transmitted) == []
 
 
-async def test_what_others_are_told_disturbs_no_line_of_the_log() -> None:
+async def test_what_is_announced_disturbs_no_line_of_the_log() -> None:
     (a,), tokens, _ = pods(1)
     await a.check(tokens.issue("t1"))
     await a.intake.accept(risk(1005))

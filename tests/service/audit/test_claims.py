@@ -1,4 +1,4 @@
-"""What a sidecar has claimed and not told, as it died, is told by another; no mark is ever lost."""
+"""Claims of a sidecar that dies: another logs what it has not, and no mark is ever lost."""
 
 import pytest
 import trio
@@ -14,7 +14,7 @@ from sidecar.service.ports.calls import StoreRefused, Unavailable, Verdict
 from sidecar.service.ports.store import Join, JoinResult
 from sidecar.wire.store.records import claim_field, claimed_at
 from tests.domain.scenes import policy
-from tests.service.memory import MemoryStore, Pod, Tokens, all_told
+from tests.service.memory import MemoryStore, Pod, Tokens, assert_all_logged
 from tests.waiting import until
 
 RESTRICTED = policy(Networks(Selection(frozenset({"restricted"}))), name="segment")
@@ -37,7 +37,7 @@ class Failing(MemoryStore):
 class Scene:
     """A device with eight sessions of eight users, and two sidecars that have none in their view.
 
-    One of them has taken an event of the device, and not told of it yet.
+    One of them has taken an event of the device, and not logged it yet.
     """
 
     def __init__(self, store: MemoryStore) -> None:
@@ -81,7 +81,7 @@ async def look(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("steps", range(1, 5))
-async def test_whoever_dies_while_it_tells_leaves_no_mark_and_no_line_untold(
+async def test_whoever_dies_while_it_logs_leaves_no_mark_and_no_line_unlogged(
     steps: int, autojump_clock: MockClock
 ) -> None:
     scene = Scene(MemoryStore())
@@ -98,12 +98,12 @@ async def test_whoever_dies_while_it_tells_leaves_no_mark_and_no_line_untold(
         await until(lambda: store.round_trips >= dies, within=STALE / 2, every=0.0001)
         nursery.cancel_scope.cancel()
     store.pods.remove(a.news)
-    # Nothing is lost of what is enforced, whoever told of it.
+    # Nothing is lost of what is enforced, whoever logged it.
     await scene.must_be_marked_at(scene.pod("c"))
     scene.wait(max(OVERDUE, STALE), b)
     await look(b)
-    all_told((a, b), SESSIONS, len(SESSIONS))
-    # And it is told once and for all.
+    assert_all_logged((a, b), SESSIONS, len(SESSIONS))
+    # And it is logged once and for all.
     before = len(b.telemetry.of(Marked))
     scene.wait(10 * STALE, b)
     for pod in (b, scene.pod("d")):
@@ -112,7 +112,7 @@ async def test_whoever_dies_while_it_tells_leaves_no_mark_and_no_line_untold(
     assert len(b.telemetry.of(Marked)) == before
 
 
-async def test_what_another_has_only_just_claimed_is_waited_for_and_not_told_twice(
+async def test_what_another_has_only_just_claimed_is_waited_for_and_not_logged_twice(
     autojump_clock: MockClock,
 ) -> None:
     scene = Scene(MemoryStore())
@@ -127,17 +127,17 @@ async def test_what_another_has_only_just_claimed_is_waited_for_and_not_told_twi
     async with trio.open_nursery() as nursery:
         nursery.start_soon(a.settle)
         await claimed.wait()
-        # All is claimed and told, and not marked as told; its entry comes to another meanwhile.
+        # All is claimed and logged, and not marked as logged; its entry comes to another meanwhile.
         begun = trio.current_time()
         nursery.start_soon(b.auditor.rescore, "event", scene.names, "e")
         await trio.sleep(STALE / 2)
         goes_on.set()
     assert trio.current_time() - begun < STALE
-    all_told((a, b), SESSIONS, 0)
+    assert_all_logged((a, b), SESSIONS, 0)
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_who_lives_and_finds_the_store_away_tells_nothing_again(
+async def test_who_lives_and_finds_the_store_away_logs_nothing_again(
     reads: bool, autojump_clock: MockClock
 ) -> None:
     store = Failing()
@@ -157,12 +157,12 @@ async def test_who_lives_and_finds_the_store_away_tells_nothing_again(
             await look(a)
     await a.settle()
     await look(b)
-    all_told((a, b), SESSIONS, 0)
+    assert_all_logged((a, b), SESSIONS, 0)
     assert tries
 
 
 class Refusing(MemoryStore):
-    """Takes claims of all sessions, and of some not that they were told."""
+    """Takes claims of all sessions, and of some not that they were logged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ class Refusing(MemoryStore):
         return answers
 
 
-async def test_what_the_store_refuses_to_mark_holds_up_nothing_and_is_told_once(
+async def test_what_the_store_refuses_to_mark_holds_up_nothing_and_is_logged_once(
     autojump_clock: MockClock,
 ) -> None:
     store = Refusing()
@@ -191,20 +191,20 @@ async def test_what_the_store_refuses_to_mark_holds_up_nothing_and_is_told_once(
         assert a.worklog.waiting == 0
         scene.wait(STALE, a, b)
         await look(b)
-        all_told((a, b), SESSIONS, 0)
+        assert_all_logged((a, b), SESSIONS, 0)
         for _ in range(3):
             scene.wait(STALE, a, b)
             await a.auditor.rescore("sweep", scene.names)
-        all_told((a,), SESSIONS, 0)
+        assert_all_logged((a,), SESSIONS, 0)
         store.refuses.clear()
         await trio.sleep(5)
         nursery.cancel_scope.cancel()
     scene.wait(STALE, b)
     await b.auditor.rescore("sweep", scene.names)
-    all_told((a, b), SESSIONS, 0)
+    assert_all_logged((a, b), SESSIONS, 0)
 
 
-def test_a_claim_tells_when_it_was_made_or_is_nobodys() -> None:
+def test_a_claim_says_when_it_was_made_or_is_nobodys() -> None:
     assert claimed_at(b"0000001700000000abc") == 1700000000
     for strange in (b"", b"1700000000", b"x" * 40, b"-000001700000000", b"\xff" * 16):
         assert claimed_at(strange) == 0

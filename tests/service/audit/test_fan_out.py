@@ -1,4 +1,4 @@
-"""One event for very many sessions: told once each, whoever dies, and small events go first."""
+"""One event for very many sessions: logged once each, whoever dies, and small events go first."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ from sidecar.service.observations.observations import Cleared, Rescored
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import MEMBERS_BOUND, Load, Loaded
 from tests.domain.scenes import policy
-from tests.service.memory import MemoryStore, Pod, Tokens, all_told, marked
+from tests.service.memory import MemoryStore, Pod, Tokens, assert_all_logged, marked
 from tests.waiting import until
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
@@ -60,7 +60,7 @@ async def test_an_event_that_touches_few_needs_no_backlog() -> None:
     assert len(marked(pod)) == MEMBERS_BOUND - 1
 
 
-async def test_events_of_one_user_leave_one_walk_to_begin_and_all_of_them_are_told() -> None:
+async def test_events_of_one_user_leave_one_walk_to_begin_and_all_of_them_are_logged() -> None:
     _, (a, b) = await scene("a", "b")
     for n in range(10):
         level = RiskLevel.LOW if n % 2 else RiskLevel.HIGH
@@ -76,7 +76,7 @@ async def test_events_of_one_user_leave_one_walk_to_begin_and_all_of_them_are_to
     assert (await a.fan_out.status()).left == 0
 
 
-async def test_all_are_told_once_and_counted_by_whichever_sidecars_have_time() -> None:
+async def test_all_are_logged_once_and_counted_by_whichever_sidecars_have_time() -> None:
     _, (a, b) = await scene("a", "b")
     await a.intake.accept(RISE)
     async with trio.open_nursery() as nursery:
@@ -97,7 +97,7 @@ async def test_all_are_told_once_and_counted_by_whichever_sidecars_have_time() -
 
 
 @pytest.mark.parametrize("steps", range(1, 120, 17))
-async def test_what_one_that_died_left_is_told_by_another(steps: int) -> None:
+async def test_what_one_that_died_left_is_logged_by_another(steps: int) -> None:
     store, (a, b) = await scene("a", "b")
     await a.intake.accept(RISE)
     dies = store.round_trips + steps
@@ -108,7 +108,7 @@ async def test_what_one_that_died_left_is_told_by_another(steps: int) -> None:
     assert marked(a) != ALL
     b.now += STALE
     await work(b)
-    all_told((a, b), ALL, SLICE)
+    assert_all_logged((a, b), ALL, SLICE)
     assert (await b.fan_out.status()).done == SESSIONS
 
 
@@ -125,7 +125,7 @@ class Failing(MemoryStore):
 
 
 @pytest.mark.parametrize("trips", [1, 2, 3])
-async def test_an_event_is_acknowledged_only_once_its_many_sessions_are_sure_to_be_told(
+async def test_an_event_is_acknowledged_only_once_its_many_sessions_are_sure_to_be_logged(
     trips: int,
 ) -> None:
     store = Failing()
@@ -133,7 +133,7 @@ async def test_an_event_is_acknowledged_only_once_its_many_sessions_are_sure_to_
     store.trips_left = trips
     with pytest.raises(Unavailable):
         await a.intake.accept(RISE)
-    # The sender, who heard nothing of it, tells another.
+    # The sender, who heard nothing of it, asks another.
     await b.intake.accept(RISE)
     await work(b)
     assert marked(b) == ALL
@@ -146,7 +146,7 @@ async def test_an_event_that_comes_again_is_not_gone_through_again() -> None:
     assert (await b.fan_out.status()).left == 1
 
 
-async def test_a_fresh_signal_is_told_of_before_the_rest_of_the_many() -> None:
+async def test_a_fresh_signal_is_logged_before_the_rest_of_the_many() -> None:
     store, (a,) = await scene("a")
     tokens = Tokens()
     maker = Pod(store, [], tokens, name="maker")
@@ -184,7 +184,7 @@ class Counting(MemoryStore):
         return await super().load(*loads)
 
 
-async def test_what_the_view_holds_is_told_of_without_being_read() -> None:
+async def test_what_the_view_holds_is_logged_without_being_read() -> None:
     store, tokens = Counting(), Tokens()
     here, there = (Pod(store, [RISKY], tokens, name=name) for name in "ab")
     token = tokens.issue("t", user="bot", session="s")
@@ -203,7 +203,7 @@ async def test_what_the_view_holds_is_told_of_without_being_read() -> None:
     assert there.telemetry.of(Cleared)
 
 
-async def test_what_is_not_saved_yet_is_not_told_of() -> None:
+async def test_what_is_not_saved_yet_is_not_logged() -> None:
     store, tokens = Counting(), Tokens()
     pod = Pod(store, [RISKY], tokens)
     await pod.check(tokens.issue("t", user="bot", session="s"))

@@ -1,4 +1,4 @@
-"""The prompt budget: counted for a user over all sessions and sidecars, and told once."""
+"""The prompt budget: counted for a user over all sessions and sidecars, and logged once."""
 
 import msgspec
 
@@ -28,7 +28,7 @@ def pods() -> tuple[Pod, Pod, Tokens]:
 
 
 async def prompt(pod: Pod, other: Pod) -> None:
-    """The user's risk rises, and falls again: each session that lives is marked once."""
+    """Let the user's risk rise and fall again: each session that lives is marked once."""
     for level in (RiskLevel.MEDIUM, RiskLevel.LOW):
         for each in (pod, other):
             each.now += 10
@@ -39,7 +39,7 @@ async def prompt(pod: Pod, other: Pod) -> None:
         await other.settle()
 
 
-async def test_a_user_over_budget_is_told_of_once_and_asked_all_the_same() -> None:
+async def test_a_user_over_budget_is_logged_once_and_asked_all_the_same() -> None:
     a, b, tokens = pods()
     token = tokens.issue("t1")
     await a.check(token)
@@ -49,8 +49,8 @@ async def test_a_user_over_budget_is_told_of_once_and_asked_all_the_same() -> No
     assert a.telemetry.of(PromptBudgetExceeded) == []
     await prompt(b, a)
     await prompt(a, b)
-    told = [*a.telemetry.of(PromptBudgetExceeded), *b.telemetry.of(PromptBudgetExceeded)]
-    assert told == [PromptBudgetExceeded(subject="alice", prompts=4, budget=3, seconds=3600.0)]
+    logged = [*a.telemetry.of(PromptBudgetExceeded), *b.telemetry.of(PromptBudgetExceeded)]
+    assert logged == [PromptBudgetExceeded(subject="alice", prompts=4, budget=3, seconds=3600.0)]
     a.now += 10
     high = RiskLevelChange(
         stamp=at(a.now, "high"), subject=Subject(user="alice"), level=RiskLevel.HIGH
@@ -75,7 +75,7 @@ async def test_prompts_are_counted_over_all_of_a_users_sessions_and_shown() -> N
     }
 
 
-async def test_a_new_period_tells_anew() -> None:
+async def test_a_new_period_logs_anew() -> None:
     a, b, tokens = pods()
     await a.check(tokens.issue("t1"))
     await a.settle()

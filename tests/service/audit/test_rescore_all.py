@@ -9,11 +9,11 @@ from sidecar.domain.facts.signal import RiskLevelChange, Subject
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.audit.paging import SLICE
-from sidecar.service.audit.rescore_all import IDLE, SETTLED, TERM
+from sidecar.service.audit.rescore_all import IDLE, ROLLOUT, TERM
 from sidecar.service.observations.observations import DaemonEvent, Marked, Rescored
 from sidecar.service.ports.calls import Unavailable
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
-from tests.service.memory import MemoryStore, Pod, Tokens, all_told, marked
+from tests.service.memory import MemoryStore, Pod, Tokens, assert_all_logged, marked
 from tests.waiting import until
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
@@ -22,7 +22,7 @@ SESSIONS = 75
 
 
 async def crowd(store: MemoryStore, tokens: Tokens) -> None:
-    """Sessions of as many users, each at high risk, that no view holds and nobody was told of."""
+    """Sessions of as many users, each at high risk, that no view holds and nobody has logged."""
     maker = Pod(store, [], tokens, name="maker")
     for number in range(SESSIONS):
         user = f"user{number}"
@@ -55,7 +55,7 @@ def finished(pod: Pod) -> int:
 ALL = Counter({f"s{number}": 1 for number in range(SESSIONS)})
 
 
-async def test_sessions_of_no_view_are_told_of_after_a_reload() -> None:
+async def test_sessions_of_no_view_are_logged_after_a_reload() -> None:
     _, (a,) = await scene("a")
     await a.rescore_all.turn()
     assert marked(a) == ALL
@@ -70,8 +70,8 @@ async def test_sessions_of_no_view_are_told_of_after_a_reload() -> None:
 async def test_the_time_since_an_old_event_is_not_that_from_signal_to_mark() -> None:
     _, (a,) = await scene("a")
     await a.rescore_all.turn()
-    told = [one for one in a.telemetry.of(Marked) if isinstance(one, Marked)]
-    assert {one.signal_to_mark_seconds for one in told} == {None}
+    logged = [one for one in a.telemetry.of(Marked) if isinstance(one, Marked)]
+    assert {one.signal_to_mark_seconds for one in logged} == {None}
 
 
 async def test_many_sidecars_of_one_rollout_do_the_work_once() -> None:
@@ -126,7 +126,7 @@ def rescored(pod: Pod) -> int:
 
 @pytest.mark.parametrize("steps", range(4, 100, 9))
 async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> None:
-    """It dies at any of its round trips: while it counts, reads on, or looks at a page."""
+    """Die at any of its round trips: while it counts, reads on, or looks at a page."""
     store, (a, b) = await scene("a", "b")
     dies = store.round_trips + steps
     async with trio.open_nursery() as nursery:
@@ -138,7 +138,7 @@ async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> No
     assert (await b.rescore_all.status()).state == "running"  # until what a has is stale
     b.now += TERM
     await b.rescore_all.turn()
-    all_told((a, b), ALL, SLICE)
+    assert_all_logged((a, b), ALL, SLICE)
     status = await b.rescore_all.status()
     assert (status.state, status.done) == ("done", SESSIONS)
 
@@ -182,7 +182,7 @@ async def test_a_store_that_fails_at_any_time_delays_and_loses_nothing(trips: in
     assert (status.state, status.done) == ("done", SESSIONS)
 
 
-async def test_a_fresh_signal_is_told_of_while_the_work_goes_on() -> None:
+async def test_a_fresh_signal_is_logged_while_the_work_goes_on() -> None:
     _, (a,) = await scene("a")
     async with trio.open_nursery() as nursery:
         await nursery.start(a.auditor.run)
@@ -224,13 +224,13 @@ async def test_a_straggler_of_a_rollout_does_not_bring_back_what_it_left_behind(
     a.rescore_all.use("g3")
     await a.rescore_all.turn()
     straggler = Pod(a.store, [RISKY], Tokens(), name="straggler")
-    straggler.now = 2100.0 + SETTLED / 2
+    straggler.now = 2100.0 + ROLLOUT / 2
     straggler.rescore_all.use("g2")
     await straggler.rescore_all.turn()
     assert (await a.rescore_all.status()).generation == "g3"
     # Much later it is no straggler: somebody went back.
     rolled_back = Pod(a.store, [RISKY], Tokens(), name="rolled-back")
-    rolled_back.now = 2101.0 + SETTLED
+    rolled_back.now = 2101.0 + ROLLOUT
     rolled_back.rescore_all.use("g2")
     await rolled_back.rescore_all.turn()
     status = await a.rescore_all.status()

@@ -1,4 +1,4 @@
-"""What the background does takes short turns: others run between any two pieces that are long."""
+"""The background works in short turns: others run between any two pieces that are long."""
 
 import itertools
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ MANY = 3 * AT_ONCE
 
 @pytest.fixture
 def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look at the timer finds a turn to be over."""
+    """Have each look at the timer find a turn to be over."""
     monkeypatch.setattr(turns, "perf_counter", itertools.count(0.0, TURN).__next__)
 
 
@@ -50,7 +50,7 @@ async def _finish(pod: Pod) -> None:
     await pod.sweeper.finish()
 
 
-async def _tell(pod: Pod) -> None:
+async def _log(pod: Pod) -> None:
     await pod.auditor.rescore("a", [live.name for live in pod.view], at_hand=True)
 
 
@@ -70,7 +70,7 @@ async def _read_again(pod: Pod) -> None:
 
 
 @pytest.mark.usefixtures("everything_is_long")
-@pytest.mark.parametrize("work", [_sweep, _finish, _tell, _save, _saved, _read_again])
+@pytest.mark.parametrize("work", [_sweep, _finish, _log, _save, _saved, _read_again])
 async def test_others_run_between_the_sessions_of_one_user(
     work: Callable[[Pod], Awaitable[None]],
 ) -> None:

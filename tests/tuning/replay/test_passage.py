@@ -7,7 +7,7 @@ from sidecar.domain.facts.facts import Fact
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.values.stamp import MICROSECONDS
-from sidecar.service.audit.entries import RecordedEntries, Whose, tellings
+from sidecar.service.audit.entries import RecordedEntries, Whose, pending_entries
 from sidecar.service.observations.observations import Marked
 from sidecar.tuning.replay.passage import Moment, Passage, PassageModel, Trigger, Walker
 from sidecar.tuning.replay.tally import Silent
@@ -48,7 +48,7 @@ def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
         known = RecordedEntries(
             Whose("s", "alice"), told, [policy.id for policy in stepper.policies]
         )
-        for telling in tellings(known, passage.state, standing, now / MICROSECONDS):
+        for entry in pending_entries(known, passage.state, standing, now / MICROSECONDS):
             told[telling.policy] = telling.value
             if isinstance(telling.observation, Marked):
                 mark = telling.observation
