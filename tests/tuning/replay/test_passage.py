@@ -34,7 +34,7 @@ def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
     observer = Triggers()
     walker = Walker(stepper, PassageModel(), observer)
     life = Life("s", "alice")
-    told: dict[str, bytes] = {}
+    logged: dict[str, bytes] = {}
     marks: list[tuple[str, str, bool]] = []
     passage: Passage | None = None
     for step in steps([*established(), *facts]):
@@ -46,11 +46,11 @@ def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
         now = step[0].stamp.time
         standing = walker.look(life, passage, Moment(now, "app", attack=False))
         known = RecordedEntries(
-            Whose("s", "alice"), told, [policy.id for policy in stepper.policies]
+            Whose("s", "alice"), logged, [policy.id for policy in stepper.policies]
         )
         for entry in pending_entries(known, passage.state, standing, now / MICROSECONDS):
-            told[telling.policy] = telling.value
-            if isinstance(telling.observation, Marked):
-                mark = telling.observation
+            logged[entry.policy] = entry.value
+            if isinstance(entry.observation, Marked):
+                mark = entry.observation
                 marks.append((mark.policy, mark.signal, mark.report_only))
         assert observer.seen == marks
