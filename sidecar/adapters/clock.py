@@ -9,5 +9,5 @@ Clock: TypeAlias = Callable[[], float]
 
 
 def now() -> float:
-    """Seconds since the epoch, as the machine believes; it may step when the clock is set."""
+    """Return seconds since the epoch by the machine's clock, which may step when it is set."""
     return time.time()  # noqa: TID251 - the one place that reads it

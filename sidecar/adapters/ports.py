@@ -1,4 +1,4 @@
-"""What the doors ask of the journeys."""
+"""The ports through which the doors ask the services."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -16,12 +16,12 @@ class Checks(Protocol):
 
 
 class Watching(Protocol):
-    """Tells of changes of standing."""
+    """Publishes changes of standing."""
 
     def watch(
         self, sessions: frozenset[str] | None
     ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StandingChange]]:
-        """Changes of these sessions (None: of all) from now on; the channel ends if any is lost.
+        """Yield a channel of the changes of these sessions (None: all); it ends if one is lost.
 
         Raises `Overloaded` and `Unavailable`.
         """

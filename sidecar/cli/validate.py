@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         for problem in error.problems:
             print(plain(str(problem)), file=sys.stderr)
         return MISTAKE
-    warnings = _warnings(found, looked[-1].told, arguments.allow)
+    warnings = _warnings(found, looked[-1].held, arguments.allow)
     for warning in warnings:
         print(plain(warning), file=sys.stderr)
     if warnings and arguments.strict:

@@ -164,7 +164,7 @@ class DaemonServices:
             return None
         return FileSpool(
             settings,
-            tell=self._daemon.telemetry.record,
+            on_incident=self._daemon.telemetry.record,
             on_state=self._spool_state,
             share_of=lambda source: share_of(self._daemon.in_force.settings(), source).spool,
             sealing=self._sealing,

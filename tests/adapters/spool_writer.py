@@ -27,15 +27,17 @@ def say(word: str) -> None:
     print(word, flush=True)  # noqa: T201 - the parent reads it
 
 
-def told(incident: SpoolIncident) -> None:
-    say(f"told {incident.trouble} {incident.detail}")
+def reported(incident: SpoolIncident) -> None:
+    say(f"reported {incident.trouble} {incident.detail}")
 
 
 async def main(directory: str, most: int) -> None:
     if most:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     spool = FileSpool(
-        SpoolSettings(dir=directory, segment_bytes=65536), tell=told, on_state=lambda _: None
+        SpoolSettings(dir=directory, segment_bytes=65536),
+        on_incident=reported,
+        on_state=lambda _: None,
     )
 
     async def keep(first: int) -> None:

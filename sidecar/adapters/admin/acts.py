@@ -1,4 +1,4 @@
-"""Does what operators order at the admin listener: to sessions, users and devices.
+"""The acts that operators order at the admin listener: to sessions, users and devices.
 
 POST    /v1/sessions/{id}/revoke            likewise `mark`, `clear`; `users`, `devices`
 

@@ -9,7 +9,7 @@ from sidecar.wire.settings.settings import Admin
 
 
 class Credential(NamedTuple):
-    """Whose a credential is, and whether its owner may act; `text` empty: it cannot be read."""
+    """An operator's credential, and whether they may act; `text` empty: it cannot be read."""
 
     operator: str
     text: str

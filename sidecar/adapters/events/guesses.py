@@ -1,4 +1,4 @@
-"""How often a credential may be guessed: a few times at once, then once a second, by who guesses.
+"""The rate limit for wrong credentials: a few at once, then one a second, for each guesser.
 
 That is a network address (IPv6 addresses share by /64, since one host has as many as it likes of
 these) or, on a unix socket, a uid. What one has left says nothing of others, so that nobody can

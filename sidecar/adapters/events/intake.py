@@ -1,4 +1,4 @@
-"""What both doors do with events: hand them in, many at once, and tell how it went.
+"""The intake of events for both doors: hand in many at once, and return their outcomes.
 
 Events commute (contract, "Meaning" 5), so a run of them need not wait for one another; the replies
 come in order all the same. Those of one source are worked on `CONCURRENT` at a time, whichever
@@ -31,14 +31,14 @@ from sidecar.wire.events.socket_lines import EventRequest, Ref, Refusal
 CONCURRENT = 64
 
 UNKNOWN = FleetAcknowledgement(have=1, live=0)
-"""This sidecar has it, and nobody knows of the others."""
+"""This sidecar has the event, and nobody knows whether the others do."""
 
 OnInvalid: TypeAlias = Callable[[Refusal], None]
-"""Told of what was refused at a door, as it is not what it should be."""
+"""Is called with each event that was refused at a door because it is not well formed."""
 
 
 def ignore_invalid(refusal: Refusal) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class DurableEvents(Protocol):
@@ -48,7 +48,7 @@ class DurableEvents(Protocol):
         """Take it; returns once it is durable.
 
         Raises `Forbidden` where its source may not say so, `InvalidSignal` where its id counts for
-        another event or nobody can tell whom it concerns, `Overloaded` and `Unavailable`.
+        another event or nobody knows whom it concerns, `Overloaded` and `Unavailable`.
         """
 
 
@@ -73,7 +73,7 @@ Outcome: TypeAlias = DurableEvent | Refusal | Overloaded | Unavailable
 
 
 class EventIntake:
-    """Hands events in. `on_crash` is told of exceptions that should not be."""
+    """Hands events in. `on_crash` is called with exceptions that nothing here expects."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class EventIntake:
         return await self._take(request, turn)
 
     async def _take(self, request: EventRequest, turn: trio.Semaphore) -> Outcome:
-        """As `take`, in its turn, which ends once the event is durable or refused."""
+        """Hand in an event that has its turn; the turn ends once it is durable or refused."""
         try:
             if request.wait is not None and self._acknowledger is None:
                 return Refusal("invalid_event", "waiting is not possible here", "wait", request.ref)
@@ -125,7 +125,7 @@ class EventIntake:
     async def _acknowledged(
         self, accepted: Accepted, source: str, within: float
     ) -> FleetAcknowledgement | None:
-        """Return how far it has got. It is durable, also where that cannot be known."""
+        """Return how many sidecars have the event, which is durable even where that is unknown."""
         if self._acknowledger is None:
             return None
         try:
@@ -142,7 +142,7 @@ class EventIntake:
         async def take_one(place: int, request: EventRequest, turn: trio.Semaphore) -> None:
             try:
                 outcomes[place] = await self._take(request, turn)
-            except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+            except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
                 self._on_crash(error)
                 outcomes[place] = Unavailable("something went wrong here")
 
@@ -162,7 +162,7 @@ class EventIntake:
 
 
 def reply_to(outcome: Outcome, ref: Ref) -> bytes:
-    """Return the reply line that tells an outcome."""
+    """Return the reply line for an outcome."""
     match outcome:
         case DurableEvent():
             return event_reply(outcome.accepted, ref, outcome.acknowledgement)

@@ -97,7 +97,7 @@ def unavailable_reply(message: str, ref: Ref) -> bytes:
 
 
 def standing_line(change: StandingChange) -> bytes:
-    """Return what a watcher is told."""
+    """Return the line that a watcher gets of a change."""
     line: dict[str, object] = {
         "event": "standing",
         "session": change.session,

@@ -1,4 +1,4 @@
-"""Who speaks at a door: peers by their uid, others by the credential that they show.
+"""The sources behind requests: peers by their uid, others by the credential that they show.
 
 A credential's file is looked at with each use (`secrets`); one that is gone or cannot be read
 counts for nobody. Credentials are compared in constant time, each with all.
@@ -30,7 +30,7 @@ class _Option(Protocol):
 
 
 def uid_of(stream: _Option) -> int | None:
-    """Return the uid of a unix socket's other end; None where the system does not tell it."""
+    """Return the uid of a unix socket's other end; None where the system does not say."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return None
@@ -41,8 +41,8 @@ def uid_of(stream: _Option) -> int | None:
 class Speakers:
     """Names the source of whoever speaks, by the settings as they now are.
 
-    `on_secret` is told of a credential that cannot be read, and of one that can again; `on_wrong`
-    of each that is nobody's, with who showed it.
+    `on_secret` is called for a credential that cannot be read, and for one that can again;
+    `on_wrong` for each that is nobody's, with who showed it.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Speakers:
         return self.shown(text, request.uid, request.peer)
 
     def _is_let_in(self, request: Request) -> bool:
-        """Whether a local peer may speak without a credential, by whichever socket it comes."""
+        """Return whether a local peer may speak without a credential, at whichever socket."""
         allowed = self._settings().socket.allowed_uids
         return bool(request.peer) or allowed is None or request.uid in allowed
 

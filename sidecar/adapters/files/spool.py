@@ -7,8 +7,8 @@ its share with anything but revocations, for which a tenth is kept free: they ar
 refused. Where the disk does not take an event, its caller gets `Unavailable`, and the writer goes
 on with the next one.
 
-What is wrong is told once, when it begins: to `tell` as it happens, and to `on_state` as words
-for a probe (empty: all is well).
+A fault is reported once, when it begins: to `on_incident` as it happens, and to `on_state` as
+words for a probe (empty: all is well).
 """
 
 import os
@@ -42,7 +42,7 @@ KEPT_FREE = 10
 """One part in so many is kept free for revocations."""
 
 RETRY_AFTER = 5
-"""What a sender is told to wait when the spool is full, in seconds."""
+"""Seconds after which a sender may try again when the spool is full."""
 
 
 class _Ticket:
@@ -59,10 +59,10 @@ class _Ticket:
 
     @property
     def size(self) -> int:
-        """Return what it takes up at most: it may have to begin a segment."""
+        """Return how many bytes the event takes at most: it may have to begin a segment."""
         return len(self.payload) + FRAME_BYTES + HEADER_BYTES
 
-    def settle(self, trouble: str = "") -> None:
+    def finish(self, trouble: str = "") -> None:
         self.trouble = trouble
         self.done.set()
 
@@ -74,7 +74,7 @@ class FileSpool:
         self,
         settings: SpoolSettings,
         *,
-        tell: Callable[[SpoolIncident], None],
+        on_incident: Callable[[SpoolIncident], None],
         on_state: Callable[[str], None],
         sync: Callable[[int], None] = os.fsync,
         share_of: Callable[[str], float] = lambda _source: 1.0,
@@ -84,7 +84,7 @@ class FileSpool:
         self._settings = settings
         self._share_of = share_of
         self._of_source = Counter[str]()
-        self._tell = tell
+        self._on_incident = on_incident
         self._on_state = on_state
         self._sync = sync if settings.fsync else _no_sync
         self._files: SpoolFiles | None = None
@@ -105,14 +105,14 @@ class FileSpool:
         return self._waiting
 
     def replace(self, settings: SpoolSettings) -> None:
-        """Take so much from now on; where it lies, and in which pieces, stays."""
+        """Use the limits of these settings from now on; directory and segment size stay."""
         self._settings = settings
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what is to be kept, for ever. Started once what an earlier daemon left is counted.
 
         Raises `SpoolInUse` where another daemon has the directory; one that cannot be used is
-        told, and tried again with the next event.
+        reported, and tried again with the next event.
         """
         try:
             async with self._using:
@@ -127,7 +127,7 @@ class FileSpool:
         finally:
             self._running = False
             for ticket in self._queue:
-                ticket.settle("the spool is closed")
+                ticket.finish("the spool is closed")
             self._queue.clear()
             with trio.CancelScope(shield=True):
                 async with self._using:
@@ -184,7 +184,7 @@ class FileSpool:
             for place, ticket in enumerate(batch):
                 if place >= kept:
                     self._leaves(ticket.source)
-                ticket.settle("" if place < kept else trouble)
+                ticket.finish("" if place < kept else trouble)
 
     async def _append(self, payloads: list[bytes]) -> tuple[int, str]:
         """Return how many of the payloads are on the disk, and in words why not all."""
@@ -236,7 +236,7 @@ class FileSpool:
         return signals
 
     def _judge(self, name: str, reading: SegmentReading, known: int) -> SegmentEnd:
-        """Return how a segment ended, told if it was not well."""
+        """Return how a segment ended, and report an end that is not sound."""
         if reading.flaw is SegmentEnd.TORN:
             detail = (
                 f"{name} ends in {counted(reading.unread, 'byte')} of a write that was not finished"
@@ -254,7 +254,7 @@ class FileSpool:
         return reading.flaw if reading.flaw is SegmentEnd.DAMAGED else SegmentEnd.FOREIGN
 
     def accepted(self, signal: Signal) -> None:
-        """One of those that were read need not wait any longer."""
+        """Count an event that was read and accepted elsewhere as waiting no longer."""
         self._waiting = max(0, self._waiting - 1)
         self._leaves(signal.source)
 
@@ -264,7 +264,7 @@ class FileSpool:
             del self._of_source[source]
 
     async def remove(self, segment: int) -> None:
-        """Everything that was read of a segment has been accepted. Raises `Unavailable`.
+        """Remove a segment of which every event was accepted elsewhere. Raises `Unavailable`.
 
         One that is damaged is not removed but set aside, for a human.
         """
@@ -286,7 +286,7 @@ class FileSpool:
     async def _opened(self) -> SpoolFiles:
         """Return the files, opened now if they could not be before.
 
-        Raises `Unavailable`, and tells.
+        Reports why they cannot be opened, and raises `Unavailable`.
         """
         if self._running and self._files is None:
             try:
@@ -298,7 +298,7 @@ class FileSpool:
         return self._files
 
     async def _open(self) -> None:
-        """Open the files, or tell why they cannot be. Raises `SpoolInUse`."""
+        """Open the files, or report why they cannot be opened. Raises `SpoolInUse`."""
         settings = self._settings
         try:
             self._files, waiting = await trio.to_thread.run_sync(
@@ -311,7 +311,7 @@ class FileSpool:
             self._of_source.update(waiting)
             self._fine(SpoolTrouble.OPEN)
 
-    # Telling
+    # Reports
 
     def _trouble(self, trouble: SpoolTrouble, detail: str) -> None:
         if self._troubles.get(trouble) != detail:
@@ -320,8 +320,8 @@ class FileSpool:
             self._on_state(self._state())
 
     def _say(self, trouble: SpoolTrouble, detail: str) -> None:
-        told = f"{self._settings.dir}: {detail}"
-        self._tell(SpoolIncident(trouble=trouble, detail=told))
+        located = f"{self._settings.dir}: {detail}"
+        self._on_incident(SpoolIncident(trouble=trouble, detail=located))
 
     def _fine(self, *troubles: SpoolTrouble) -> None:
         over = [trouble for trouble in troubles if self._troubles.pop(trouble, None)]
@@ -335,7 +335,7 @@ class FileSpool:
 def _open(
     directory: str, segment_bytes: int, sync: Callable[[int], None], sealing: Sealing
 ) -> tuple[SpoolFiles, Counter[str]]:
-    """Open the files; with how many events of each source wait in them."""
+    """Open the files; return them, and how many events of each source wait in them."""
     files = SpoolFiles(directory, segment_bytes, sync)
     waiting = Counter[str]()
     for number in files.segments:
@@ -348,7 +348,7 @@ def _sources_in(files: SpoolFiles, number: int, sealing: Sealing) -> list[str]:
         known = map(_known, map(sealing.open_payload, files.read(number).payloads))
         return [signal.source for signal in known if signal is not None]
     except OSError:
-        return []  # told when it is read to be handed on
+        return []  # reported when it is read to be handed on
 
 
 def _known(payload: bytes) -> Signal | None:

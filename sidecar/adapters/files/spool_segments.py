@@ -7,7 +7,7 @@
 Everything here blocks: `adapters.files.spool` calls it from threads, one call at a time.
 
 A segment whose writing or syncing has failed is not written to again: after a failed sync nobody
-knows which of its pages are on the disk, and a second sync that succeeds would not tell. What it
+knows which of its pages are on the disk, and a second sync that succeeds would not show it. What it
 held before the failure was synced before; what came with the failure is cut off, and is not
 acknowledged.
 """
@@ -42,7 +42,7 @@ class SpoolInUse(Exception):  # noqa: N818 - named by who must act: the operator
 
 
 class Appended(NamedTuple):
-    """How many of the payloads are on the disk, and why not all of them."""
+    """The result of an append: how many payloads are on the disk, and why not all of them."""
 
     kept: int
     error: OSError | None = None
@@ -70,7 +70,7 @@ class SpoolFiles:
     def __init__(
         self, directory: str, segment_bytes: int, sync: Callable[[int], None] = os.fsync
     ) -> None:
-        """Raises `SpoolInUse`, and OSError where the directory cannot be used."""
+        """Take the directory. Raises `SpoolInUse`, and OSError where it cannot be used."""
         self._directory = Path(directory)
         self._segment_bytes = segment_bytes
         self._sync = sync

@@ -1,4 +1,4 @@
-"""Watching files for change: the configuration, policies, key sets, databases and lists of CIDRs.
+"""A watcher of changes to files: configuration, policies, key sets, databases, lists of CIDRs.
 
 The kernel's notices (or a poll) only wake the watcher; what has changed is found by comparing
 fingerprints. So notices that concern other files in the same directory, that come twice, or that
@@ -39,7 +39,7 @@ class Pace(NamedTuple):
 
 
 class Fingerprint(NamedTuple):
-    """A file as it is now: where symlinks lead, and what `stat` tells without reading it."""
+    """A file as it is now: where symlinks lead, and what `stat` says of it, unread."""
 
     real: str
     device: int
@@ -95,7 +95,7 @@ class FileWatcher:
             task_status.started()
             while True:
                 await self._woken()
-                seen = await self._settle(seen)
+                seen = await self._report_changes(seen)
 
     async def _woken(self) -> None:
         pace = self._pace
@@ -110,7 +110,7 @@ class FileWatcher:
                     await self._wake.wait()
         self._wake = trio.Event()
 
-    async def _settle(self, before: Snapshot) -> Snapshot:
+    async def _report_changes(self, before: Snapshot) -> Snapshot:
         forced, self._forced = self._forced, False
         now = await self._look()
         changed = frozenset(path for path in now if now[path] != before.get(path, ()))
@@ -195,7 +195,7 @@ def _snapshot(paths: frozenset[Path]) -> Snapshot:
 
 
 def _fingerprints(path: Path) -> Iterator[Fingerprint]:
-    """Of a file one, of a directory one for each YAML file in it, of what is not there none."""
+    """Yield one for a file, one for each YAML file of a directory, none for a missing path."""
     try:
         if not path.is_dir():
             yield _fingerprint(path)
@@ -227,7 +227,7 @@ def _directories(paths: frozenset[Path]) -> dict[Path, int]:
             try:
                 wanted[directory] = directory.stat().st_ino
             except OSError:
-                continue  # gone since; the poll will tell
+                continue  # gone since; the poll will notice
     return wanted
 
 

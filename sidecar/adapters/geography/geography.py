@@ -1,4 +1,4 @@
-"""Where an address is: the configured MMDB files, asked together and replaced while in use.
+"""The places of addresses by the configured MMDB files, which are replaced while in use.
 
 What was read is a *generation*: databases and the places already found in them. A reload makes a
 new one and swaps it in by one assignment, so that a lookup sees the old or the new, never both,
@@ -39,7 +39,7 @@ class Database(StrEnum):
 
 
 class DatabaseMessage(StrEnum):
-    """What a database's records may tell, and conditions ask for."""
+    """A kind of information that records of a database may hold and conditions ask for."""
 
     COUNTRY = "country"
     REGION = "region"
@@ -50,11 +50,11 @@ class DatabaseMessage(StrEnum):
 
 
 class ReloadOutcome(NamedTuple):
-    """What a reload did with one configured database.
+    """The outcome of a reload for one configured database.
 
     `error` is empty where the file is now in use; else the one before it, if any, still is.
-    `changed` tells that other content than before is in use. `build` is the build epoch of what
-    is in use, 0 where nothing is. `told` is what some record that was probed of it tells.
+    `changed` is true if other content than before is in use. `build` is the build epoch of what
+    is in use, 0 where nothing is. `held` is what at least one of its probed records holds.
     """
 
     database: Database
@@ -62,7 +62,7 @@ class ReloadOutcome(NamedTuple):
     changed: bool
     error: str
     build: int
-    told: frozenset[DatabaseMessage] = frozenset()
+    held: frozenset[DatabaseMessage] = frozenset()
 
     @property
     def field(self) -> str:
@@ -93,7 +93,7 @@ class Carriers(NamedTuple):
 
 
 class Radii(NamedTuple):
-    """How far around its coordinates somebody may be where a record tells no radius."""
+    """The radii, in km, of records that have coordinates and no radius of their own."""
 
     city: float
     elsewhere: float
@@ -149,7 +149,7 @@ def _plan_of(configured: settings.GeographySettings) -> _Plan:
 class _Generation(NamedTuple):
     plan: _Plan
     databases: Mapping[_File, Mmdb]
-    told: Mapping[_File, frozenset[DatabaseMessage]]
+    held: Mapping[_File, frozenset[DatabaseMessage]]
     find: Callable[[address.Address], Place]
 
 
@@ -181,7 +181,7 @@ class Geography:
         self._generation = self._generation_of(_plan_of(configured), {}, {})
 
     def place(self, ip: str) -> Place:
-        """Where an address is, as far as the databases say; never raises and never blocks.
+        """Return where an address is by the databases; never raises and never blocks.
 
         What is no address, or is another machine in every network (private, loopback, ...), is
         nowhere: an empty place. A broken record is as one that is not there, and is reported.
@@ -198,20 +198,20 @@ class Geography:
         a start, an outcome with an error is a ConfigError of its `field`.
         """
         with self._reloading:
-            plan, databases, told = self._generation[:3]
-            databases, told = dict(databases), dict(told)
-            outcomes = [self._load(plan, file, databases, told) for file in plan.files]
+            plan, databases, held = self._generation[:3]
+            databases, held = dict(databases), dict(held)
+            outcomes = [self._load(plan, file, databases, held) for file in plan.files]
             if any(outcome.changed for outcome in outcomes):
-                self._generation = self._generation_of(plan, databases, told)
+                self._generation = self._generation_of(plan, databases, held)
         return outcomes
 
     def prepare(self, configured: settings.GeographySettings) -> PreparedDatabases:
         """Read every file that is configured so, and put none in use; blocks like `reload`."""
         plan = _plan_of(configured)
         databases: dict[_File, Mmdb] = {}
-        told: dict[_File, frozenset[DatabaseMessage]] = {}
-        outcomes = tuple(self._load(plan, file, databases, told) for file in plan.files)
-        return PreparedDatabases(outcomes, self._generation_of(plan, databases, told))
+        held: dict[_File, frozenset[DatabaseMessage]] = {}
+        outcomes = tuple(self._load(plan, file, databases, held) for file in plan.files)
+        return PreparedDatabases(outcomes, self._generation_of(plan, databases, held))
 
     def use(self, prepared: PreparedDatabases) -> None:
         """Put in use what was prepared, in place of all that was before."""
@@ -231,9 +231,9 @@ class Geography:
         return found
 
     @property
-    def told(self) -> frozenset[DatabaseMessage]:
-        """Return what some record of the databases in use tells."""
-        return frozenset().union(*self._generation.told.values())
+    def held(self) -> frozenset[DatabaseMessage]:
+        """The information that at least one record of the databases in use holds."""
+        return frozenset().union(*self._generation.held.values())
 
     @property
     def digests(self) -> dict[str, bytes]:
@@ -252,7 +252,7 @@ class Geography:
         plan: _Plan,
         file: _File,
         databases: dict[_File, Mmdb],
-        told: dict[_File, frozenset[DatabaseMessage]],
+        held: dict[_File, frozenset[DatabaseMessage]],
     ) -> ReloadOutcome:
         database, path = file
         old = databases.get(file)
@@ -260,18 +260,18 @@ class Geography:
             new = read(self._base / path)
             changed = old is None or old.digest != new.digest
             if changed:
-                told[file] = _probe(database, new, plan.fields)
+                held[file] = _probe(database, new, plan.fields)
         except InvalidDatabase as error:
             return ReloadOutcome(database, path, False, str(error), old.build if old else 0)
         if changed:
             databases[file] = new
-        return ReloadOutcome(database, path, changed, "", new.build, told[file])
+        return ReloadOutcome(database, path, changed, "", new.build, held[file])
 
     def _generation_of(
         self,
         plan: _Plan,
         databases: Mapping[_File, Mmdb],
-        told: Mapping[_File, frozenset[DatabaseMessage]],
+        held: Mapping[_File, frozenset[DatabaseMessage]],
     ) -> _Generation:
         # The cache must not refer to what refers to it: a cycle would keep a database of a
         # hundred megabytes until the garbage collector comes by.
@@ -279,7 +279,7 @@ class Geography:
             (file.database, databases[file]) for file in plan.files if file in databases
         )
         find = partial(_find, plan, in_turn, self._on_failure)
-        return _Generation(plan, databases, told, lru_cache(maxsize=self._remembered)(find))
+        return _Generation(plan, databases, held, lru_cache(maxsize=self._remembered)(find))
 
 
 def _find(
@@ -289,7 +289,7 @@ def _find(
     ip: address.Address,
 ) -> Place:
     location, operator, build = Location(), SystemOperator(), 0
-    told: list[Flags] = []
+    found: list[Flags] = []
     for database, mmdb in databases:
         try:
             record = mmdb.record(ip)
@@ -306,11 +306,11 @@ def _find(
                     pass
                 case _:
                     assert_never(database)
-            told.append(flags(record))
+            found.append(flags(record))
         except (InvalidDatabase, InvalidRecord) as error:
             on_failure(Failure(database, str(error)))
-    anonymizer = tuple(sorted({kind for flag in told for kind in flag.anonymizer}))
-    elsewhere = any(flag.elsewhere for flag in told) or operator.asn in plan.meaningless_asns
+    anonymizer = tuple(sorted({kind for flag in found for kind in flag.anonymizer}))
+    elsewhere = any(flag.elsewhere for flag in found) or operator.asn in plan.meaningless_asns
     if not build:  # nobody knows it: what the database did not know counts all the same
         builds = (mmdb.build for database, mmdb in databases if database is Database.CITY)
         build = next(builds, 0)
@@ -326,30 +326,30 @@ def _find(
         anonymizer=anonymizer,
         meaningless=elsewhere or bool(anonymizer),
         build=build,
-        carrier=any(flag.carrier for flag in told) or plan.carriers.has(ip, operator.asn),
+        carrier=any(flag.carrier for flag in found) or plan.carriers.has(ip, operator.asn),
     )
 
 
 def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[DatabaseMessage]:
-    """Ask a database what its records tell, before it is believed. Raises InvalidDatabase.
+    """Return what a database's records hold, before it is used. Raises InvalidDatabase.
 
     One that can be read and says nothing is refused as well: its fields are named otherwise than
     configured, or it is the wrong kind of database, and it would fail silently.
     """
-    told: set[DatabaseMessage] = set()
+    held: set[DatabaseMessage] = set()
     says_something = False
     try:
         for record in mmdb.probe():
             flag = flags(record)
-            told.update(_told_by_flags(flag))
+            held.update(_held_by_flags(flag))
             match database:
                 case Database.CITY:
                     location = fields.location(record)
-                    told.update(_told_by(location))
+                    held.update(_held_by(location))
                     says_something |= location != Location()
                 case Database.ASN:
                     operator = fields.operator(record)
-                    told.update({DatabaseMessage.ASN} if operator.asn else ())
+                    held.update({DatabaseMessage.ASN} if operator.asn else ())
                     says_something |= operator != SystemOperator()
                 case Database.ANONYMOUS_IP:
                     says_something |= flag.told
@@ -361,10 +361,10 @@ def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Database
         raise InvalidDatabase(f"a record is broken: {error}") from error
     if not says_something:
         raise InvalidDatabase(f"no record that was probed {_SAYS_NOTHING[database]}")
-    return frozenset(told)
+    return frozenset(held)
 
 
-def _told_by(location: Location) -> Iterator[DatabaseMessage]:
+def _held_by(location: Location) -> Iterator[DatabaseMessage]:
     if location.country:
         yield DatabaseMessage.COUNTRY
     if location.region:
@@ -373,7 +373,7 @@ def _told_by(location: Location) -> Iterator[DatabaseMessage]:
         yield DatabaseMessage.COORDINATES
 
 
-def _told_by_flags(flag: Flags) -> Iterator[DatabaseMessage]:
+def _held_by_flags(flag: Flags) -> Iterator[DatabaseMessage]:
     if flag.told:
         yield DatabaseMessage.ANONYMIZER
     if flag.told_connection:
@@ -385,5 +385,5 @@ _SAYS_NOTHING = {
     Database.CITY: _IN_NO_FIELD,
     Database.ASN: _IN_NO_FIELD,
     Database.ANONYMOUS_IP: "has a flag of an anonymous-IP database",
-    Database.CONNECTION_TYPE: "tells a type of connection or a mobile carrier",
+    Database.CONNECTION_TYPE: "has a type of connection or a mobile carrier",
 }

@@ -45,7 +45,7 @@ class InvalidDatabase(ValueError):  # noqa: N818 - named by whose it is
 
 
 class Mmdb(NamedTuple):
-    """A database in memory. `build` is its build epoch, `digest` tells its content apart."""
+    """A database in memory. `build` is its build epoch, `digest` identifies its content."""
 
     reader: maxminddb.Reader
     build: int
@@ -59,7 +59,7 @@ class Mmdb(NamedTuple):
         return self._get(address.text)[0]
 
     def probe(self) -> Iterator[Any]:
-        """Records from all over the database. Raises InvalidDatabase where they cannot be read.
+        """Yield records from all over the database. Raises InvalidDatabase if one is unreadable.
 
         A damaged file may open and answer for long before somebody asks for the wrong address.
         """

@@ -31,7 +31,7 @@ _SHOWN = 200
 
 
 class Problem(NamedTuple):
-    """What the operator must mend: `field` of the settings, and what is wrong with it.
+    """A fault that the operator must mend: `field` of the settings, and what is wrong with it.
 
     A message about a file begins with `FILE:LINE: ` or `FILE: `.
     """
@@ -135,7 +135,7 @@ class Prefixes:
         return "" if parsed is None else self._networks.find(parsed.packed) or ""
 
     def locations_of(self, ip: str, place: Place) -> frozenset[str]:
-        """The names of all locations around `ip`: by any prefix, and by `place`'s country and ASN.
+        """Return the locations around `ip`: by any prefix, and by `place`'s country and ASN.
 
         `ip` may be empty or unreadable, where only the place is known.
         """
@@ -234,7 +234,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _contested(claims: Iterable[_Claim]) -> Iterator[Problem]:
-    """A prefix in two networks has no longest: neither name would be the right answer."""
+    """Yield each prefix that two networks claim: neither name would be the right answer."""
     owners: dict[Prefix, str] = {}
     for claim in claims:
         owner = owners.setdefault(claim.prefix, claim.name)

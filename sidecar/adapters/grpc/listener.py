@@ -51,7 +51,7 @@ class GrpcListener:
         binding: Binding = NO_BINDING,
         on_unasked: OnUnasked = ignore_unasked,
     ) -> None:
-        """Raises ValueError for a trusted proxy that is no address or network."""
+        """Read the trusted proxies. Raises ValueError for one that is no address or network."""
         self._calls = HttpCalls(
             checks, http, binding=binding, from_gateway=True, on_unasked=on_unasked
         )

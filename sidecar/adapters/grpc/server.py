@@ -8,12 +8,12 @@ A connection is one task that reads, and one for each open stream, at most `max_
 through one lock, so that frames leave in the order in which h2 made them.
 
 What a peer sends is taken in pieces, between which others get their turn. One that sends many
-frames that ask nothing is told to calm down, and its connection ends. Calls that are given up at
+frames that ask nothing gets ENHANCE_YOUR_CALM, and its connection ends. Calls that are given up at
 once (CVE-2023-44487) end no connection: behind a gateway it is that of many clients, and one of
 them would end the calls of all. Where there are many of these, connections that have some take
 turns, so that one piece of one of them is dealt with between two turns of all others.
 
-Drain: the peer is told with a GOAWAY which streams will still be answered (RFC 9113, section 6.8);
+Drain: a GOAWAY says to the peer which streams will still be answered (RFC 9113, section 6.8);
 later ones are refused as not processed, and the connection ends with the last of the others. The
 frame is written by hand, for h2 sends nothing more after a GOAWAY of its own.
 """
@@ -128,8 +128,8 @@ class LeanGrpcServer:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await connection.run()
         except OSError:
-            pass  # the other end is gone, and nobody is left to tell
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+            pass  # the other end is gone, and nobody is left to answer
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             self.on_incident(HttpIncident.CRASHED, error)
         finally:
             self._connections.discard(connection)
@@ -203,7 +203,7 @@ class _Frames:
 
 
 class _Resets:
-    """How many calls may be given up yet, on all connections, and whose turn it is past that."""
+    """The allowance of calls given up, on all connections, and the turn of those past it."""
 
     def __init__(self) -> None:
         self.turn = trio.Lock()
@@ -215,7 +215,7 @@ class _Resets:
         self._left += CALM_FOR_CALL
 
     def given_up(self, count: int) -> bool:
-        """Note that so many were; whether they are now more than usual, and were not before."""
+        """Count calls given up; return whether they have just become more than usual."""
         was_many = self.are_many()
         self._left = max(0.0, self._left - count)
         return self.are_many() and not was_many
@@ -283,7 +283,7 @@ class _Connection:
                 await self._read()
                 calls.cancel_scope.cancel()
         except* OSError:
-            pass  # the other end is gone, and nobody is left to tell
+            pass  # the other end is gone, and nobody is left to answer
         else:
             await linger(self._stream)
 
@@ -296,7 +296,7 @@ class _Connection:
         self._set_patience()
 
     def _set_patience(self) -> None:
-        """How long nothing may come: while calls are open, as long as they take."""
+        """Set how long nothing may come: while calls are open, as long as they take."""
         self._take_seat()
         if self._streams:
             self._patience.deadline = math.inf
@@ -332,7 +332,7 @@ class _Connection:
                     break
                 await self._flush()
                 self._set_patience()
-        await self._flush()  # the last word: what h2 tells of an error, or the GOAWAY of a drain
+        await self._flush()  # the last word: what h2 says of an error, or the GOAWAY of a drain
 
     async def _feed(self, data: bytes) -> bool:
         """Take what came, in pieces that give way to others; False where the connection ends."""
@@ -469,12 +469,12 @@ class _Connection:
             return await handler(message)
         except CallRefused:
             raise
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             self._server.on_incident(HttpIncident.CRASHED, error)
             raise CallRefused(Code.INTERNAL, "something went wrong here") from None
 
     async def _send_fields(self, stream: _Stream, fields: Fields) -> None:
-        """The last header section of a stream; a request that is not whole is asked to stop."""
+        """Send a stream's last header section; stop a request that is not whole (NO_ERROR)."""
         self._h2.send_headers(stream.number, fields, end_stream=True)
         if not stream.ended.is_set() or len(stream.body) > self._max_body:
             self._h2.reset_stream(stream.number, ErrorCodes.NO_ERROR)

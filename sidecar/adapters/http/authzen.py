@@ -4,10 +4,10 @@
 | --- | --- |
 | `POST /access/v1/evaluation` | judges one call |
 | `POST /access/v1/evaluations` | judges several |
-| `GET /.well-known/authzen-configuration` | tells where the two are |
+| `GET /.well-known/authzen-configuration` | says where the two are |
 
 A denied request is answered with 200 and `"decision":false`; a step-up is that with our challenge
-in `context`. Other statuses tell of the API itself: 400 for a malformed request and for
+in `context`. Other statuses concern the API itself: 400 for a malformed request and for
 a context that is not configured, 403 for one that
 a browser sent on another page's behalf, 503 with `Retry-After` where a single call cannot be
 decided.

@@ -2,7 +2,7 @@
 
 httpx wraps what the system, the resolver or TLS says in errors of several layers, of which the
 outermost has the least to say; some texts quote the request, and so its secrets. Those of the
-system do not, and of all others only their kind is told.
+system do not, and of all others only their kind is reported.
 """
 
 import os

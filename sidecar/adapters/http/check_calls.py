@@ -47,8 +47,8 @@ def ignore_unasked(exemption: Exemption) -> None:
 class HttpCalls:
     """Asks `checks`. `settings` say where the token is and which proxies are believed.
 
-    `redirects`: the gateway passes a redirect of ours on to the client; one that does not is told
-    in a header where it could send a browser itself. `from_gateway`: requests are the gateway's
+    `redirects`: the gateway passes a redirect of ours on to the client; for one that does not, a
+    header says where it could send a browser itself. `from_gateway`: requests are the gateway's
     own, whatever their peer says.
 
     Raises ValueError for a trusted proxy that is no address or network.

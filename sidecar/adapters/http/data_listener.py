@@ -46,7 +46,7 @@ _EXT_AUTHZ_BELOW = EXT_AUTHZ + b"/"
 
 
 def _ignore(incident: HttpIncident, error: Exception | None) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 def _redirects(settings: Http) -> bool:
@@ -77,7 +77,7 @@ class DataListener:
         on_invalid: OnInvalid = ignore_invalid,
         on_unasked: OnUnasked = ignore_unasked,
     ) -> None:
-        """Raises ValueError for a trusted proxy that is no address or network."""
+        """Read the trusted proxies. Raises ValueError for one that is no address or network."""
         self._calls = HttpCalls(
             checks,
             settings,

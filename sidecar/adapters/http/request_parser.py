@@ -91,19 +91,19 @@ class RequestParser:
     # What httptools calls
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self.phase = HEAD
         self._moved = True
         self._clear()
 
     def on_url(self, part: bytes) -> None:
-        """The target, or a part of it."""
+        """Take the target, or a part of it."""
         self._target += part
         if len(self._target) > self._max_head:
             self._refuse(Problem.HEADERS_TOO_LARGE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field; after the body it is a trailer, which nobody here wants."""
+        """Take a header field; one after the body is a trailer, which nobody here wants."""
         if self.phase == BODY:
             return
         self._size += len(name) + len(value) + 4
@@ -120,7 +120,7 @@ class RequestParser:
         self._repeated[name] = (*before, value)
 
     def on_headers_complete(self) -> None:
-        """The header section is whole: refuse it, or go on to the body."""
+        """Refuse the header section, which is whole now, or go on to the body."""
         headers = self._headers
         if len(self._target) + self._size > self._max_head:
             self._refuse(Problem.HEADERS_TOO_LARGE)
@@ -142,7 +142,7 @@ class RequestParser:
         self._moved = True
 
     def on_body(self, part: bytes) -> None:
-        """A part of the body."""
+        """Take a part of the body."""
         self._moved = True
         self.wants_continue = False
         self._size += len(part)
@@ -151,7 +151,7 @@ class RequestParser:
         self._body.append(part)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Note that the request is whole."""
         self.phase = IDLE
         self.wants_continue = False
         self._moved = True
@@ -170,7 +170,7 @@ class RequestParser:
     # What is refused
 
     def _check_target(self) -> None:
-        """Only origin form and `*` are left (RFC 9112, section 3.2)."""
+        """Refuse targets but origin form and `*` (RFC 9112, section 3.2)."""
         target = self._target
         if target.startswith(b"/"):
             return
@@ -190,7 +190,7 @@ class RequestParser:
         coding = headers.get(b"transfer-encoding")
         if coding is not None:
             if length is not None or self._http_1_0:
-                self._refuse(Problem.INVALID_REQUEST, "its length is told in more than one way")
+                self._refuse(Problem.INVALID_REQUEST, "its length is given in more than one way")
             if coding.lower() != b"chunked" or b"transfer-encoding" in self._repeated:
                 self._refuse(Problem.UNKNOWN_CODING)
         elif length is not None and int(length) > self._max_body:

@@ -44,7 +44,7 @@ _STATUS = {
 
 
 class HttpIncident(StrEnum):
-    """What went wrong with a connection or request: a closed set, fit for a metric's label."""
+    """A fault of a connection or request: a closed set, fit for a metric's label."""
 
     REFUSED = "refused"  # too many connections
     MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
@@ -61,13 +61,13 @@ OnHttpIncident: TypeAlias = Callable[[HttpIncident, Exception | None], None]
 
 
 def _ignore(incident: HttpIncident, error: Exception | None) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class LeanServer:
     """Serves `handler` on the TCP and unix addresses of the settings.
 
-    `clock` gives the `Date`. `on_incident` is told of what went wrong; an exception comes with
+    `clock` gives the `Date`. `on_incident` is called with each fault; an exception comes with
     `CRASHED`, and the client then gets a 500 that says nothing of it.
     """
 
@@ -164,8 +164,8 @@ class LeanServer:
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await connection.run()
         except OSError:
-            pass  # the other end is gone, and nobody is left to tell
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+            pass  # the other end is gone, and nobody is left to answer
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             self.on_incident(HttpIncident.CRASHED, error)
         finally:
             self._connections.discard(connection)
@@ -273,7 +273,7 @@ class _Connection:
         self._scope.deadline = math.inf
         try:
             response = await server.handler(request)
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             server.on_incident(HttpIncident.CRASHED, error)
             response = _INTERNAL
         keep_alive = keep_alive and not (server.draining and not self._parser.ready)

@@ -31,12 +31,12 @@ _BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EFAULT})
 Serve = Callable[[SocketType, str, Seat], Awaitable[None]]
 """Serves a connection to its end; the text is the peer's IP address, empty on a unix socket.
 
-It tells the seat when the connection waits for its client and when it works.
+It notes in the seat when the connection waits for its client and when it works.
 """
 
 
 class Crowding(StrEnum):
-    """What came of more connections than there are places, or descriptors, for."""
+    """The outcome of a connection for which there is no place, or no descriptor."""
 
     REFUSED = "refused"  # all work: the new one is closed
     MADE_ROOM = "made-room"  # one that waited for its client was closed for it
@@ -52,8 +52,8 @@ class Acceptor:
     """Serves at most `limit` connections at once, with shares for each peer (`seats`).
 
     One more takes the place of one that waits for its client; where there is none it gets `refusal`
-    and is closed. `on_crowding` is told of each. `drain` is called once, when no more connections
-    are accepted: it tells the open ones to end.
+    and is closed. `on_crowding` is called for each. `drain` is called once, when no more
+    connections are accepted: it has the open ones end.
     """
 
     def __init__(  # noqa: PLR0913 - ports and settings, by name
@@ -84,7 +84,7 @@ class Acceptor:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Accept until told to drain or cancelled; the listeners are closed then."""
+        """Accept until drained or cancelled; the listeners are closed then."""
         hard = trio.CancelScope(shield=True)
         async with trio.open_nursery() as outer:
             connections = await outer.start(self._hold, hard)

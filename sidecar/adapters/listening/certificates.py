@@ -9,22 +9,22 @@ from sidecar.domain.values.causes import words_of
 
 
 def _ignore(reason: str) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class Certificate:
     """A certificate and its key in files, looked at with each handshake.
 
     One that changes is taken up for new connections, while those that are open go on. One that
-    cannot be used is not: the old one stays, and `on_state` is told why, once; and "" once a new
-    one can. A key that does not fit is what an updater leaves for a moment between two files.
+    cannot be used is not: the old one stays, and `on_state` gets the reason, once; and "" once a
+    new one can. A key that does not fit is what an updater leaves for a moment between two files.
     `context` is what a listener uses: it hands each connection on to the certificate of the moment.
     """
 
     def __init__(
         self, certificate: str, key: str, on_state: Callable[[str], None] = _ignore
     ) -> None:
-        """Raises `UnusableCertificate`."""
+        """Load the certificate. Raises `UnusableCertificate`."""
         self._files = (certificate, key)
         self._on_state = on_state
         self._is_failing = False
@@ -49,7 +49,7 @@ class Certificate:
     def _hand_on(
         self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext
     ) -> None:
-        """Called in each handshake, whether the client names a host or not."""
+        """Give a handshake the current certificate, whether the client names a host or not."""
         try:
             seen = self._look()
             if seen != self._seen:

@@ -1,4 +1,4 @@
-"""How many descriptors this process may have open (getrlimit(2), `RLIMIT_NOFILE`)."""
+"""The limit of descriptors that this process may have open (getrlimit(2), `RLIMIT_NOFILE`)."""
 
 import resource
 import sys

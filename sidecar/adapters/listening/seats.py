@@ -1,4 +1,4 @@
-"""Which open connection makes room for a new one, so that no peer takes the places of all.
+"""The choice of the connection that makes room for a new one, so that no peer takes all places.
 
 A listener has a bounded number of places. No peer holds more than three quarters of them; and when
 all are taken, one of those who have most gives up the connection that has waited longest for its
@@ -32,10 +32,10 @@ _UID = "uid "
 
 
 class Waiting(IntEnum):
-    """What a connection waits for; the lower, the sooner it makes room. `WORKING`: it never does.
+    """The state of a connection; the lower, the sooner it makes room. `WORKING`: it never does.
 
     `NEW`: its first request, of which a part may have come. `IDLE`: a later one. `WATCHING`: it is
-    told of changes, and ends only for a peer that has fewer connections.
+    sent changes, and ends only for a peer that has fewer connections.
     """
 
     NEW = 0
@@ -91,7 +91,7 @@ class Seat:
 
     @property
     def owner(self) -> str:
-        """Return whose it is."""
+        """Return the owner."""
         return self._owner.name
 
     def waits(self) -> None:
@@ -105,7 +105,7 @@ class Seat:
         self.waiting = Waiting.WORKING
 
     def watches(self) -> None:
-        """Wait for changes to tell of."""
+        """Wait for changes to send."""
         self._wait(Waiting.WATCHING)
 
     def stop_waiting(self) -> None:

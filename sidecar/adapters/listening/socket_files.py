@@ -64,7 +64,7 @@ class SocketFile:
     """A listening socket at `path`. Release it, or use it as a context, to unlink the file."""
 
     def __init__(self, path: str, mode: int, group: str = "") -> None:
-        """Blocks shortly. Raises `AddressInUse`, and OSError where the file cannot be made.
+        """Bind; blocks shortly. Raises `AddressInUse`, and OSError where there can be no file.
 
         `mode` holds before anybody can connect. `group` is a name or number; `UnusableGroup`.
         """

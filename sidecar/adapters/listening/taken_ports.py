@@ -1,4 +1,4 @@
-"""Tells which ports of this machine somebody listens at."""
+"""The ports of this machine at which somebody listens."""
 
 import socket
 from collections.abc import Iterable

@@ -46,7 +46,7 @@ async def tcp_listeners(binds: Iterable[str]) -> list[SocketType]:
 
 
 def tcp_sockets(binds: Iterable[str]) -> list[socket.socket]:
-    """As `tcp_listeners`, sockets of the standard library; blocks.
+    """Bind sockets of the standard library as `tcp_listeners` does; blocks.
 
     `[::]` is of IPv6 and of IPv4, and of IPv4 alone where the system has no IPv6. A name is each of
     its addresses; with port 0 they share the one that is found free for the first.
@@ -58,7 +58,7 @@ def tcp_sockets(binds: Iterable[str]) -> list[socket.socket]:
 
 
 def tcp_socket(bind: str) -> socket.socket:
-    """As `tcp_sockets`, the one of an address that is no name."""
+    """Bind the one socket of an address that is no name, as `tcp_sockets` does."""
     (one,) = tcp_sockets([bind])
     return one
 

@@ -1,4 +1,4 @@
-"""Looks at the store as a daemon would use it: reaches it, and has each server tell of itself."""
+"""Looks at the store as a daemon would use it: reaches it, and asks each server about itself."""
 
 import time
 from collections.abc import Iterator
@@ -35,11 +35,11 @@ def _reports(links: Links, needs: tuple[NeededRight, ...]) -> Iterator[ServerRep
         client = links.client(node)
         call(client, "PING")
         lacks = lacks_of(client, needs)
-        told, ahead = _told(client)
+        info, ahead = _info(client)
         words = next((one.words for one in lacks if one.words), "")
         yield ServerReport(
             node if len(nodes) > 1 else "",
-            told,
+            info,
             tuple(dict.fromkeys(one.right for one in lacks)),
             words,
             _save(client),
@@ -47,20 +47,20 @@ def _reports(links: Links, needs: tuple[NeededRight, ...]) -> Iterator[ServerRep
         )
 
 
-def _told(client: redis.Redis) -> tuple[dict[str, object], float | None]:
+def _info(client: redis.Redis) -> tuple[dict[str, object], float | None]:
     """Return what a server says of itself, and how far its clock is ahead of ours."""
     begun, at = time.monotonic(), now()
     try:
-        told = call(client, "INFO")
+        info = call(client, "INFO")
     except redis.ResponseError:  # the user may not ask: among the rights that it lacks
         return {}, None
     middle = at + (time.monotonic() - begun) / 2
-    clock = told.get("server_time_usec")
-    return told, clock / 1e6 - middle if isinstance(clock, int) else None
+    clock = info.get("server_time_usec")
+    return info, clock / 1e6 - middle if isinstance(clock, int) else None
 
 
 def _save(client: redis.Redis) -> str | None:
-    """Return when a server makes snapshots, empty for never; None where that is not told."""
+    """Return when a server makes snapshots, empty for never; None where it does not say."""
     try:
         found = call(client, "CONFIG", "GET", "save")
     except redis.ResponseError:

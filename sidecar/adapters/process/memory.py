@@ -1,4 +1,4 @@
-"""How much memory this process may take, by its container, and how much it has taken (Linux)."""
+"""The memory that this process may take, by its container, and has taken (Linux)."""
 
 import os
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ _NONE = 1 << 50
 
 
 def container_limit(cgroups: Path = CGROUPS, own: Path = OWN) -> int | None:
-    """Bytes that the control groups of this process allow it; None where there is no limit.
+    """Return how many bytes the control groups of this process allow; None: without limit.
 
     Versions 2 (`memory.max`) and 1 (`memory.limit_in_bytes`); of a group and those above it the
     least counts. Within a container the root of the tree is most often the container's own group,
-    whatever path the process is told to be in.
+    whatever path the kernel names for the process.
     """
     limits = []
     for file in _files(cgroups, own):
@@ -47,7 +47,7 @@ def _files(cgroups: Path, own: Path) -> Iterator[Path]:
 
 
 def resident(own: Path = OWN) -> int:
-    """Bytes of memory that this process holds; 0 where it cannot be told."""
+    """Return the bytes of memory that this process holds; 0 where that is unknown."""
     try:
         pages = int((own / "statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):

@@ -14,7 +14,7 @@ class Worker(Protocol):
 
 
 class Workers:
-    """Runs those that it was told to keep, once `begin` has given it a nursery."""
+    """Runs the workers that `keep` names, once `begin` has given it a nursery."""
 
     def __init__(self) -> None:
         self._kept: dict[Worker, trio.CancelScope] = {}

@@ -40,7 +40,7 @@ _WRONG_TYPE = "WRONGTYPE"
 
 
 class Durability(NamedTuple):
-    """What must have an event before it is acknowledged; `timeout` in milliseconds."""
+    """The copies that an event needs before it is acknowledged; `timeout` in milliseconds."""
 
     replicas: int = 0
     aof: bool = False
@@ -52,7 +52,7 @@ class Durability(NamedTuple):
         return self.aof or self.replicas > 0
 
     def command(self) -> Command:
-        """To be sent on the connection that wrote, after the writes (redis.io, WAIT, WAITAOF)."""
+        """Return the command to send after the writes, on their connection (WAIT, WAITAOF)."""
         if self.aof:
             return ("WAITAOF", 1, self.replicas, self.timeout)
         return ("WAIT", self.replicas, self.timeout)
@@ -78,7 +78,7 @@ class UnconfirmedError(Exception):
 
 
 class BatchResult(enum.IntEnum):
-    """What became of an operation; of several, the greatest is told."""
+    """The result of an operation; of several, the greatest is reported."""
 
     DONE = 0
     ELSEWHERE = 1
@@ -87,7 +87,7 @@ class BatchResult(enum.IntEnum):
 
 
 class Item:
-    """One operation on its way. Its outcome is None until it is settled, well or badly."""
+    """One operation on its way. Its outcome is None until it has succeeded or failed."""
 
     __slots__ = ("again", "asking", "node", "operation", "outcome", "trouble")
 
@@ -100,7 +100,7 @@ class Item:
         self.asking = False
 
     def failed(self, trouble: str) -> None:
-        """The link broke: whether the operation happened is not known."""
+        """Note that the link broke: whether the operation happened is not known."""
         self.trouble = trouble
         self.again = True
         self.node = ""
@@ -110,7 +110,7 @@ class Item:
 def exchange(
     client: redis.Redis, items: Sequence[Item], durability: Durability = AT_ONCE
 ) -> list[list[Any]]:
-    """Run all in one pipeline; the replies by item, errors of single commands among them.
+    """Run all in one pipeline; return the replies by item, with errors of single commands.
 
     A server that does not know the scripts is taught them. Then what it turned away runs, and the
     reads of records once more, so that they still see what was joined before them. Joins that are
@@ -171,7 +171,7 @@ def _is_confirmed(item: Item) -> bool:
 
 
 def judge(item: Item, replies: Sequence[Any]) -> BatchResult:
-    """Settle an item by its replies, or prepare it for another try."""
+    """Set an item's outcome by its replies, or prepare it for another try."""
     error = next((reply for reply in replies if isinstance(reply, Exception)), None)
     if error is None:
         item.outcome = outcome_of(item.operation, replies)
@@ -198,7 +198,7 @@ def judge(item: Item, replies: Sequence[Any]) -> BatchResult:
 
 
 def _is_for_good(error: Exception) -> bool:
-    """Whether the server will say the same whenever it is asked: it is the operation that is wrong.
+    """Return whether the operation is at fault, so that the server will always refuse it.
 
     Such a refusal has the code WRONGTYPE or ERR, which redis-py leaves out. All others speak of
     the server: it is out of memory, cannot write to its disk, or does not grant a right.

@@ -48,7 +48,7 @@ class Evaluate(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> bytes:
-        """A key on whose node it runs. All lie in one Cluster slot."""
+        """Return a key on whose node it runs. All lie in one Cluster slot."""
         return self.keys[0]
 
 
@@ -185,7 +185,7 @@ class InvalidNews(Exception):  # noqa: N818 - whoever published must act
 
 
 def decode_news(payload: bytes) -> tuple[bytes, Record]:
-    """What the join script told: a record's key and its fields that grew. Raises `InvalidNews`.
+    """Return a record's key and its fields that grew, of published news. Raises `InvalidNews`.
 
     The payload is a row of netstrings (https://cr.yp.to/proto/netstrings.txt).
     """

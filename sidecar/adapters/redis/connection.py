@@ -84,7 +84,7 @@ def _pack(command: tuple[bytes, ...]) -> bytes:
 
 @asynccontextmanager
 async def connected(links: Links, node: str) -> AsyncIterator[RedisSocket]:
-    """A new connection to a node, closed at the end. Raises `Unavailable`."""
+    """Connect to a node, and close the connection at the end. Raises `Unavailable`."""
     try:
         connection: Any = await trio.to_thread.run_sync(_connect, links, node)
     except (redis.RedisError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What waits for the store: callers' operations, gathered into batches; bounded."""
+"""Bounded queues of callers' operations for the store, which are gathered into batches."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ KEPT_FREE = 8
 
 
 class Ticket:
-    """What one caller waits for. Done when every item has its outcome."""
+    """The operations of one waiting caller. Done when every item has its outcome."""
 
     __slots__ = ("abandoned", "done", "items")
 
@@ -24,7 +24,7 @@ class Ticket:
         self.done = trio.Event()
         self.abandoned = False
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Have the caller go on if all is done."""
         if all(item.outcome is not None for item in self.items):
             self.done.set()
@@ -33,7 +33,7 @@ class Ticket:
         """Have the caller go on; what has no outcome is `Unavailable`."""
         for item in self.items:
             item.outcome = item.outcome or Unavailable(reason)
-        self.settle()
+        self.finish()
 
 
 class Lane:

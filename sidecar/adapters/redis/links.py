@@ -81,8 +81,8 @@ class Links(Protocol):
     def refresh(self) -> None:
         """Find out which nodes there are, and who holds what."""
 
-    def whereabouts(self) -> Hashable:
-        """Ask where everything is at present: of two equal answers, nothing has moved."""
+    def topology(self) -> Hashable:
+        """Return where everything is at present: if two results are equal, nothing moved."""
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -200,8 +200,8 @@ class OneServer:
         """Have the next calls connect anew: the name may lead elsewhere now."""
         self._pool.disconnect(inuse_connections=False)
 
-    def whereabouts(self) -> Hashable:
-        """Return the master's address where sentinels tell it; a plain server does not move."""
+    def topology(self) -> Hashable:
+        """Return the master's address by the sentinels; a plain server does not move."""
         if isinstance(self._pool, SentinelConnectionPool):
             return tuple(self._pool.get_master_address())  # type: ignore[no-untyped-call] # gap
         return ()
@@ -259,7 +259,7 @@ class ManyServers:
             return pool
 
     def refresh(self) -> None:
-        """Ask one node after the other until one tells who holds which slots."""
+        """Ask one node after the other until one says who holds which slots."""
         candidates = list(dict.fromkeys((*self._nodes, *map(str, self._seeds))))
         random.shuffle(candidates)
         failure: Exception | None = None
@@ -273,16 +273,16 @@ class ManyServers:
             return
         raise redis.ConnectionError("no node of the Cluster answers") from failure
 
-    def whereabouts(self) -> Hashable:
+    def topology(self) -> Hashable:
         """Return who holds each slot."""
         self.refresh()
         return self._owners
 
-    def _adopt(self, slots: list[list[Any]], told_by: str) -> None:
+    def _adopt(self, slots: list[list[Any]], informant: str) -> None:
         owners = [""] * SLOTS
         for first, last, (name, port, *_), *_ in slots:
             # No name, or an empty one, stands for the one we asked (redis.io, CLUSTER SLOTS).
-            host = name.decode() if name else told_by.rpartition(":")[0].strip("[]")
+            host = name.decode() if name else informant.rpartition(":")[0].strip("[]")
             node = str(Host(host, port))
             owners[first : last + 1] = [node] * (last + 1 - first)
         self._owners = tuple(owners)

@@ -1,6 +1,6 @@
 """News of records that grew, over Redis' sharded publish and subscribe.
 
-A subscriber who was away is told nothing of what it missed. So whoever holds records here must
+A subscriber who was away gets none of the messages that it missed. So whoever holds records must
 know two things: that a channel is followed (`follow` returns once the server has said so; load
 the record after that, and there is no gap), and since when it can be certain that nothing was
 missed (`staleness`). The link to each server is therefore pinged all the time. When one breaks,
@@ -33,9 +33,9 @@ MOVES = 5.0
 class RedisNews:
     """The port `service.ports.store.RedisNews`.
 
-    `deliver(key, fields)` is told which fields of a record grew; it must neither raise nor wait.
+    `deliver(key, fields)` is called with a record's fields that grew; it must not raise or wait.
     `ping` is the interval between pings, in seconds; one that is not answered within
-    `settings.timeout` breaks the link. `on_trouble(reason)` is told why a link broke or could not
+    `settings.timeout` breaks the link. `on_trouble(reason)` is called if a link broke or cannot
     be had. `own(tag)` is a channel in the slot of this hash tag that is followed all the time, at
     each server: a link that may not even follow that is none.
     """
@@ -71,7 +71,7 @@ class RedisNews:
         self._proven = -float("inf")
 
     async def follow(self, channel: bytes) -> None:
-        """Be told of a channel; return once the server has acknowledged.
+        """Subscribe to a channel; return once the server has acknowledged.
 
         Each call is undone by one `unfollow`, unless it raised. Raises `Unavailable` while the
         link is down.
@@ -84,7 +84,7 @@ class RedisNews:
             raise
 
     def unfollow(self, channel: bytes) -> None:
-        """Undo one `follow`; after the last of them the server is told, a little later."""
+        """Undo one `follow`; after the last of them, unsubscribe a little later."""
         left = self._interest[channel] - 1
         if left:
             self._interest[channel] = left
@@ -94,7 +94,7 @@ class RedisNews:
             line.unwanted.add(channel)
 
     def staleness(self) -> float:
-        """Seconds since it was last certain that no news was missed; infinite before it ever was.
+        """Return for how many seconds news may have been missed; infinite before the first proof.
 
         Certain is what lay before a ping that was answered: what the server published earlier
         has arrived before the answer.
@@ -136,12 +136,12 @@ class RedisNews:
             failures += 1
 
     async def _live(self, on_whole: Callable[[], None]) -> bool:
-        """Return one life of the link; tells whether it ever was whole."""
+        """Keep the link until it breaks; return whether it ever was whole."""
         self._trouble = ""
         try:
             async with AsyncExitStack() as stack:
                 try:
-                    where = await self._whereabouts()
+                    where = await self._topology()
                     for node in self._links.nodes():
                         self._lines[node] = await self._line_to(node, stack)
                 except Unavailable as error:
@@ -204,14 +204,14 @@ class RedisNews:
         while True:
             await trio.sleep(MOVES * (0.75 + 0.5 * self._jitter()))
             try:
-                now = await self._whereabouts()
+                now = await self._topology()
             except Unavailable:
-                continue  # the pings will tell whether the servers themselves are gone
+                continue  # the pings will show whether the servers themselves are gone
             if now != where:
                 raise Unavailable("the servers have moved")
 
-    async def _whereabouts(self) -> Hashable:
+    async def _topology(self) -> Hashable:
         try:
-            return await trio.to_thread.run_sync(self._links.whereabouts)
+            return await trio.to_thread.run_sync(self._links.topology)
         except (redis.RedisError, OSError) as error:
             raise Unavailable(cause_of(error, self._links.where)) from error

@@ -1,4 +1,4 @@
-"""Going through all keys, or an index, with a bookmark from which any sidecar can go on.
+"""Scans of all keys, or of an index, with a bookmark from which any sidecar can go on.
 
 SCAN's promise, that a key which is there all the while is given, holds for one cursor on one
 process. So the bookmark names the processes (their run ids) and who held which slots at the
@@ -15,7 +15,7 @@ SCAN_COUNT = 1000
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """How far a node is: at `cursor` of the process `run`; empty: at the beginning."""
+    """The position in a node: `cursor` of the process `run`; empty: at the beginning."""
 
     node: str
     run: str = ""
@@ -32,7 +32,7 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True):
     left: tuple[Position, ...]
 
     def after(self, run: str, cursor: int) -> "Bookmark":
-        """After a step on the first node."""
+        """Return the bookmark after a step on the first node."""
         first, *others = self.left
         if cursor:
             others.append(Position(first.node, run, cursor))
@@ -40,7 +40,7 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True):
 
 
 def encode_bookmark(bookmark: Bookmark) -> bytes:
-    """As others may keep it."""
+    """Return a bookmark as bytes that others may keep."""
     return msgspec.msgpack.encode(bookmark)
 
 
@@ -53,7 +53,7 @@ def decode_bookmark(data: bytes) -> Bookmark | None:
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What one SCAN gave, and the process that gave it."""
+    """The result of one SCAN, and the process that gave it."""
 
     run: str
     cursor: int

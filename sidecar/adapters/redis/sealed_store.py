@@ -91,7 +91,7 @@ class SealedStore(RedisStore):
         return Scanned(members, b"")
 
     async def expiries(self, *keys: bytes) -> list[int]:
-        """When each key expires, in whichever form. Raises `Unavailable`, `Overloaded`."""
+        """Return when each key expires, in any form. Raises `Unavailable`, `Overloaded`."""
         written = [[form.seal_key(key) for form in self._forms.all] for key in keys]
         outcomes = await super().submit([Expiry(one) for one in chain.from_iterable(written)])
         moments = iter([one.at for one in outcomes if isinstance(one, Expires)])
@@ -124,7 +124,7 @@ class SealedNews(RedisNews):
         return list(dict.fromkeys(form.seal_key(channel) for form in self._forms.all))
 
     async def follow(self, channel: bytes) -> None:
-        """Be told of a channel in all forms. Raises `Unavailable` while the link is down."""
+        """Subscribe to a channel in all forms. Raises `Unavailable` while the link is down."""
         followed: list[bytes] = []
         try:
             for one in self._written(channel):
@@ -220,7 +220,7 @@ def _members(
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """What a record has: in the first form, in all, until when it lives (ms), and its members."""
+    """A record as found: in the first form, in all, its expiry (ms), and its members."""
 
     first: Record
     everything: Record
@@ -338,9 +338,9 @@ class _Across:
 
 
 def _without_ours(join: Join, record: Record) -> Record:
-    """What a lost claim is answered with. Our own value there was brought over, and is no claim.
+    """Return a lost claim's record without our own value, which was brought over and is no claim.
 
-    The claim may be another one's, of which that is the later value: whose it is nobody can tell.
+    The claim may be another one's, of which that is the later value: whose it is nobody can know.
     """
     field = join.unless or b""
     if record.get(field) == join.fields.get(field):

@@ -38,7 +38,7 @@ from sidecar.adapters.redis.scan import (
     step_members,
 )
 from sidecar.adapters.redis_server.causes import cause_of
-from sidecar.adapters.redis_server.rights import NeededRight, lacks_of, told
+from sidecar.adapters.redis_server.rights import NeededRight, lacks_in_words, lacks_of
 from sidecar.adapters.redis_server.vitals import vitals_of
 from sidecar.service.ports.backoff import doubled, spread
 from sidecar.service.ports.calls import Unavailable
@@ -63,18 +63,18 @@ T = TypeVar("T")
 
 
 def _unobserved(operation: str, seconds: float) -> None:
-    """Nobody measures."""
+    """Do nothing."""
 
 
 def _unheard(up: bool, cause: str) -> None:  # noqa: FBT001 - a hook's arguments
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class RedisStore:
     """The port `service.ports.store.Store`, on Redis or Valkey 7.0 or newer.
 
-    `observe(operation, seconds)` is told of each `submit` ("join", "load" or "queue", its wait
-    included) and of each "pipeline"; `on_up(up, cause)` whenever the store comes or goes, or
+    `observe(operation, seconds)` is called for each `submit` ("join", "load" or "queue", its wait
+    included) and for each "pipeline"; `on_up(up, cause)` whenever the store comes or goes, or
     is away for another cause than before. `needs` are the rights without which the daemon cannot
     do its work there.
     """
@@ -239,7 +239,7 @@ class RedisStore:
 
     async def _beginning(self) -> Bookmark:
         try:
-            where = await trio.to_thread.run_sync(self._links.whereabouts)
+            where = await trio.to_thread.run_sync(self._links.topology)
         except (redis.RedisError, OSError) as error:
             raise Unavailable(cause_of(error, self._links.where)) from error
         nodes = self._links.nodes()
@@ -260,9 +260,12 @@ class RedisStore:
         return await self.ask(b"{%s}" % tag_of(shard.slot).encode(), vitals_of)
 
     async def lacks(self, shard: Shard) -> str:
-        """In words, which rights a server does not grant us; empty: none. Raises `Unavailable`."""
+        """Return in words the rights that a server does not grant; empty: none missing.
+
+        Raises `Unavailable`.
+        """
         ask = partial(lacks_of, needs=self._needs)
-        return told(await self.ask(b"{%s}" % tag_of(shard.slot).encode(), ask))
+        return lacks_in_words(await self.ask(b"{%s}" % tag_of(shard.slot).encode(), ask))
 
     async def expiries(self, *keys: bytes) -> list[int]:
         """Return when each key expires. Raises `Unavailable`, `Overloaded`."""
@@ -294,7 +297,7 @@ class RedisStore:
             verdict = await self._attempt(pending)
             pending = [item for item in pending if item.outcome is None]
             for ticket in batch:
-                ticket.settle()
+                ticket.finish()
             if not pending:
                 return
             if verdict is BatchResult.ELSEWHERE and rounds < ROUNDS:
@@ -308,7 +311,7 @@ class RedisStore:
         for item in pending:
             item.outcome = Unavailable(item.trouble)
         for ticket in batch:
-            ticket.settle()
+            ticket.finish()
 
     async def _attempt(self, pending: list[Item]) -> BatchResult:
         """Run the items on their nodes; gives the worst of what became of them."""

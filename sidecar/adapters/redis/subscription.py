@@ -1,7 +1,7 @@
 """One link for news to one server: subscriptions, their acknowledgements, pings.
 
 Redis answers in order, so what is expected next is known: `_expected` has one entry for each
-command sent, and each reply that is no message settles the first. A channel is never
+command sent, and each reply that is no message answers the first. A channel is never
 unsubscribed while its subscription is under way; so an acknowledgement always belongs to the
 latest wish.
 """
@@ -28,10 +28,10 @@ class _Sent(NamedTuple):
 class _Wish:
     """A subscription under way; several may wait for it."""
 
-    __slots__ = ("refusal", "settled")
+    __slots__ = ("done", "refusal")
 
     def __init__(self) -> None:
-        self.settled = trio.Event()
+        self.done = trio.Event()
         self.refusal = ""
 
 
@@ -81,14 +81,14 @@ class Line:
             wish = self._wishes[channel] = _Wish()
             self._unsent.append(channel)
             self._wake.set()
-        await wish.settled.wait()
+        await wish.done.wait()
         if wish.refusal:
             raise Unavailable(wish.refusal)
 
     def close(self) -> None:
-        """Whoever still waits gets `Unavailable`."""
+        """Raise `Unavailable` in all that still wait."""
         for channel in list(self._wishes):
-            self._settle(channel, "the link for news broke")
+            self._finish(channel, "the link for news broke")
 
     async def talk(self) -> None:
         """Send what is to be sent, and a ping whenever it is time."""
@@ -146,11 +146,11 @@ class Line:
     def _take(self, reply: Any) -> None:
         match reply:
             case [b"smessage", bytes(), bytes() as payload]:
-                self._tell(payload)
+                self._deliver_news(payload)
             case [b"ssubscribe", bytes() as channel, int()]:
                 self._expect(b"ssubscribe", channel)
                 self._held.add(channel)
-                self._settle(channel)
+                self._finish(channel)
             case [b"sunsubscribe", bytes() as channel, int()]:
                 # Unasked for, it says that the channel's slot went to another server.
                 self._expect(b"sunsubscribe", channel)
@@ -173,18 +173,18 @@ class Line:
 
     def _refused(self, sent: _Sent, reason: str) -> None:
         wish = self._wishes.get(sent.channel)
-        # Where nobody waits to be told of the refusal, the whole link has to answer for it.
+        # Where nobody waits for the acknowledgement, the refusal ends the whole link.
         if sent.reply != b"ssubscribe" or wish is None or "MOVED" in reason:
             raise Unavailable(reason)
-        self._settle(sent.channel, reason)
+        self._finish(sent.channel, reason)
 
-    def _settle(self, channel: bytes, refusal: str = "") -> None:
+    def _finish(self, channel: bytes, refusal: str = "") -> None:
         wish = self._wishes.pop(channel, None)
         if wish is not None:
             wish.refusal = refusal
-            wish.settled.set()
+            wish.done.set()
 
-    def _tell(self, payload: bytes) -> None:
+    def _deliver_news(self, payload: bytes) -> None:
         try:
             key, fields = decode_news(payload)
         except InvalidNews:

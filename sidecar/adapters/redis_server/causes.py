@@ -30,12 +30,12 @@ _AUTHORITY = "see store.tls_ca_file, and the host in store.url"
 def cause_of(error: Exception, where: str) -> str:
     """Return why a server is not to be used; `where` is its address, without credentials."""
     tls = where.startswith("rediss")
-    words, cure = _told(error, tls=tls, is_cluster="+cluster" in where)
-    told = " ".join(words.split()).rstrip(". ")
-    return f"the store at {where}: {told}{f'; {cure}' if cure else ''}"
+    words, cure = _explained(error, tls=tls, is_cluster="+cluster" in where)
+    sentence = " ".join(words.split()).rstrip(". ")
+    return f"the store at {where}: {sentence}{f'; {cure}' if cure else ''}"
 
 
-def _told(error: Exception, *, tls: bool, is_cluster: bool) -> tuple[str, str]:
+def _explained(error: Exception, *, tls: bool, is_cluster: bool) -> tuple[str, str]:
     """Return what is wrong, and what to do about it where that is plain."""
     for cause in first_causes(error):
         match cause:

@@ -1,4 +1,4 @@
-"""How this daemon shows the store who it is: for each new connection as the files then say."""
+"""The daemon's credentials at the store: read from their files for each new connection."""
 
 import threading
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.address import StoreAddress
 
 OnSecret = Callable[[str, str], None]
-"""Is told the key of a secret's file, and why it cannot be read; "": it can again."""
+"""Is called with the key of a secret's file, and why it cannot be read; "": it can again."""
 
 
 def _ignore(field: str, reason: str) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class StoreCredentials:
@@ -30,7 +30,7 @@ class StoreCredentials:
         self._settings = settings
 
     def replace(self, settings: StoreSettings) -> bool:
-        """Show these from now on; whether they are others than before."""
+        """Show these from now on; return whether they are others than before."""
         before, self._settings = self._settings, settings
         return _shown(before) != _shown(settings)
 
@@ -75,7 +75,7 @@ def _shown(settings: StoreSettings) -> tuple[str, ...]:
 
 
 class _Provider(CredentialProvider):
-    """What redis-py asks at each new connection."""
+    """The credential provider that redis-py asks at each new connection."""
 
     def __init__(self, current: Callable[[], tuple[str, ...]]) -> None:
         self._current = current

@@ -65,7 +65,7 @@ class EmbeddedStore:
         process = _start(binary, directory, path)
         self.process = process.pid
         try:
-            await _answers(process, path)
+            await _responding(process, path)
             task_status.started(f"unix://{path}")
             status = await _ended(process)
             raise Unavailable(f"the embedded store ended by itself (status {status})")
@@ -90,7 +90,7 @@ def server_binary() -> Path:
 
 
 def server_arguments(directory: Path, path: Path) -> list[str]:
-    """Return how the server is told to keep to itself."""
+    """Return the arguments with which the server keeps to itself."""
     options = {
         "port": "0",
         "unixsocket": str(path),
@@ -130,7 +130,7 @@ if os.getppid() == {parent}:
 
 
 def _die_with(parent: int) -> list[str]:
-    """A command that has the kernel kill it when its parent ends, and becomes the one after it.
+    """Return a command that the kernel kills with its parent, and that becomes the next one.
 
     It replaces a `preexec_fn`, which may deadlock where there are threads.
     """
@@ -140,7 +140,7 @@ def _die_with(parent: int) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", shim]
 
 
-async def _answers(process: subprocess.Popen[bytes], path: Path) -> None:
+async def _responding(process: subprocess.Popen[bytes], path: Path) -> None:
     with trio.move_on_after(START_TIMEOUT):
         while process.poll() is None:
             if await _pong(path):
@@ -159,7 +159,7 @@ async def _pong(path: Path) -> bool:
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> int:
-    while (status := process.poll()) is None:  # noqa: ASYNC110 - nothing portable tells
+    while (status := process.poll()) is None:  # noqa: ASYNC110 - nothing portable notifies
         await trio.sleep(POLL)
     return status
 

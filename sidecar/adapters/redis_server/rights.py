@@ -211,7 +211,7 @@ def _named(refused: Sequence[tuple[NeededRight, str]]) -> list[Lack]:
     for need, words in refused:
         sign = need.right[0]
         if words and _kind_by(words) != sign:
-            continue  # it is the key or channel that is not granted, or the command: told by itself
+            continue  # the key, channel or command is not granted: that lack is reported by itself
         if need.right == "+ssubscribe" and "&" in words_of:
             continue  # as no server says which of the two it refuses, and a channel it does
         others = "" if sign == "+" else words_of.get(sign, "")
@@ -227,8 +227,8 @@ def _kind_by(words: str) -> str:
     return "+" if " run " in words else ""
 
 
-def told(lacks: Sequence[Lack]) -> str:
-    """In words, for the operator; empty: nothing is missing."""
+def lacks_in_words(lacks: Sequence[Lack]) -> str:
+    """Return in words, for the operator, what is missing; empty: nothing."""
     if not lacks:
         return ""
     rights = [f"{one.right} (for the {one.what})" if one.what else one.right for one in lacks]

@@ -1,4 +1,4 @@
-"""What a server tells of itself with INFO (redis.io): its process, and what it does when full."""
+"""The vitals of a server by INFO (redis.io): its process, and what it does when full."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ def vitals_of(client: redis.Redis) -> Vitals | None:
     Blocks; raises redis-py's errors where the link breaks.
     """
     try:
-        told = call(client, "INFO", *_SECTIONS)
+        info = call(client, "INFO", *_SECTIONS)
     except redis.ResponseError:
         return None
-    return _read(told)
+    return _read(info)
 
 
-def _read(told: dict[str, Any]) -> Vitals | None:
+def _read(info: dict[str, Any]) -> Vitals | None:
     """Return what the answer says; None where it lacks what is asked for."""
-    policy, evicted = told.get("maxmemory_policy"), told.get("evicted_keys")
+    policy, evicted = info.get("maxmemory_policy"), info.get("evicted_keys")
     if not isinstance(policy, str) or not isinstance(evicted, int):
         return None
-    return Vitals(str(told.get("run_id", "")), policy, evicted)
+    return Vitals(str(info.get("run_id", "")), policy, evicted)

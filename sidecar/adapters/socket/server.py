@@ -77,7 +77,7 @@ _INTERNAL = "something went wrong here"
 
 
 class SocketIncident(StrEnum):
-    """What went wrong with a connection: a closed set, fit for a metric's label."""
+    """A fault of a connection: a closed set, fit for a metric's label."""
 
     REFUSED = "refused"  # too many connections
     MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
@@ -97,11 +97,11 @@ OnSocketIncident: TypeAlias = Callable[[SocketIncident, Exception | None], None]
 
 
 def _ignore(incident: SocketIncident, error: Exception | None) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class LocalSocket:
-    """Serves the local socket. `on_incident` is told of what went wrong.
+    """Serves the local socket. `on_incident` is called with each fault.
 
     `clock` gives the time of events without one, `new_id` their ids, and `skew` how far in the
     future an event's own time may lie.
@@ -215,7 +215,7 @@ class LocalSocket:
         self._connections.add(connection)
         try:
             await connection.run()
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             self.on_incident(SocketIncident.CRASHED, error)
         finally:
             self._connections.discard(connection)
@@ -253,7 +253,7 @@ class _Connection:
 
     @property
     def uid(self) -> int | None:
-        """Return who it is."""
+        """Return the uid of the peer."""
         return self._uid
 
     def expel(self) -> None:
@@ -274,7 +274,7 @@ class _Connection:
                         await self._converse()
                         await self._flush()
                     except OSError:
-                        pass  # the client is gone, and nobody is left to tell
+                        pass  # the client is gone, and nobody is left to answer
                     nursery.cancel_scope.cancel()
         finally:
             if self._watch is not None:
@@ -319,7 +319,7 @@ class _Connection:
             await self._flush()
 
     def _wait(self) -> None:
-        """Note that nothing is left to do but to wait for the client, or for changes to tell."""
+        """Note that nothing is left to do but to wait for the client, or for changes to send."""
         self._quiet_since = trio.current_time()
         if self._watch is None:
             self._seat.waits()
@@ -412,7 +412,7 @@ class _Connection:
             return overloaded_reply(error, request.ref)
         except Unavailable as error:
             return unavailable_reply(str(error) or "no decision could be made", request.ref)
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             self._server.on_incident(SocketIncident.CRASHED, error)
             return unavailable_reply(_INTERNAL, request.ref)
 
@@ -453,8 +453,8 @@ class _Connection:
                         async for change in changes:
                             if not self._server.may_watch(request, self._uid):
                                 break
-                            self._tell(change)
-                            self._tell_waiting(changes)
+                            self._send_change(change)
+                            self._send_waiting(changes)
                 # Changes are lost, there will be none, or they are not for it any more: the client
                 # must not trust its silence.
                 self._end(SocketIncident.WATCH_ENDED)
@@ -463,7 +463,7 @@ class _Connection:
         except Unavailable as error:
             reply = unavailable_reply(str(error) or "watching is not possible", ref)
             self._fail(reply, started=started)
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             self._server.on_incident(SocketIncident.CRASHED, error)
             self._fail(unavailable_reply(_INTERNAL, ref), started=started)
         if not started:
@@ -475,15 +475,15 @@ class _Connection:
         else:
             self._out += reply
 
-    def _tell_waiting(self, changes: trio.MemoryReceiveChannel[StandingChange]) -> None:
+    def _send_waiting(self, changes: trio.MemoryReceiveChannel[StandingChange]) -> None:
         """Take all that waits at once: a burst must not fill the channel while we are slow."""
         try:
             while True:
-                self._tell(changes.receive_nowait())
+                self._send_change(changes.receive_nowait())
         except (trio.WouldBlock, trio.EndOfChannel):
             return
 
-    def _tell(self, change: StandingChange) -> None:
+    def _send_change(self, change: StandingChange) -> None:
         self._out += standing_line(change)
         if len(self._out) > self._server.settings.max_backlog_bytes:
             self._end(SocketIncident.SLOW_WATCHER)
@@ -518,8 +518,8 @@ class _Connection:
 
 
 def _call(request: CheckRequest) -> Call:
-    # An app that tells neither has seen to it itself, or whoever stands before it has.
-    told = request.dpop or request.certificate
+    # An app that shows neither has checked the binding itself, or its gateway has.
+    is_shown = bool(request.dpop or request.certificate)
     return Call(
         request.token,
         frozenset(request.contexts),
@@ -528,5 +528,5 @@ def _call(request: CheckRequest) -> Call:
         request.path,
         request.ip,
         request.user_agent,
-        TokenPresentation(request.dpop or None, request.certificate) if told else None,
+        TokenPresentation(request.dpop or None, request.certificate) if is_shown else None,
     )

@@ -18,7 +18,7 @@ WrittenLine: TypeAlias = tuple[str, str, Mapping[str, object]]
 
 
 class ConfiguredNames(StrEnum):
-    """What is configured and may be the value of a label; all else is `other`."""
+    """A kind of configured names that a label may have as values; all else is `other`."""
 
     ISSUERS = "issuers"  # by their position
     SOURCES = "sources"
@@ -48,7 +48,7 @@ ISSUER = MetricLabel("issuer", among=ConfiguredNames.ISSUERS)
 
 
 class MetricKind(StrEnum):
-    """What an observation does to a metric."""
+    """The kinds of metrics, by what an observation does to them."""
 
     COUNTER = "counter"  # is added to it
     GAUGE = "gauge"  # is its value from now on
@@ -153,7 +153,7 @@ Column: TypeAlias = Metric | LogLine | Callable[[Any], OccasionalLines]
 
 
 class ObservationRow(NamedTuple):
-    """How a kind of observation is counted and logged."""
+    """A row of the table: metrics and log lines of one kind of observation."""
 
     of: type[Observation]
     columns: Sequence[Column]

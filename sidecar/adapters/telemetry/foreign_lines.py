@@ -1,4 +1,4 @@
-"""What libraries and the interpreter would write to standard error by themselves, as log lines.
+"""Log lines of what libraries and the interpreter would write to standard error themselves.
 
 Their texts (records of `logging`, warnings, exceptions that nobody caught) span lines, and one that
 reads the log as JSON would stumble. Each becomes one line here, with its last frames.
@@ -34,22 +34,22 @@ class _Handler(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         log = self._log()
         write = log.error if record.levelno >= logging.ERROR else log.warning
-        write("library-said", library=record.name, message=message, **_told(error))
+        write("library-said", library=record.name, message=message, **_described(error))
 
 
 @contextmanager
 def foreign_lines(log: Callable[[], Logger]) -> Iterator[None]:
-    """Have all of it written by this logger, and afterwards by whom it was before."""
+    """Have all of it written by this logger within the block."""
     root, handler = logging.getLogger(), _Handler(log)
     handlers, level = root.handlers[:], root.level
     hooks = sys.unraisablehook, threading.excepthook, warnings.showwarning
 
     def unraisable(args: "sys.UnraisableHookArgs") -> None:
-        log().error("error-ignored", where=args.err_msg or "", **_told(args.exc_value))
+        log().error("error-ignored", where=args.err_msg or "", **_described(args.exc_value))
 
     def in_thread(args: threading.ExceptHookArgs) -> None:
         name = args.thread.name if args.thread else ""
-        log().error("thread-failed", thread=name, **_told(args.exc_value))
+        log().error("thread-failed", thread=name, **_described(args.exc_value))
 
     def warned(
         message: Warning | str,
@@ -73,7 +73,7 @@ def foreign_lines(log: Callable[[], Logger]) -> Iterator[None]:
         sys.unraisablehook, threading.excepthook, warnings.showwarning = hooks
 
 
-def _told(error: BaseException | None) -> dict[str, object]:
+def _described(error: BaseException | None) -> dict[str, object]:
     """Return what an exception is and where it was raised; its text may quote what it choked on."""
     if error is None:
         return {}

@@ -1,4 +1,4 @@
-"""What a metric's label may say: nothing that comes from outside makes it unbounded."""
+"""The values of metrics' labels, which nothing that comes from outside makes unbounded."""
 
 from collections.abc import Iterable, Iterator
 

@@ -29,23 +29,23 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Logger(Protocol):
-    """What the adapters use of structlog: an event's kebab-case name, and its fields."""
+    """The part of structlog that the adapters use: an event's kebab-case name, and its fields."""
 
     def debug(self, event: str, **fields: Any) -> Any:
-        """For whoever hunts a fault."""
+        """Log what helps to find a fault."""
 
     def info(self, event: str, **fields: Any) -> Any:
-        """Return the ordinary course of things."""
+        """Log the ordinary course of things."""
 
     def warning(self, event: str, **fields: Any) -> Any:
-        """Somebody should look, soon."""
+        """Log what somebody should look at soon."""
 
     def error(self, event: str, **fields: Any) -> Any:
-        """Something is broken."""
+        """Log what is broken."""
 
 
 class LogLines:
-    """Where lines go. Safe to write to from any thread; before `run` and after it, written through.
+    """The writer of log lines, safe from any thread; before `run` and after it unbuffered.
 
     `on_drop` is called with the number of lines that were dropped: because `bound` of them wait
     already, or since the stream is closed. It may be called from any thread.
@@ -169,7 +169,7 @@ def logger(
 
 
 class _Sink:
-    """What structlog calls when a line is ready, by the name of its level."""
+    """The logger that structlog calls when a line is ready, by the name of its level."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self.debug = self.info = self.warning = self.error = write

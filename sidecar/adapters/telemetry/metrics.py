@@ -55,7 +55,7 @@ VERDICTS = (
 
 
 class ScrapedLevel(StrEnum):
-    """What is read at each scrape, from whoever holds it."""
+    """The gauges that are read from their owners at each scrape."""
 
     MARKS_ACTIVE = "sidecar_marks_active"
     SESSIONS = "sidecar_sessions"
@@ -83,7 +83,7 @@ _LEVEL_HELP: Mapping[ScrapedLevel, str] = {
     ScrapedLevel.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
     ScrapedLevel.SPOOL_EVENTS: "Events kept on disk until the store is back.",
     ScrapedLevel.DEAD_LETTERS: "Dead letters in the store that wait to be put back or dropped.",
-    ScrapedLevel.WORK_LOG: "Events in the store whose marks may be untold, in anybody's hands.",
+    ScrapedLevel.WORK_LOG: "Events in the store whose marks may be neither logged nor counted yet.",
     ScrapedLevel.RESCORE_DONE: "Sessions done in the latest re-score of all, by any sidecar.",
     ScrapedLevel.RESCORE_EXPECTED: "Sessions there were when the latest re-score of all began.",
     ScrapedLevel.FAN_OUT_DONE: "Sessions done, by any sidecar, of events that touch very many.",
@@ -92,7 +92,7 @@ _LEVEL_HELP: Mapping[ScrapedLevel, str] = {
 
 
 class ScrapeFormat(NamedTuple):
-    """How a scrape is rendered."""
+    """The form in which a scrape is rendered."""
 
     openmetrics: bool = False
     gzip: bool = False
@@ -142,7 +142,7 @@ class _Checks(Collector):
 
 
 class _Stale(Collector):
-    """Whether the view is too old to decide calls, by context; asked at each scrape."""
+    """The metric of views too old to decide calls, by context; computed at each scrape."""
 
     def __init__(self) -> None:
         self.contexts: frozenset[str] = frozenset()
@@ -295,7 +295,7 @@ def form_of(accept: str, accept_encoding: str) -> ScrapeFormat:
 
 
 def _accepts(header: str, wanted: str) -> bool:
-    """Whether a header of preferences (RFC 9110, section 12.4.2) names a value, not with q=0."""
+    """Return whether a preference header (RFC 9110, section 12.4.2) names a value without q=0."""
     for part in header.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
         if name == wanted:

@@ -1,4 +1,4 @@
-"""What log lines say of people where identifiers are keyed: pseudonyms, and no free text.
+"""Log lines about people where identifiers are keyed: pseudonyms, and no free text.
 
 Fields are known by their names, which is why all log lines of the daemon go through here: a name of
 somebody stands in one of these fields or nowhere.

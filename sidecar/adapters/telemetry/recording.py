@@ -29,7 +29,7 @@ Record = Callable[[Any], None]
 
 
 class Circumstances:
-    """What counting and logging depends on beside the observation: time, log and configuration."""
+    """The context of counting and logging beside the observation: time, log, configuration."""
 
     def __init__(self, now: Callable[[], float], log: Logger, settings: Settings) -> None:
         self.now = now
@@ -51,7 +51,7 @@ class Circumstances:
         }
 
     def unsaid(self, event: str, *of: str) -> int | None:
-        """Return how many lines were left out since the last; None: this one is left out, too.
+        """Return how many lines were left out since the last; None: leave this one out, too.
 
         A line of each kind in a minute. `of`, like the event, is of a closed set.
         """

@@ -50,7 +50,7 @@ class SampledLines:
         if known is None:
             known = self._causes[key] = _Cause(event)
             while len(self._causes) > CAUSES:
-                self._tell(self._causes.popitem(last=False)[1])
+                self._log_left_out(self._causes.popitem(last=False)[1])
         else:
             self._causes.move_to_end(key)
         known.quiet = 0
@@ -62,15 +62,15 @@ class SampledLines:
             known.last = fields
 
     def flush(self) -> None:
-        """Tell what was left out, and forget causes that came up no more."""
+        """Log how much was left out, and forget causes that came up no more."""
         for key, cause in tuple(self._causes.items()):
-            self._tell(cause)
+            self._log_left_out(cause)
             cause.quiet += 1
             if cause.quiet > QUIET:
                 del self._causes[key]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tell what was left out, for ever and at the end."""
+        """Log how much was left out, again and again, and at the end."""
         task_status.started()
         try:
             while True:
@@ -79,7 +79,7 @@ class SampledLines:
         finally:
             self.flush()
 
-    def _tell(self, cause: _Cause) -> None:
+    def _log_left_out(self, cause: _Cause) -> None:
         if not cause.left_out:
             return
         more = {"and": cause.left_out - 1} if cause.left_out > 1 else {}

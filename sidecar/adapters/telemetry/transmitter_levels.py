@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 
 class TransmitterLevels:
-    """How much waits for recipients, and whether this sidecar delivers it."""
+    """The gauges of events that wait for recipients, and of which sidecar delivers them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._backlog = Gauge(

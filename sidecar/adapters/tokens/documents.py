@@ -175,7 +175,7 @@ def _port(url: httpx.URL) -> int:
 
 
 def _is_this_machine(host: str) -> bool:
-    """As `is_loopback`, and also what no one configures but resolvers take for it."""
+    """Return whether a host is this machine, by spellings that only resolvers take for it too."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -52,7 +52,7 @@ _OF_THE_ISSUER = (httpx.codes.UNAUTHORIZED, httpx.codes.TOO_MANY_REQUESTS)
 
 
 class IntrospectionOutcome(StrEnum):
-    """How a question ended: a closed set, fit for a metric's label."""
+    """The outcome of a question: a closed set, fit for a metric's label."""
 
     ACTIVE = "active"
     REFUSED = "refused"  # not active, or not for us
@@ -62,15 +62,15 @@ class IntrospectionOutcome(StrEnum):
 
 
 OnAnswer: TypeAlias = Callable[[str, IntrospectionOutcome, float, str], None]
-"""Is told of each question: issuer, outcome, seconds, and why there was no answer."""
+"""Is called for each question: issuer, outcome, seconds, and why there was no answer."""
 
 
 def _ignore(issuer: str, outcome: IntrospectionOutcome, seconds: float, detail: str) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class _Known(NamedTuple):
-    """What was answered last of a token that was active."""
+    """The last answer about a token that was active."""
 
     believed: ActiveToken
     unconfirmed: Token

@@ -1,4 +1,4 @@
-"""Whether an issuer signed what it is said to have: with one of its keys, by an allowed algorithm.
+"""The check of an issuer's signature: made with one of its keys, by an allowed algorithm.
 
 The one place that asks an issuer again for its keys before it says no. `wire.tokens.jws` has read
 the text before.
@@ -13,7 +13,7 @@ from sidecar.wire.tokens.jws import Unverified
 
 
 class Unsigned(StrEnum):
-    """Why a text does not count as signed, in words."""
+    """The reasons, in words, why a text does not count as signed."""
 
     ALGORITHM = "the algorithm is not allowed"
     KEY = "the key that signed it is not known"

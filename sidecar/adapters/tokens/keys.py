@@ -31,7 +31,7 @@ FIRST_RETRY = 1.0
 
 
 class Refresh(StrEnum):
-    """How a refresh ended. `FAILED`, `REFUSED`: the old keys stay. `STALE`: they were dropped."""
+    """The outcome of a refresh. `FAILED`, `REFUSED`: old keys stay. `STALE`: they were dropped."""
 
     DONE = "done"
     FAILED = "failed"
@@ -40,18 +40,18 @@ class Refresh(StrEnum):
 
 
 def _ignore(issuer: str, outcome: Refresh, detail: str) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 def _unread(metadata: Mapping[str, object]) -> None:
-    """Nobody reads it."""
+    """Do nothing."""
 
 
 class KeySource:
     """One issuer's keys. `run` keeps them fresh; `find` may be called without it.
 
     `trouble` says why the last fetch failed; `named` is the other issuer that metadata were of.
-    `on_refresh(issuer, outcome, detail)` is told of each refresh; `detail` is a sentence without
+    `on_refresh(issuer, outcome, detail)` is called for each refresh; `detail` is a sentence without
     anything a token said. `addresses` gives where the issuer's metadata may lie, the likeliest
     first; `on_metadata` is handed what was found there.
     """
@@ -113,7 +113,7 @@ class KeySource:
         return self._keys.candidates(key_id, algorithm)
 
     async def find(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
-        """As `held`, but asks the issuer before it answers that there is none.
+        """Return the keys that may have signed such a token; ask the issuer if none is held.
 
         Raises `Unavailable` while no keys at all are held: then nothing can be said of any token.
         """
@@ -125,7 +125,7 @@ class KeySource:
         return keys
 
     async def renew(self) -> bool:
-        """Ask the issuer now; False where it was asked too often.
+        """Ask the issuer now; return False where it was asked too often.
 
         Concurrent callers share a fetch, but only one that began after they called: an older one
         may have missed the news.
@@ -245,8 +245,8 @@ class KeySource:
     async def _metadata(self) -> tuple[str, bytes]:
         """Return the metadata, and where it was.
 
-        Where none answers the one is told of that is there but does not answer well; that there is
-        nothing at an address says only that the issuer follows another standard.
+        Where none answers well, the error is of an address at which there is something: a 404
+        says only that the issuer follows another standard.
         """
         failures: list[Unavailable] = []
         for address in self._addresses(self.issuer.issuer):
@@ -254,8 +254,10 @@ class KeySource:
                 return address, await self._documents.fetch(address)
             except Unavailable as error:
                 failures.append(error)
-        told = [one for one in failures if not (isinstance(one, Unanswered) and one.status == 404)]
-        raise (told or failures)[0]
+        present = [
+            one for one in failures if not (isinstance(one, Unanswered) and one.status == 404)
+        ]
+        raise (present or failures)[0]
 
 
 def _of_another(metadata: Mapping[str, object], wanted: str) -> str:

@@ -21,7 +21,7 @@ from sidecar.wire.yaml.scalars import Misspelt
 
 
 def _ignore(reason: str) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class FileStamp(NamedTuple):
@@ -46,7 +46,7 @@ def stamp_of(path: str) -> FileStamp:
 class SecretFile:
     """One line of text in a file, as it now is. May be used from several threads.
 
-    `on_state` is told why it cannot be read, once a failure, and with "" that it can again.
+    `on_state` gets the reason why it cannot be read, once a failure, and "" once it can again.
     """
 
     def __init__(

@@ -183,12 +183,12 @@ class TokenVerifier:
             source = self._source(parts)
             entry = await _verified(token, parts, source, now, self._wanted)
         except InvalidToken as refusal:
-            told = self._with_expected(refusal, parts, now)
+            explained = self._with_expected(refusal, parts, now)
             if refusal.code in _LASTING:
                 generation = source.generation if source else 0
-                entry_refused = _Refused(told, now, source, generation)
+                entry_refused = _Refused(explained, now, source, generation)
                 _keep(refused, digest, entry_refused, self._limit)
-            raise told from None
+            raise explained from None
         return believed.keep(_digest(parted(token)[0]), digest, entry)
 
     def _source(self, parts: Unverified) -> KeySource:

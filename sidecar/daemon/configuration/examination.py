@@ -345,7 +345,7 @@ def _looked(known: _Readable) -> Iterator[Diagnosis]:
             yield _of_problem(problem)
     if known.whole is None:
         return
-    warnings = tuple(diagnose_warnings(lint_configuration(known.whole, geography.told)))
+    warnings = tuple(diagnose_warnings(lint_configuration(known.whole, geography.held)))
     yield from warnings
     if not any(one.part is Part.POLICIES for one in warnings):
         count = len(known.policies)
@@ -356,7 +356,7 @@ def _database(outcome: ReloadOutcome) -> Diagnosis:
     if outcome.error:
         cure = f"put a database in MMDB format there, or correct `{outcome.field}`"
         return wrong(Part.DATABASES, outcome.database, f"{outcome.file}: {outcome.error}", cure)
-    content = ", ".join(sorted(outcome.told)) or "nothing that a condition asks for"
+    content = ", ".join(sorted(outcome.held)) or "nothing that a condition asks for"
     built = datetime.fromtimestamp(outcome.build, UTC).date().isoformat()
     words = f"{outcome.file}: built {built}, has {content}"
     if clock.now() - outcome.build > _OLD:

@@ -29,23 +29,23 @@ ROOT = Path(__file__).parents[3]
 
 
 class Opened:
-    """A spool that runs, and what it has told."""
+    """A spool that runs, and what it has reported."""
 
-    def __init__(self, spool: FileSpool, told: list[SpoolIncident], states: list[str]) -> None:
+    def __init__(self, spool: FileSpool, reported: list[SpoolIncident], states: list[str]) -> None:
         self.spool = spool
-        self.told = told
+        self.reported = reported
         self.states = states
 
     @property
     def troubles(self) -> list[SpoolTrouble]:
-        return [incident.trouble for incident in self.told]
+        return [incident.trouble for incident in self.reported]
 
     async def keep(self, *numbers: int) -> None:
         for number in numbers:
             await self.spool.keep(event(number))
 
     async def all(self) -> list[Signal]:
-        """Everything that waits, in order."""
+        """Return everything that waits, in order."""
         return [
             signal
             for segment in await self.spool.segments()
@@ -53,7 +53,7 @@ class Opened:
         ]
 
     async def accept_all(self) -> None:
-        """As if the store had taken everything."""
+        """Accept and remove everything, as if the store had taken it."""
         for segment in await self.spool.segments():
             for signal in await self.spool.read(segment):
                 self.spool.accepted(signal)
@@ -67,18 +67,18 @@ async def opened(
     share_of: Callable[[str], float] = lambda _source: 1.0,
     **settings: object,
 ) -> AsyncIterator[Opened]:
-    told: list[SpoolIncident] = []
+    reported: list[SpoolIncident] = []
     states: list[str] = []
     spool = FileSpool(
         SpoolSettings(dir=str(directory), **settings),  # type: ignore[arg-type] # by name
-        tell=told.append,
+        on_incident=reported.append,
         on_state=states.append,
         sync=sync,
         share_of=share_of,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(spool.run)
-        yield Opened(spool, told, states)
+        yield Opened(spool, reported, states)
         nursery.cancel_scope.cancel()
 
 
@@ -327,7 +327,7 @@ async def test_the_bound_on_bytes_holds_with_many_at_once_and_after_a_restart(
         assert sorted(s.stamp.id for s in await later.all()) == sorted(f"e{n}" for n in kept)
 
 
-async def test_a_torn_tail_is_told_and_costs_nothing_that_was_acknowledged(
+async def test_a_torn_tail_is_reported_and_costs_nothing_that_was_acknowledged(
     directory: Path,
 ) -> None:
     async with opened(directory) as one:
@@ -345,7 +345,7 @@ async def test_a_torn_tail_is_told_and_costs_nothing_that_was_acknowledged(
     assert not files(directory, ".damaged")
 
 
-async def test_damage_in_the_middle_is_told_and_the_segment_kept_for_a_human(
+async def test_damage_in_the_middle_is_reported_and_the_segment_kept_for_a_human(
     directory: Path,
 ) -> None:
     async with opened(directory, segment_bytes=300) as one:
@@ -366,7 +366,7 @@ async def test_damage_in_the_middle_is_told_and_the_segment_kept_for_a_human(
 
 
 @pytest.mark.parametrize("content", [b"not ours at all", MAGIC[:-1] + b"2" + bytes(40)])
-async def test_a_foreign_file_is_told_and_set_aside(directory: Path, content: bytes) -> None:
+async def test_a_foreign_file_is_reported_and_set_aside(directory: Path, content: bytes) -> None:
     place(directory, **{"0000000000000007.spool": content, "README": b"somebody's notes"})
     async with opened(directory) as one:
         await one.keep(1)
@@ -383,7 +383,7 @@ def obstacle(directory: Path) -> Path:
     return directory
 
 
-async def test_a_file_where_the_directory_should_be_is_told_and_nothing_acknowledged(
+async def test_a_file_where_the_directory_should_be_is_reported_and_nothing_acknowledged(
     obstacle: Path,
 ) -> None:
     async with opened(obstacle) as one:
@@ -415,7 +415,7 @@ def remount(place: Path, mode: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{mode}", str(place)], check=True)
 
 
-async def test_a_full_disk_is_told_and_nothing_acknowledged_that_is_not_kept(
+async def test_a_full_disk_is_reported_and_nothing_acknowledged_that_is_not_kept(
     mounted: Path,
 ) -> None:
     kept: list[int] = []
@@ -437,7 +437,7 @@ async def test_a_full_disk_is_told_and_nothing_acknowledged_that_is_not_kept(
         assert await later.all() == [event(9999)]
 
 
-async def test_a_read_only_directory_is_told_and_nothing_acknowledged(mounted: Path) -> None:
+async def test_a_read_only_directory_is_reported_and_nothing_acknowledged(mounted: Path) -> None:
     async with opened(mounted / "spool") as one:
         await one.keep(1)
     remount(mounted, "ro")
@@ -487,7 +487,7 @@ async def test_a_write_that_fails_halfway_is_not_acknowledged_and_not_believed(
         process.kill()
         lines += [line.split() for line in process.stdout.readlines() if line.endswith("\n")]
     kept = {words[1] for words in lines if words[0] == "kept"}
-    assert any(words[:2] == ["told", "write"] for words in lines)
+    assert any(words[:2] == ["reported", "write"] for words in lines)
     async with opened(directory) as later:
         there = [signal.stamp.id for signal in await later.all()]
         assert kept <= set(there)
@@ -495,7 +495,7 @@ async def test_a_write_that_fails_halfway_is_not_acknowledged_and_not_believed(
         assert set(later.troubles) <= {SpoolTrouble.TORN}
 
 
-async def test_a_segment_that_cannot_be_read_is_told_once_and_holds_up_no_other(
+async def test_a_segment_that_cannot_be_read_is_reported_once_and_holds_up_no_other(
     directory: Path,
 ) -> None:
     async with opened(directory, segment_bytes=300) as one:
@@ -514,7 +514,7 @@ async def test_a_segment_that_cannot_be_read_is_told_once_and_holds_up_no_other(
         assert one.states[-1] == ""
 
 
-async def test_events_of_a_newer_version_are_told_kept_for_it_and_not_waited_for(
+async def test_events_of_a_newer_version_are_reported_kept_for_it_and_not_waited_for(
     directory: Path,
 ) -> None:
     async with opened(directory) as one:

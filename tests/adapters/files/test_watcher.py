@@ -77,7 +77,9 @@ class ConfigMap:
             shutil.rmtree(old)
 
 
-async def test_a_rewritten_file_is_told(tmp_path: Path, nursery: trio.Nursery, write: Any) -> None:
+async def test_a_rewritten_file_is_reported(
+    tmp_path: Path, nursery: trio.Nursery, write: Any
+) -> None:
     config = write("sidecar.yaml", "a: 1")
     watched = Watched(config)
     await nursery.start(watched.watcher.run)
@@ -86,7 +88,7 @@ async def test_a_rewritten_file_is_told(tmp_path: Path, nursery: trio.Nursery, w
     nursery.cancel_scope.cancel()
 
 
-async def test_a_file_replaced_by_renaming_is_told(nursery: trio.Nursery, write: Any) -> None:
+async def test_a_file_replaced_by_renaming_is_reported(nursery: trio.Nursery, write: Any) -> None:
     keys = write("keys.json", "{}")
     watched = Watched(keys)
     await nursery.start(watched.watcher.run)
@@ -175,7 +177,7 @@ async def test_a_directory_that_is_removed_and_made_anew_is_watched_again(
     nursery.cancel_scope.cancel()
 
 
-async def test_only_what_changed_is_told(nursery: trio.Nursery, write: Any) -> None:
+async def test_only_what_changed_is_reported(nursery: trio.Nursery, write: Any) -> None:
     one, other = write("one/a.yaml", "1"), write("other/b.mmdb", "1")
     watched = Watched(one, other)
     await nursery.start(watched.watcher.run)

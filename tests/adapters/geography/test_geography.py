@@ -123,14 +123,14 @@ def test_a_record_without_a_radius_is_not_exact(tmp_path: Path) -> None:
         assert tuple(place.accuracy_km for place in places) == radii
 
 
-def test_what_the_records_tell_is_known_once_they_were_read(
+def test_what_the_records_hold_is_known_once_they_were_read(
     files: demo.Databases, tmp_path: Path
 ) -> None:
-    assert Geography(settings.GeographySettings(city=str(files.city))).told == frozenset()
+    assert Geography(settings.GeographySettings(city=str(files.city))).held == frozenset()
     demos = loaded(configured(files))
-    assert demos.told >= {"country", "region", "coordinates", "asn", "anonymizer"}
+    assert demos.held >= {"country", "region", "coordinates", "asn", "anonymizer"}
     countries = write(tmp_path / "c.mmdb", {"192.0.2.0/24": {"country": {"iso_code": "DE"}}})
-    assert loaded(settings.GeographySettings(city=str(countries))).told == {"country"}
+    assert loaded(settings.GeographySettings(city=str(countries))).held == {"country"}
 
 
 def test_several_files_of_one_kind_are_asked_in_turn(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_carriers_that_no_database_tells_can_be_listed(files: demo.Databases) ->
 def test_a_database_that_tells_no_connections_is_refused(files: demo.Databases) -> None:
     geography = Geography(settings.GeographySettings(connection_type=str(files.city)))
     (outcome,) = geography.reload()
-    assert "tells a type of connection" in outcome.error
+    assert "has a type of connection" in outcome.error
 
 
 def test_a_network_of_a_meaningless_operator_is_meaningless_without_being_an_anonymizer(

@@ -186,7 +186,7 @@ async def test_queues_backlogs_and_the_spool_name_nobody(
         async with trio.open_nursery() as nursery:
             spool = FileSpool(
                 SpoolSettings(dir=str(directory)),
-                tell=lambda incident: pytest.fail(str(incident)),
+                on_incident=lambda incident: pytest.fail(str(incident)),
                 on_state=lambda _: None,
                 sealing=SealedForms(forms),
             )

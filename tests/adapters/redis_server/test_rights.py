@@ -9,7 +9,7 @@ import redis
 
 from sidecar.adapters.redis import commands as redis_commands
 from sidecar.adapters.redis.links import call
-from sidecar.adapters.redis_server.rights import lacks_of, least_rights, needs_of, told
+from sidecar.adapters.redis_server.rights import lacks_in_words, lacks_of, least_rights, needs_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join, Load
 from sidecar.shared_signals.adapters import stream_scripts
@@ -48,7 +48,7 @@ def test_a_user_with_the_least_rights_lacks_none_and_each_that_is_taken_is_named
     with redis.Redis(
         unix_socket_path=str(valkey_server.path), username=USER, password=PASSWORD, protocol=2
     ) as client:
-        assert told(lacks_of(client, NEEDS)) == ""
+        assert lacks_in_words(lacks_of(client, NEEDS)) == ""
         try:
             for right in rights:
                 if right.startswith("+"):
@@ -56,7 +56,9 @@ def test_a_user_with_the_least_rights_lacks_none_and_each_that_is_taken_is_named
                     assert [one.right for one in lacks_of(client, NEEDS)] == [right]
                     call(valkey, "ACL", "SETUSER", USER, right)
             call(valkey, "ACL", "SETUSER", USER, "-@all", "+evalsha")
-            assert re.search(r"lacks the right .*, \d+ more: ", told(lacks_of(client, NEEDS)))
+            assert re.search(
+                r"lacks the right .*, \d+ more: ", lacks_in_words(lacks_of(client, NEEDS))
+            )
         finally:
             call(valkey, "ACL", "SETUSER", USER, *rights)
 

@@ -97,7 +97,9 @@ async def spooled(
     def spool_of(tell: Callable[[Observation], None]) -> FileSpool:
         made.append(
             FileSpool(
-                settings or SpoolSettings(dir=str(directory)), tell=tell, on_state=lambda _: None
+                settings or SpoolSettings(dir=str(directory)),
+                on_incident=tell,
+                on_state=lambda _: None,
             )
         )
         return made[0]

@@ -5,7 +5,7 @@
 -- ARGV  idle (ms), count, group
 -- Gives a list of {id, how often it was taken, this time included, payload}.
 --
--- Not XAUTOCLAIM, as its answer does not tell how often an entry was taken.
+-- Not XAUTOCLAIM, as its answer does not say how often an entry was taken.
 
 local queue, idle, count, group = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 

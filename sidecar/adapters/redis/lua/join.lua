@@ -9,12 +9,14 @@
 --       for each index.
 -- Gives {joined (1 or 0), fields that grew, record as a flat list, members}.
 --
--- What is written is told, or neither happens: a join whose news were refused would not be told when
--- it is done again, as then it brings nothing new. So what stands between the two is asked for first.
+-- The write and its news both happen, or neither: a join whose news were refused would publish none
+-- when it is done again, as then it brings nothing new. So the rights to all commands that follow the
+-- first write are checked before it.
 --
 -- Three things to know. WAIT waits for what its own connection wrote last: a join that finds all
--- done, by another connection, must write something to be waited for. Lua's `<` on strings follows the locale of the server: `less` does not.
--- And `unpack` has a limit: long argument lists go in chunks.
+-- done, by another connection, must write something to be waited for. Lua's `<` on strings follows
+-- the locale of the server: `less` does not. And `unpack` has a limit: long argument lists go in
+-- chunks.
 
 local BOUNDS = {@BOUNDS@}
 local DEFAULT_BOUND = @DEFAULT_BOUND@
@@ -50,16 +52,16 @@ local function bound_of(group)
   return BOUNDS[group] or DEFAULT_BOUND
 end
 
--- Calls `command record_key list...`, in chunks; what it gives, one after the other.
+-- Calls `command record_key list...`, in chunks; returns the replies as one list.
 local function in_chunks(command, list)
-  local answers = {}
+  local replies = {}
   for first = 1, #list, CHUNK do
-    local answer = redis.call(command, record_key, unpack(list, first, min(first + CHUNK - 1, #list)))
-    if type(answer) == 'table' then
-      for i = 1, #answer do answers[#answers + 1] = answer[i] end
+    local reply = redis.call(command, record_key, unpack(list, first, min(first + CHUNK - 1, #list)))
+    if type(reply) == 'table' then
+      for i = 1, #reply do replies[#replies + 1] = reply[i] end
     end
   end
-  return answers
+  return replies
 end
 
 -- A key's expiry only grows. GT alone would not do: it takes a key without expiry for eternal.
@@ -82,7 +84,8 @@ local function record()
   return want_record and redis.call('HGETALL', record_key) or {}
 end
 
--- Cuts a group down to its bound; the names of what fell are keys of `dropped`.
+-- Cuts a group down to its bound; adds the names of the fields that fell as keys to `dropped`.
+-- Greater values stay, and of equal ones greater names: the same rule as in the lattice.
 local function cut(names, bound, dropped)
   local values, value_of = in_chunks('HMGET', names), {}
   for i, name in ipairs(names) do value_of[name] = values[i] end
@@ -158,7 +161,7 @@ end
 in_chunks('HSET', greater)
 local dropped = next(grown) and cut_all(grown) or {}
 
--- Told as netstrings (key, then field and value in turn): no library, and any bytes at all.
+-- Published as netstrings (key, then field and value in turn): no library, and any bytes at all.
 local changed, news = {}, {#record_key .. ':' .. record_key .. ','}
 for _, i in ipairs(grew) do
   if not dropped[names[i]] then
@@ -177,7 +180,7 @@ if again then
   end
 end
 
-local answer = record()
+local result = record()
 live_until(record_key, expire_at)
 local first = AHEAD + 2 * field_count
 for i = 1, index_count do
@@ -186,4 +189,4 @@ for i = 1, index_count do
   redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now)
   live_until(key, time)
 end
-return {1, changed, answer, members()}
+return {1, changed, result, members()}

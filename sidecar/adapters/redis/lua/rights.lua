@@ -1,5 +1,5 @@
 #!lua flags=no-writes,allow-stale
--- Tells which commands a server would refuse this user, and in which words; it runs none of them.
+-- Finds which commands a server would refuse this user, and in which words; it runs none of them.
 --
 -- ARGV  for each command: how many words it has, then the words. Each must be whole: a server may
 --       crash that is asked about a command without its keys.
