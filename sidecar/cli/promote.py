@@ -103,11 +103,11 @@ def _expectation(arguments: argparse.Namespace) -> "Expectation":
     from sidecar.adapters import clock  # noqa: PLC0415 - a command starts quickly
     from sidecar.service.ports.calls import Unavailable  # noqa: PLC0415 - likewise
     from sidecar.tuning.recording.files import RecordingFile, Unreadable  # noqa: PLC0415
-    from sidecar.tuning.trial.forecast import Expecting  # noqa: PLC0415 - likewise
+    from sidecar.tuning.trial.forecast import ForecastCounts  # noqa: PLC0415 - likewise
     from sidecar.tuning.trial.prometheus_scrape import scrape  # noqa: PLC0415 - likewise
     from sidecar.tuning.trial.trial_log import read_logged  # noqa: PLC0415 - likewise
 
-    expecting = Expecting(arguments.policy)
+    expecting = ForecastCounts(arguments.policy)
     for url in arguments.metrics:
         try:
             expecting.scraped(scrape(url, arguments.timeout), clock.now())

@@ -14,7 +14,7 @@ from sidecar.tuning.recording.csv_columns import CsvColumn, head_of, named_rows,
 from sidecar.tuning.recording.files import LONGEST_PAGE, RecordingFile
 from sidecar.tuning.recording.json_documents import UnreadableDocument, records
 from sidecar.tuning.recording.occurrences import Occurrence, decode
-from sidecar.tuning.recording.reader import RecordingReading, RecordingSource
+from sidecar.tuning.recording.reader import RecordingReader, RecordingSource
 from sidecar.wire.events.members import InvalidSignal
 
 SORTED = 1_000_000
@@ -46,7 +46,7 @@ class _Looks(NamedTuple):
     head: list[str]
 
 
-def open_recording(file: RecordingFile, reading: RecordingReading, wanted: Wanted) -> Opened:
+def open_recording(file: RecordingFile, reading: RecordingReader, wanted: Wanted) -> Opened:
     """Tell a recording's format, and open it. Raises `Stop`, `ConfigError` and `Unreadable`."""
     if wanted.columns is not None:
         found = rows(file.text(), wanted.columns, file.name, wanted.map_file)
@@ -76,7 +76,7 @@ def open_recording(file: RecordingFile, reading: RecordingReading, wanted: Wante
 
 def _opened(
     file: RecordingFile,
-    reading: RecordingReading,
+    reading: RecordingReader,
     chosen: Format,
     occurrences: Iterator[Occurrence],
 ) -> Opened:
@@ -84,7 +84,7 @@ def _opened(
 
 
 def _to_the_end(
-    file: RecordingFile, reading: RecordingReading, occurrences: Iterator[Occurrence]
+    file: RecordingFile, reading: RecordingReader, occurrences: Iterator[Occurrence]
 ) -> Iterator[Occurrence]:
     """Yield what a file tells; and that it is not all, where the rest of it could not be read."""
     yield from occurrences

@@ -23,12 +23,12 @@ from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.tuning.formats.format_names import AUTO
 from sidecar.tuning.recording.csv_columns import CsvColumn, read_columns
 from sidecar.tuning.recording.files import RecordingFile, Unreadable
+from sidecar.tuning.recording.occurrence_order import OccurrenceOrder
 from sidecar.tuning.recording.occurrences import Occurrence
-from sidecar.tuning.recording.ordering import Ordering
-from sidecar.tuning.recording.reader import BadLine, RecordingReading, Strangers
+from sidecar.tuning.recording.reader import BadLine, RecordingReader, Strangers
 from sidecar.tuning.replay import figures as replay_figures
 from sidecar.tuning.replay.passage import PassageModel
-from sidecar.tuning.replay.replay import Counting, Replay
+from sidecar.tuning.replay.replay import CountOptions, Replay
 from sidecar.tuning.report import report as replay_report
 from sidecar.tuning.report.report import Report
 from sidecar.wire.settings.settings import Settings
@@ -64,7 +64,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
         raise Stop(*(f"{o.file}:0: {o.field}: {plain(o.error)}" for o in broken))
     if columns is not None and arguments.format != AUTO:
         raise Stop("sidecar replay: --map is for CSV of one's own; leave out --format")
-    reading = RecordingReading(
+    reading = RecordingReader(
         strict=arguments.strict, strangers=_strangers(settings), keys=_keys(arguments.keys)
     )
     with ExitStack() as stack:
@@ -79,10 +79,10 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
             arguments.answer_after * MICROSECONDS,
             arguments.flap_within * MICROSECONDS,
         )
-        counting = Counting(
+        counting = CountOptions(
             arguments.timezone, arguments.repeat_within, arguments.budget, arguments.top
         )
-        ordering = Ordering(arguments.window)
+        ordering = OccurrenceOrder(arguments.window)
         running = Replay(
             sets,
             geography.place,
@@ -185,7 +185,7 @@ def _at_mark(prompt_at: str, peeked: list[Occurrence]) -> bool:
 
 def _run(
     running: Replay,
-    ordering: Ordering,
+    ordering: OccurrenceOrder,
     occurrences: Iterator[Occurrence],
     files: list[RecordingFile],
     arguments: argparse.Namespace,
@@ -213,7 +213,7 @@ def _run(
 
 
 def _recording(
-    opened: list[Opened], reading: RecordingReading, ordering: Ordering, running: Replay
+    opened: list[Opened], reading: RecordingReader, ordering: OccurrenceOrder, running: Replay
 ) -> replay_report.Recording:
     account = reading.account
     seen = running.occurrences > 0

@@ -1,1 +1,1 @@
-"""What an author of policies uses: recordings, replay, scenarios, trial."""
+"""Tools for an author of policies: recordings, replay, scenarios, trial."""

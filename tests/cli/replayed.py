@@ -9,7 +9,7 @@ from sidecar.tuning.recording.account import Account
 from sidecar.tuning.recording.csv_columns import read_columns
 from sidecar.tuning.recording.files import RecordingFile
 from sidecar.tuning.recording.occurrences import Occurrence
-from sidecar.tuning.recording.reader import RecordingReading
+from sidecar.tuning.recording.reader import RecordingReader
 
 CASES = Path(__file__).parents[1] / "cases" / "recordings"
 TEN = 1_790_071_200  # 2026-09-22T10:00:00Z
@@ -36,7 +36,7 @@ def read(
     def strangers(names: object) -> list[str]:
         return [name for name in names if name not in known]  # type: ignore[attr-defined]
 
-    reading = RecordingReading(strict=False, strangers=strangers)
+    reading = RecordingReader(strict=False, strangers=strangers)
     mapped = read_columns(columns, "map.yaml") if columns else None
     with RecordingFile(str(file)) as recording:
         opened = open_recording(recording, reading, Wanted(chosen, mapped, "map.yaml"))

@@ -15,7 +15,7 @@ from sidecar.cli.replay_files import Wanted, open_recording
 from sidecar.tuning.formats.format_names import AUTO
 from sidecar.tuning.recording import files as recording_files
 from sidecar.tuning.recording.files import LONGEST_LINE, RecordingFile, Unreadable
-from sidecar.tuning.recording.reader import RecordingReading
+from sidecar.tuning.recording.reader import RecordingReader
 from sidecar.wire.tokens.jwks import key_set_of
 from tests.cli.recorded_tokens import CLAIMS, KEY, STRANGER, tokens
 from tests.cli.replayed import CASES, CHECK, OWN, TEN, Read, read
@@ -156,7 +156,7 @@ def test_lines_of_several_formats_are_each_read_as_what_they_are(tmp_path: Path)
     okta, *_ = (CASES / "okta.ndjson").read_text().splitlines()
     lines = [json.dumps(graph), LINE.decode().strip(), okta, "Nov 30 07:00:00 h sshd[1]: x"]
     file = written(tmp_path, "\n".join(lines).encode())
-    reading = RecordingReading(strict=False)
+    reading = RecordingReader(strict=False)
     with RecordingFile(str(file)) as recording:
         opened = open_recording(recording, reading, Wanted(AUTO, None, ""))
         occurrences = list(opened.occurrences)
@@ -198,7 +198,7 @@ def test_with_keys_a_token_counts_if_one_of_them_signed_it(tmp_path: Path) -> No
     unsigned = f"{none}.{good[0].split('.')[1]}."
     file = written(tmp_path, "\n".join([*good, *forged, altered, unsigned]).encode())
     keys = key_set_of(json.dumps({"keys": [KEY.jwk()]}).encode())
-    reading = RecordingReading(strict=False, keys=keys)
+    reading = RecordingReader(strict=False, keys=keys)
     with RecordingFile(str(file)) as recording:
         opened = open_recording(recording, reading, Wanted(AUTO, None, ""))
         assert len(list(opened.occurrences)) == 2

@@ -53,7 +53,7 @@ def test_entras_sign_ins_become_sessions_with_their_risk(name: str) -> None:
     assert all(occurrence.call is None for occurrence in found.occurrences)
     others = {
         FAILED: 1,
-        "a token was refreshed, and its session is not told (`sessionId`)": 1,
+        "a token was refreshed, and its session is not named (`sessionId`)": 1,
     }
     if name == "entra-graph.json":
         others["no person signed in, but a service or a managed identity"] = 1
@@ -117,7 +117,7 @@ def test_oktas_log_becomes_sign_ins_factors_and_sightings() -> None:
     assert [low.signal.level, high.signal.level] == ["low", "high"]
     assert found.reasons == {
         FAILED: 1,
-        "it tells no session (`externalSessionId`)": 1,
+        "it names no session (`externalSessionId`)": 1,
         "it is of another kind than sign-ins and what follows on them": 2,
     }
 
@@ -135,7 +135,7 @@ def test_cloudtrail_tells_sign_ins_and_calls_with_temporary_credentials() -> Non
         FAILED: 1,
         "an AWS service called, and no person": 1,
         "it was called with a long-lived key: there is no session": 1,
-        "it tells no address": 1,
+        "it has no address": 1,
     }
     assert found.account.left_out()[0].first == (f"{CASES}/cloudtrail.json:1, record 4",)
 
@@ -156,7 +156,7 @@ def test_sshds_log_tells_accepted_sign_ins_of_the_latest_year_that_is_not_ahead(
     assert found.reasons == {
         "(line): is no line of a system log: TIME HOST sshd[PID]: MESSAGE": 1,
         FAILED: 1,
-        "it tells of no sign-in": 1,
+        "it is about no sign-in": 1,
         "another program than sshd wrote it": 1,
     }
     os.utime(file, (TEN - 30 * 86400, TEN - 30 * 86400))  # copied before that day of the year

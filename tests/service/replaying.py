@@ -11,11 +11,11 @@ from sidecar.cli.replay_sets import policy_sets
 from sidecar.daemon.configuration.loading import Configuration, claims_of, evaluator_of
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.tuning.formats.format_names import Format
-from sidecar.tuning.recording.ordering import Ordering
-from sidecar.tuning.recording.reader import RecordingReading, RecordingSource
+from sidecar.tuning.recording.occurrence_order import OccurrenceOrder
+from sidecar.tuning.recording.reader import RecordingReader, RecordingSource
 from sidecar.tuning.replay import figures as replay_figures
 from sidecar.tuning.replay.passage import PassageModel
-from sidecar.tuning.replay.replay import Counting, Replay
+from sidecar.tuning.replay.replay import CountOptions, Replay
 from sidecar.tuning.replay.timeline import nowhere
 from sidecar.tuning.report import report as replay_report
 from sidecar.tuning.report.report import Report
@@ -64,7 +64,7 @@ def replay(
     """Replay occurrences under policy sets."""
     found = [(f"set{at}", configuration(text, settings)) for at, text in enumerate(policies)]
     model = PassageModel(at_mark=at_mark, answers=answers, flap_within=flap_within * MICROSECONDS)
-    counting = Counting()
+    counting = CountOptions()
     running = Replay(
         policy_sets(found, list(thresholds)),
         nowhere,
@@ -72,7 +72,7 @@ def replay(
         counting=counting,
         namespaces=found[0][1].settings.tokens.namespaces,
     )
-    reading, ordering = RecordingReading(strict=True), Ordering(window)
+    reading, ordering = RecordingReader(strict=True), OccurrenceOrder(window)
     lines = (msgspec.json.encode(occurrence) for occurrence in occurrences)
     for occurrence in ordering.sorted(
         reading.lines(RecordingSource("recording", Format.NDJSON), lines)

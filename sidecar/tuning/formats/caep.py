@@ -2,7 +2,7 @@
 
 They are read as the daemon's receiver reads them: the same events of CAEP and RISC, the same
 tolerance. Whose they are is not asked: who has the file is believed, as with our own recordings,
-and what they tell of a sign-in is a proof. Subjects are named as their identifiers name them.
+and what they say of a sign-in is a proof. Subjects are named as their identifiers name them.
 """
 
 import functools
@@ -39,7 +39,7 @@ _SUBJECTS = SubjectSettings(
     device=tuple(SubjectMatch(format=name) for name in ("opaque", "iss_sub", "uri")),
     session=tuple(SubjectMatch(format=name) for name in ("opaque", "jwt_id")),
 )
-"""Whose an opaque identifier is, the event tells: it is of what the event is about first."""
+"""The event says whose an opaque identifier is: that of what the event is about first."""
 
 _SKEW = 60.0
 
@@ -73,7 +73,7 @@ def claims_of(text: str, keys: KeySet | None) -> Mapping[str, object]:
 
 
 def read(record: Foreign) -> Sequence[Occurrence] | LeftOut:
-    """Return what one token tells; raises `InvalidSignal`."""
+    """Return the occurrences in one token; raises `InvalidSignal`."""
     claims = {"aud": "-", **{name: v for name, v in record.record.items() if v is not None}}
     try:
         token = decode_claims(claims)
@@ -103,7 +103,7 @@ def _rules(issuers: frozenset[str]) -> SubjectRules:
 
 
 def _issuers(value: object) -> list[str]:
-    """Return whose names a token's subjects are: all that it tells."""
+    """Return the issuers whose names a token's subjects are: all that it names."""
     if not isinstance(value, Mapping):
         return []
     own = [text for name in ("iss", "issuer") if isinstance(text := value.get(name), str)]
@@ -111,7 +111,7 @@ def _issuers(value: object) -> list[str]:
 
 
 def _observed(signal: Signal, record: Foreign) -> Signal:
-    """Return the signal with the address and agent that the transmitter saw, if it tells them."""
+    """Return the signal with the address and agent that the transmitter saw, if it names them."""
     if not isinstance(signal, SessionEstablished | SessionPresented):
         return signal
     events = record.record.get("events")

@@ -18,7 +18,7 @@ from sidecar.tuning.formats.foreign_records import (
     Ours,
     shortened,
     sign_in,
-    told,
+    without_blanks,
 )
 
 _TIMES = ("eventTime", "@timestamp")
@@ -33,16 +33,16 @@ def is_one(record: Foreign) -> bool:
 
 
 def read(record: Foreign) -> Sequence[Ours] | LeftOut:
-    """Return what one record tells."""
+    """Return the occurrences in one record, or why it is left out."""
     identity = record.inner("userIdentity")
     source = record.text("sourceIPAddress")
     if identity.text("type") in _SERVICES or source.endswith(".amazonaws.com"):
         return LeftOut("an AWS service called, and no person")
     if not source or source.lower().startswith("aws internal"):
-        return LeftOut("it tells no address")
+        return LeftOut("it has no address")
     user = _user(identity)
     if not user:
-        return LeftOut("it does not tell whose session it is")
+        return LeftOut("it does not say whose session it is")
     if record.text("eventName") == "ConsoleLogin":
         return _console(record, user)
     if record.text("eventType") == "AwsConsoleSignIn":
@@ -73,7 +73,7 @@ def _call(record: Foreign, identity: Foreign, user: str) -> Sequence[Ours] | Lef
     if not began:
         return LeftOut("it was called with a long-lived key: there is no session")
     factor = str(attributes.at("mfaAuthenticated")).lower() == "true"
-    seen = told(
+    seen = without_blanks(
         (
             ("op", "check"),
             ("time", _time(record)),

@@ -6,7 +6,7 @@ the admin centre's CSV names its columns in words. What counts:
 - `status.errorCode` 0 is a sign-in; every other code is none, also what merely interrupted one.
 - The session is `sessionId`; where the export has none, each `correlationId` is one of its own.
 - A sign-in that is not interactive refreshed a token, and of one whose every step was "previously
-  satisfied" nobody was asked anything: a session that is told was seen then.
+  satisfied" nobody was asked anything: a session that is named was seen then.
 - The sign-in was with `mfa` where that was required and not skipped.
 """
 
@@ -23,7 +23,7 @@ from sidecar.tuning.formats.foreign_records import (
     risk,
     shortened,
     sign_in,
-    told,
+    without_blanks,
 )
 
 _CSV = ("dateutc", "requestid", "correlationid")
@@ -63,11 +63,11 @@ def is_one(record: Foreign) -> bool:
 
 
 def read(record: Foreign) -> Sequence[Ours] | LeftOut:
-    """Return what one record tells."""
+    """Return the occurrences in one record, or why it is left out."""
     one = _inner(record)
     code = _code(one, record)
     if code is None:
-        return LeftOut("it does not tell whether the sign-in succeeded")
+        return LeftOut("it does not say whether the sign-in succeeded")
     if code:
         return LeftOut(FAILED)
     user = _first(one, "userPrincipalName", "username", "userId")
@@ -92,7 +92,7 @@ def read(record: Foreign) -> Sequence[Ours] | LeftOut:
     elif asked:
         found = [Ours(signed_in)]
     else:
-        return LeftOut("a token was refreshed, and its session is not told (`sessionId`)")
+        return LeftOut("a token was refreshed, and its session is not named (`sessionId`)")
     level = one.text("riskLevelDuringSignIn").lower()
     if level in _RISKS:
         found.append(Ours(risk(signed_in, level)))
@@ -131,8 +131,8 @@ def _device(one: Foreign) -> str:
 def _interactive(one: Foreign, record: Foreign) -> bool:
     if record.text("category").lower().startswith("noninteractive"):
         return False
-    told_so = one.at("isInteractive")
-    return str(told_so).lower() != "false"
+    interactive = one.at("isInteractive")
+    return str(interactive).lower() != "false"
 
 
 def _was_satisfied_before(one: Foreign) -> bool:
@@ -164,7 +164,7 @@ def _place(one: Foreign) -> dict[str, object]:
     if isinstance(flat, str):  # the admin centre's CSV: "Berlin, Berlin, DE"
         parts = [part.strip() for part in flat.split(",")]
         country, city = parts[-1], parts[0] if len(parts) > 1 else ""
-    return told(
+    return without_blanks(
         (
             ("country", country or one.at("location", "countryOrRegion")),
             ("city", city or one.at("location", "city")),

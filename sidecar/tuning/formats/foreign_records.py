@@ -18,7 +18,7 @@ FAILED = "the sign-in failed"
 
 
 class LeftOut(NamedTuple):
-    """A record that was understood, and tells nothing that is replayed; says why."""
+    """A record that was understood, and says nothing that is replayed, for this `reason`."""
 
     reason: str
 
@@ -76,7 +76,7 @@ class Foreign:
         return all(plain(name) in self._members for name in names)
 
 
-def told(members: Iterable[tuple[str, object]]) -> dict[str, object]:
+def without_blanks(members: Iterable[tuple[str, object]]) -> dict[str, object]:
     """Return the members that say something."""
     return {
         name: value
@@ -90,7 +90,7 @@ def shortened(text: str, most: int = 256) -> str:
     return text[:most]
 
 
-def sign_in(  # noqa: PLR0913 - what a sign-in tells, by name
+def sign_in(  # noqa: PLR0913 - what a sign-in says, by name
     *,
     time: object,
     record_id: object,
@@ -103,15 +103,17 @@ def sign_in(  # noqa: PLR0913 - what a sign-in tells, by name
     place: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Return a sign-in in our own form."""
-    return told(
+    return without_blanks(
         (
             ("type", "session-established"),
             ("time", time),
             ("id", record_id),
-            ("subject", told((("user", user), ("session", session), ("device", device)))),
+            ("subject", without_blanks((("user", user), ("session", session), ("device", device)))),
             (
                 "data",
-                told((("ip", ip), ("user_agent", user_agent), ("amr", list(dict.fromkeys(amr))))),
+                without_blanks(
+                    (("ip", ip), ("user_agent", user_agent), ("amr", list(dict.fromkeys(amr))))
+                ),
             ),
             ("place", place or {}),
         )
@@ -128,14 +130,14 @@ def presented(signed_in: Mapping[str, object]) -> dict[str, object]:
 def risk(
     signed_in: Mapping[str, object], level: str, *, of_user: bool = False
 ) -> dict[str, object]:
-    """Return the risk that a log tells beside a sign-in, of its session or of its user."""
+    """Return the risk that a log names beside a sign-in, of its session or of its user."""
     subject = signed_in.get("subject")
     named = dict(subject) if isinstance(subject, Mapping) else {}
     kept = {"user": named.get("user")} if of_user else {"session": named.get("session")}
     record: dict[str, object] = {
         "type": "risk-level-change",
         "time": signed_in.get("time"),
-        "subject": told(kept.items()),
+        "subject": without_blanks(kept.items()),
         "data": {"current_level": level.upper()},
     }
     if signed_in.get("id"):

@@ -1,10 +1,10 @@
-"""What the formats of recordings are called on the command line and in a report."""
+"""Names of the formats of recordings, for the command line and the report."""
 
 from enum import StrEnum
 
 
 class Format(StrEnum):
-    """What a recording is written in; `NDJSON` is our own form, `CSV` such with a map."""
+    """The format of a recording; `NDJSON` is our own form, `CSV` is read with a map of columns."""
 
     NDJSON = "ndjson"
     CSV = "csv"

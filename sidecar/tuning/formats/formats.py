@@ -2,7 +2,7 @@
 
 A format is a function from a record, as its vendor exports it, to records in our own form
 (`occurrences`), which reads them: so places, times and names have one reader, in whatever they
-came. `recognise` tells a format by what stands in a recording.
+came. `recognise` finds a format by what stands in a recording.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ def reader_of(record: Foreign, expected: Format) -> tuple[Format, Reader | None]
 
 
 def recognise(records: Sequence[object]) -> Format:
-    """Tell the format of JSON records by the first of them that any format knows."""
+    """Return the format of JSON records by the first of them that any format knows."""
     for record in records:
         for one in unwrapped(record):
             if not isinstance(one, Foreign):
@@ -60,7 +60,7 @@ def recognise(records: Sequence[object]) -> Format:
 
 
 def recognise_text(lines: Sequence[str]) -> Format | None:
-    """Tell the format of text that is no JSON; None where it may be CSV."""
+    """Return the format of text that is no JSON; None where it may be CSV."""
     if any(recorded_sshd.is_one(line) for line in lines):
         return Format.SSHD
     return (

@@ -6,7 +6,7 @@ What counts:
   one with a second factor; what failed is none.
 - `user.authentication.sso` is a session that was seen: somebody went on to an app.
 - The session is `authenticationContext.externalSessionId`.
-- A risk level that the log tells beside a sign-in is the session's.
+- A risk level that the log names beside a sign-in is the session's.
 """
 
 import re
@@ -20,7 +20,7 @@ from sidecar.tuning.formats.foreign_records import (
     presented,
     risk,
     sign_in,
-    told,
+    without_blanks,
 )
 
 _SIGN_IN = "user.session.start"
@@ -47,7 +47,7 @@ def is_one(record: Foreign) -> bool:
 
 
 def read(record: Foreign) -> Sequence[Ours] | LeftOut:
-    """Return what one record tells."""
+    """Return the occurrences in one record, or why it is left out."""
     kind = record.text("eventType")
     if kind not in {_SIGN_IN, _FACTOR, *_SEEN}:
         return LeftOut("it is of another kind than sign-ins and what follows on them")
@@ -55,10 +55,10 @@ def read(record: Foreign) -> Sequence[Ours] | LeftOut:
         return LeftOut(FAILED)
     user = record.text("actor", "alternateId") or record.text("actor", "id")
     if not user or user.lower() in {"unknown", "system@okta.com"}:
-        return LeftOut("it does not tell whose session it is")
+        return LeftOut("it does not say whose session it is")
     session = record.text("authenticationContext", "externalSessionId")
     if not session or session.lower() == "unknown":
-        return LeftOut("it tells no session (`externalSessionId`)")
+        return LeftOut("it names no session (`externalSessionId`)")
     signed_in = sign_in(
         time=record.at("published"),
         record_id=record.text("uuid")[:128] or None,
@@ -102,7 +102,7 @@ def _level(record: Foreign) -> str:
 def _place(record: Foreign) -> dict[str, object]:
     where = ("client", "geographicalContext")
     proxy = str(record.at("securityContext", "isProxy")).lower() == "true"
-    return told(
+    return without_blanks(
         (
             ("country", record.at(*where, "country")),
             ("region", record.at(*where, "state")),

@@ -1,8 +1,8 @@
 """OpenSSH's log (`auth.log`, `secure`, the journal): sign-ins that it accepted.
 
-A line's time is ISO 8601, or syslog's `Dec 10 06:55:46`, which tells neither year nor time zone: it
+A line's time is ISO 8601, or syslog's `Dec 10 06:55:46`, which has neither year nor time zone: it
 is taken for UTC, and for the latest year in which it does not lie after the file's own time.
-A line of `sshd` is a session of its own: nothing in the log tells what was done in it.
+A line of `sshd` is a session of its own: nothing in the log says what was done in it.
 """
 
 import re
@@ -43,7 +43,7 @@ def _program(found: re.Match[str]) -> str:
 
 
 def read(line: str, latest: float) -> Sequence[Ours] | LeftOut:
-    """Return what one line tells; None of its times lies after `latest` (seconds).
+    """Return the occurrences in one line; none of its times lies after `latest` (seconds).
 
     Raises ValueError for what is no line of a log.
     """
@@ -55,7 +55,7 @@ def read(line: str, latest: float) -> Sequence[Ours] | LeftOut:
     message = found["message"]
     accepted = _ACCEPTED.match(message)
     if accepted is None:
-        return LeftOut(FAILED if _FAILED.match(message) else "it tells of no sign-in")
+        return LeftOut(FAILED if _FAILED.match(message) else "it is about no sign-in")
     method = accepted["method"]
     amr = ("hwk", "user") if _HARDWARE.search(accepted["key"]) else _METHODS.get(method, ("user",))
     time = _time(found["time"], latest)

@@ -52,7 +52,7 @@ def _within(seconds: float) -> float:
 
 
 def zoned(text: str) -> float:
-    """Return the seconds of a time that tells its offset from UTC; raises ValueError."""
+    """Return the seconds of a time that has its offset from UTC; raises ValueError."""
     try:
         found = datetime.fromisoformat(text)
         if found.tzinfo is not None:
@@ -63,13 +63,13 @@ def zoned(text: str) -> float:
 
 
 def _iso(text: str) -> float:
-    told = _SHORT_OFFSET.sub(r"\1:\2", _SPACED_OFFSET.sub("", text))
-    told = told.removesuffix(" UTC")
+    spelled = _SHORT_OFFSET.sub(r"\1:\2", _SPACED_OFFSET.sub("", text))
+    spelled = spelled.removesuffix(" UTC")
     try:
-        found = datetime.fromisoformat(told)
+        found = datetime.fromisoformat(spelled)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         pass
     if _EITHER_ORDER.match(text):
-        raise ValueError(f"does not tell which is the day and which the month: must be {_FORMS}")
+        raise ValueError(f"does not show which is the day and which the month: must be {_FORMS}")
     raise ValueError(f"must be {_FORMS}")

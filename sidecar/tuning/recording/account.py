@@ -5,18 +5,18 @@ from collections import Counter
 from sidecar.tuning.report.report import LeftOutRecords
 
 FIRST = 3
-"""Places that are told of each reason."""
+"""So many places are listed of each reason."""
 
 REASONS = 100
-"""Reasons that are told apart; more are one."""
+"""So many reasons are distinguished; more are one."""
 
 _OTHERS = "other reasons"
 EXAMPLES = 10
-"""Bad lines that are told in words; the others are counted."""
+"""So many bad lines are described in words; the others are counted."""
 
 
 class Account:
-    """Counts what became of records. `bad` could not be understood, `skipped` tell nothing.
+    """Counts what became of records. `bad` could not be understood, `skipped` say nothing.
 
     `beside` are occurrences that a record gave beside its first one.
     """
@@ -42,7 +42,7 @@ class Account:
         self._count(where, reason, bad=True)
 
     def skip(self, where: str, reason: str) -> None:
-        """Count a record that was understood, and tells nothing that is replayed."""
+        """Count a record that was understood, and says nothing that is replayed."""
         self.skipped += 1
         self._count(where, reason, bad=False)
 

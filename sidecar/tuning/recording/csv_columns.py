@@ -59,7 +59,7 @@ Row = dict[str, object]
 
 
 class CsvColumn(NamedTuple):
-    """What becomes of one member: see the module."""
+    """The source of one member's value: see the module."""
 
     member: str
     column: str
@@ -109,7 +109,7 @@ def _column(leaves: Leaves, member: str, node: Node) -> CsvColumn | None:
     if ("column" in table) == ("constant" in table):
         leaves.add(node, member, "must have either `column` or `constant`")
         return None
-    told = {
+    texts = {
         key: leaves.text(table[key], inside(member, key)) or ""
         for key in ("column", "constant", "split", "default")
         if key in table
@@ -125,11 +125,11 @@ def _column(leaves: Leaves, member: str, node: Node) -> CsvColumn | None:
             leaves.add(meanings, inside(member, "values"), "must be a mapping")
     return CsvColumn(
         member,
-        told.get("column", ""),
-        told.get("constant", ""),
+        texts.get("column", ""),
+        texts.get("constant", ""),
         values,
-        told.get("split", ""),
-        told.get("default", ""),
+        texts.get("split", ""),
+        texts.get("default", ""),
         line,
     )
 
@@ -163,15 +163,15 @@ def head_of(lines: Iterable[str]) -> list[str]:
 
 
 class _Table:
-    """A CSV file with its head; what separates its columns is told by that."""
+    """A CSV file with its head, which shows what separates its columns."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         rest = iter(lines)
         first, self._skipped = next(rest, ""), 0
-        told = _SEPARATOR_LINE.fullmatch(first.strip().removeprefix("\ufeff"))
-        if told:  # Excel's word for it
+        named = _SEPARATOR_LINE.fullmatch(first.strip().removeprefix("\ufeff"))
+        if named:  # Excel's word for it
             first, self._skipped = next(rest, ""), 1
-        delimiter = told[1] if told else _separator(first)
+        delimiter = named[1] if named else _separator(first)
         self._reader = csv.reader(itertools.chain((first,), rest), delimiter=delimiter, strict=True)
         try:
             head = next(self._reader, [])

@@ -1,6 +1,6 @@
 """Files of recordings, line by line, compressed or not, in UTF-8, UTF-16 or UTF-32.
 
-How a file is written is told by its first bytes. How far it is read is known. Whatever a file
+A file's first bytes show how it is written. How far it is read is known. Whatever a file
 unpacks to, no more of it is held than a line, or a document, may have.
 """
 
@@ -20,7 +20,7 @@ from sidecar.domain.values.causes import words_of
 
 STANDARD_INPUT = "-"
 HEAD_BYTES = 256 * 1024
-"""How much is looked at to tell what a recording is: some records, however they are laid out."""
+"""So much is looked at to find a recording's format: some records, however they are laid out."""
 
 LONGEST_LINE = 1024**2
 LONGEST_PAGE = 64 * 1024**2
@@ -40,7 +40,7 @@ _WIDE = (
 
 
 class Flaw(NamedTuple):
-    """What ends a file before its end, and on which line."""
+    """The reason why reading a file ended before its end, and on which line."""
 
     line: int
     words: str
@@ -54,7 +54,7 @@ class RecordingFile:
     """A recording that is read once; `-` is standard input. Raises `Unreadable`.
 
     `size` and `position` are in bytes of the file as it lies there; size 0: nobody knows.
-    `written` is when it was written last, in seconds. `flaw` tells, once all of it is read, what
+    `written` is when it was written last, in seconds. `flaw` says, once all of it is read, what
     kept the rest from being read.
     """
 
@@ -108,7 +108,7 @@ class RecordingFile:
     def lines(self, longest: int = LONGEST_LINE) -> Iterator[bytes]:
         """Yield the lines, in UTF-8. Raises `Unreadable`, also in their midst.
 
-        What a line has beyond `longest` bytes is left out: but for one byte, which tells of it.
+        What a line has beyond `longest` bytes is left out: but for one byte, which shows it.
         """
         line = bytearray()
         for piece in self._pieces():

@@ -1,7 +1,7 @@
 """JSON that is not a line for each record: arrays, wrapped lists, and values one after another.
 
 Each record comes with the line on which it begins. A mistake ends the reading: where the next
-record begins, nobody can tell.
+record begins is unknown.
 """
 
 import json
@@ -21,7 +21,7 @@ _DECODER = json.JSONDecoder()
 
 
 class UnreadableDocument(ValueError):  # noqa: N818 - named by who must act: whoever wrote the file
-    """A document is no JSON from some line on. `line` tells which."""
+    """A document is no JSON from some line on. `line` says which."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)

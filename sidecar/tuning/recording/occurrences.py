@@ -2,15 +2,15 @@
 
 A line is one of
 
-- an event in the contract's form (section 4), which may also tell of the call that showed it
+- an event in the contract's form (section 4), which may also describe the call that showed it
   (`context`, or `method`, `host`, `path`), of the place of its address (`place`), of the token's
   `claims`, and whether it was an attack (`label`);
 - a check: `{"op": "check", "time": ..., "session": ..., "user": ..., "ip": ..., "context": ...}`;
 - a line of the daemon's own log: `checked` is a call of that session - with `log.explain` it also
-  tells the address, the device, the groups and the sign-in -, `session-marked` is kept to be held
+  names the address, the device, the groups and the sign-in -, `session-marked` is kept to be held
   against the replay, and all others are passed over.
 
-Times are read by `times`, places by `place_values`. The format is told in docs/replay.md.
+Times are read by `times`, places by `place_values`. The format is described in docs/replay.md.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from sidecar.wire.routes.readings import PathInvalid, normalise
 from sidecar.wire.tokens.claim_values import claim_text
 
 SKEW = 60.0
-"""Seconds by which a sign-in may seem to lie after the event that tells of it."""
+"""Seconds by which a sign-in may seem to lie after the event that reports it."""
 
 _EXTRAS = ("label", "context", "contexts", "method", "host", "path", "app", "place", "claims")
 _CHECK_KEYS = frozenset(
@@ -55,7 +55,7 @@ _UNDECIDED = frozenset({"invalid_token", "unavailable"})
 
 
 class RecordedCall(msgspec.Struct, frozen=True):
-    """A call of the app. `path` is normalised, empty where it is not told."""
+    """A call of the app. `path` is normalised, empty where it is not given."""
 
     contexts: tuple[str, ...] = ()
     method: str = ""
@@ -144,10 +144,10 @@ def read(raw: dict[str, object], line: bytes) -> Recorded:
         return _logged(raw, line)
     if raw.get("op") == "check" or raw.get("type") == "check":
         return _check(raw, line)
-    told = {name: raw.pop(name) for name in _EXTRAS if name in raw}
+    extras = {name: raw.pop(name) for name in _EXTRAS if name in raw}
     data = raw.get("data")
     if isinstance(data, dict):
-        told = {**{name: data[name] for name in _EXTRAS if name in data}, **told}
+        extras = {**{name: data[name] for name in _EXTRAS if name in data}, **extras}
     time = raw["time"] = _time(raw.get("time"))
     if isinstance(data, dict):
         raw["data"] = _timed(data)
@@ -155,15 +155,15 @@ def read(raw: dict[str, object], line: bytes) -> Recorded:
     if isinstance(signal, SessionEstablished) and not signal.auth_time:
         # Who recorded a sign-in recorded when it was.
         signal = msgspec.structs.replace(signal, auth_time=int(time))
-    if not told:
+    if not extras:
         return Occurrence(signal)
     return Occurrence(
         signal,
-        call=_call(told),
-        app=_text(told, "app"),
-        claims=_claims(told),
-        place=_place(told),
-        attack=_label(told),
+        call=_call(extras),
+        app=_text(extras, "app"),
+        claims=_claims(extras),
+        place=_place(extras),
+        attack=_label(extras),
     )
 
 
@@ -194,7 +194,7 @@ def _timed(data: Mapping[str, object]) -> dict[str, object]:
 def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
     event = str(raw["event"])
     if event in _MARKED:
-        more = raw.get("and", 0)  # a line may tell how many more of its event there were like it
+        more = raw.get("and", 0)  # a line may count how many more of its event there were like it
         count = 1 + more if isinstance(more, int) and more > 0 else 1
         return LoggedMark(_text(raw, "policy"), event != _MARKED[0], count)
     if event != "checked" or _text(raw, "decision") in _UNDECIDED or not raw.get("session"):
@@ -211,15 +211,15 @@ def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
     return _check({**check, **_explained(raw.get("explanation"))}, line)
 
 
-def _explained(told: object) -> dict[str, object]:
-    """Return what a logged explanation tells of the session.
+def _explained(explanation: object) -> dict[str, object]:
+    """Return what a logged explanation says of the session.
 
     Where, on what, of whom, by which sign-in.
     """
-    session = told.get("session") if isinstance(told, Mapping) else None
-    if not isinstance(told, Mapping) or not isinstance(session, Mapping):
+    session = explanation.get("session") if isinstance(explanation, Mapping) else None
+    if not isinstance(explanation, Mapping) or not isinstance(session, Mapping):
         return {}
-    found: dict[str, object] = {"app": told.get("app")}
+    found: dict[str, object] = {"app": explanation.get("app")}
     found |= {name: session[name] for name in ("ip", "device") if session.get(name)}
     unknown = session.get("unknown") or []
     found["claims"] = {
@@ -278,21 +278,21 @@ def _check(raw: Mapping[str, object], line: bytes) -> Occurrence:
     )
 
 
-def _call(told: Mapping[str, object]) -> RecordedCall | None:
-    contexts = (*_texts(told, "contexts"), *_texts(told, "context"))
-    path = _text(told, "path")
-    if not path and not contexts and "context" not in told and "contexts" not in told:
+def _call(extras: Mapping[str, object]) -> RecordedCall | None:
+    contexts = (*_texts(extras, "contexts"), *_texts(extras, "context"))
+    path = _text(extras, "path")
+    if not path and not contexts and "context" not in extras and "contexts" not in extras:
         return None
     if path:
         try:
             path = normalise(path)
         except PathInvalid as error:
             raise InvalidSignal("path", str(error)) from None
-    return RecordedCall(contexts, _text(told, "method"), _text(told, "host"), path)
+    return RecordedCall(contexts, _text(extras, "method"), _text(extras, "host"), path)
 
 
-def _text(told: Mapping[str, object], name: str) -> str:
-    value = told.get(name)
+def _text(extras: Mapping[str, object], name: str) -> str:
+    value = extras.get(name)
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -300,8 +300,8 @@ def _text(told: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _texts(told: Mapping[str, object], name: str) -> tuple[str, ...]:
-    value = told.get(name)
+def _texts(extras: Mapping[str, object], name: str) -> tuple[str, ...]:
+    value = extras.get(name)
     if value is None or value == "":
         return ()
     if isinstance(value, str):
@@ -311,8 +311,8 @@ def _texts(told: Mapping[str, object], name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _claims(told: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    claims = told.get("claims")
+def _claims(extras: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    claims = extras.get("claims")
     if claims is None:
         return ()
     if not isinstance(claims, Mapping):
@@ -331,8 +331,8 @@ def _values(name: str, value: object) -> tuple[str, ...]:
     return found
 
 
-def _place(told: Mapping[str, object]) -> Place | None:
-    value = told.get("place")
+def _place(extras: Mapping[str, object]) -> Place | None:
+    value = extras.get("place")
     if says_nothing(value):
         return None
     if not isinstance(value, Mapping):
@@ -343,8 +343,8 @@ def _place(told: Mapping[str, object]) -> Place | None:
         raise InvalidSignal(f"place.{error.member}", error.message) from None
 
 
-def _label(told: Mapping[str, object]) -> bool | None:
-    value = told.get("label")
+def _label(extras: Mapping[str, object]) -> bool | None:
+    value = extras.get("label")
     if value is None or isinstance(value, bool):
         return value
     known = _LABELS.get(str(value).lower())

@@ -52,10 +52,10 @@ def none_is_strange(_contexts: Collection[str]) -> Collection[str]:
     return ()
 
 
-class RecordingReading:
+class RecordingReader:
     """Reads recordings. `strict`: the first bad line ends it with `BadLine`.
 
-    `keys` are what security event tokens must be signed by; None: nobody looks. `formats` tells of
+    `keys` are what security event tokens must be signed by; None: nobody looks. `formats` has for
     each file what its records were.
     """
 
@@ -100,7 +100,7 @@ class RecordingReading:
             self.account.records += 1
             try:
                 if isinstance(row, UnreadableRow):
-                    raise InvalidSignal("", str(row))  # noqa: TRY301 - told as every other line is
+                    raise InvalidSignal("", str(row))  # noqa: TRY301 - reported as every other line is
                 yield from self._known(read(row, repr(sorted(row.items())).encode()))
             except InvalidSignal as error:
                 self._refuse(f"{file}:{number}", error)
@@ -141,7 +141,7 @@ class RecordingReading:
         self._refuse(where, InvalidSignal("", words))
 
     def logs(self, file: str, lines: Iterable[str], latest: float) -> Iterator[Occurrence]:
-        """The occurrences in lines of sshd's log, of which none lies after `latest` (seconds)."""
+        """Yield the occurrences in lines of sshd's log; none lies after `latest` (seconds)."""
         self._note(file, Format.SSHD)
         for number, line in enumerate(lines, 1):
             if not line.strip():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from sidecar.domain.policy.policy import Policy, PolicyState, SessionControls
 from sidecar.tuning.replay.comparison import comparison
-from sidecar.tuning.replay.replay import Counting, ReplayOutcome
+from sidecar.tuning.replay.replay import CountOptions, ReplayOutcome
 from sidecar.tuning.replay.run import PolicySet
 from sidecar.tuning.replay.tally import Activity, Tally
 from sidecar.tuning.replay.thresholds import Value
@@ -39,7 +39,7 @@ def report(
     model: UserModel,
     outcomes: Sequence[ReplayOutcome],
     activity: Activity,
-    counting: Counting,
+    counting: CountOptions,
 ) -> Report:
     """Return the report; the first policy set is compared with each other one."""
     labelled = recording.labelled > 0
@@ -57,7 +57,7 @@ def report(
 
 
 def _set(
-    outcome: ReplayOutcome, activity: Activity, counting: Counting, *, labelled: bool
+    outcome: ReplayOutcome, activity: Activity, counting: CountOptions, *, labelled: bool
 ) -> SetFigures:
     tally = outcome.tally
     policies = tuple(_policies(outcome, labelled=labelled))
@@ -129,7 +129,7 @@ def _hours(tally: Tally) -> Iterator[HourFigures]:
         yield HourFigures(policy=policy, report_only=tried, triggers=counts)
 
 
-def _prompts(tally: Tally, activity: Activity, counting: Counting) -> Prompts:
+def _prompts(tally: Tally, activity: Activity, counting: CountOptions) -> Prompts:
     user_days = sum(len(days) for days in activity.days.values())
     counts: Counter[int] = Counter()
     for days in tally.by_user.values():

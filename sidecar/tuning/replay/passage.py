@@ -27,7 +27,7 @@ Key = tuple[str, int | None]
 
 
 class Passage:
-    """A session under a policy set: its state, what it was told and asked, and counts.
+    """A session under a policy set: its state, what was reported and asked of it, and counts.
 
     `answer_at` (microseconds) is when a sign-in is due, 0 for none, `answer_with` what it must
     show, and `answered` the last one that was made; `asked` are demands that
@@ -49,10 +49,10 @@ class Passage:
         "prompts",
         "refusals",
         "refused",
+        "reported",
         "restless",
         "shadows_restless",
         "state",
-        "told",
         "tried",
         "triggers",
         "would",
@@ -63,7 +63,7 @@ class Passage:
         self.around = around
         self.restless: Restless | None = None
         self.shadows_restless: Restless | None = None
-        self.told: dict[str, int] = {}
+        self.reported: dict[str, int] = {}
         self.marked_at: dict[str, int] = {}
         self.answer_at = 0
         self.answer_with: tuple[Requirement, ...] = ()
@@ -82,7 +82,7 @@ class Passage:
     def fork(self) -> "Passage":
         """Return a twin that goes its own way from here on."""
         twin = Passage(self.state.copy(), self.around)
-        twin.told, twin.marked_at = dict(self.told), dict(self.marked_at)
+        twin.reported, twin.marked_at = dict(self.reported), dict(self.marked_at)
         twin.answer_at, twin.answer_with = self.answer_at, self.answer_with
         twin.answered = self.answered
         twin.asked, twin.refused, twin.tried = set(self.asked), set(self.refused), set(self.tried)
@@ -92,7 +92,7 @@ class Passage:
         return twin
 
     def signed_in(self) -> None:
-        """A recorded sign-in stands for an answer."""
+        """Take a recorded sign-in for the answer to a challenge."""
         self.asked.clear()
         self.answer_at = 0
 
@@ -112,29 +112,29 @@ class Trigger(NamedTuple):
 
 
 class Observer(Protocol):
-    """Who is told what happens."""
+    """Whatever counts what happens in a replay."""
 
     def triggered(self, trigger: Trigger) -> None:
-        """A policy marked a session, or would have."""
+        """Count that a policy marked a session, or would have."""
 
     def prompted(self, life: Life, demands: Sequence[Demand], now: int) -> None:
-        """The user was asked to sign in again."""
+        """Count that the user was asked to sign in again."""
 
     def answered(self) -> None:
-        """The user did."""
+        """Count that the user signed in again."""
 
     def refused(self, demands: Sequence[Demand]) -> None:
-        """A session was refused, by demands that had not refused it before."""
+        """Count that a session was refused, by demands that had not refused it before."""
 
     def judged(self, decision: Decision, asking: Sequence[Demand]) -> None:
-        """A call was judged; `asking` are all demands, report-only ones too, that applied."""
+        """Count a judged call; `asking` are all demands, report-only ones too, that applied."""
 
     def would(self, verdict: Verdict, demand: Demand) -> None:
-        """A report-only policy would have asked or refused, where it had not before."""
+        """Count that a report-only policy would have asked or refused, where it had not before."""
 
 
 class PassageModel(NamedTuple):
-    """How the user acts: see `tuning.report.report.PassageModel`. Durations in microseconds."""
+    """The model of the user: see `tuning.report.report.UserModel`. Durations in microseconds."""
 
     at_mark: bool = False
     answers: bool = True
@@ -143,7 +143,7 @@ class PassageModel(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When (microseconds), in which app, and whether an attack is under way.
+    """A time (microseconds), the app in use, and whether an attack is under way.
 
     `own` is the sign-in that a call's token showed, as recorded; None: that is not known.
     """
@@ -159,33 +159,34 @@ class Walker:
 
     def __init__(
         self,
-        stepper: IncrementalEvaluator,
+        evaluator: IncrementalEvaluator,
         model: PassageModel,
         observer: Observer,
         alone: Alone = always_alone,
     ) -> None:
-        self.stepper = stepper
+        self.evaluator = evaluator
         self.observer = observer
         self._model = model
         self._alone = alone
-        self._ladder = stepper.world.ladder
+        self._ladder = evaluator.world.ladder
 
     def look(self, life: Life, passage: Passage, moment: Moment) -> Standing:
-        """Return what has become of a session: new marks are told, and asked about."""
-        standing = self.stepper.standing(passage.state, moment.now)
+        """Return the session's standing now; report its new marks, and ask about them."""
+        standing = self.evaluator.standing(passage.state, moment.now)
         if not standing.demands and not standing.tried and standing.revoked is None:
             return standing
-        fresh = self._tell(life, passage, standing, moment.now)
+        fresh = self._report(life, passage, standing, moment.now)
         if moment.attack:
             self._detect(passage, standing, fresh, moment.now)
         if fresh and self._model.at_mark:
             self._ask_at_mark(life, passage, standing, fresh, moment)
         return standing
 
-    def _tell(self, life: Life, passage: Passage, standing: Standing, now: int) -> list[Demand]:
-        """Marks that are new, by the rule of `service.audit.entries`: each policy's moment grows.
+    def _report(self, life: Life, passage: Passage, standing: Standing, now: int) -> list[Demand]:
+        """Report and return new marks, by the rule of `service.audit.entries`.
 
-        What is always required is no mark: it is asked for where it is called for.
+        Each policy's moment grows. What is always required is no mark: it is asked for where it is
+        called for.
         """
         fresh = []
         seconds = now / MICROSECONDS
@@ -193,9 +194,9 @@ class Walker:
             if demand.is_met(seconds) or not demand.is_mark:
                 continue
             moment = passage.state.established if demand.since is None else demand.since
-            if passage.told.get(demand.policy, -1) >= moment:
+            if passage.reported.get(demand.policy, -1) >= moment:
                 continue
-            passage.told[demand.policy] = moment
+            passage.reported[demand.policy] = moment
             last = passage.marked_at.get(demand.policy)
             soon = last is not None and now - last <= self._model.flap_within
             passage.marked_at[demand.policy] = now
@@ -207,7 +208,7 @@ class Walker:
     def _detect(
         self, passage: Passage, standing: Standing, fresh: Sequence[Demand], now: int
     ) -> None:
-        """An attack is detected by what it has marked, or where no calls are judged by what waits.
+        """Note that an attack is detected: by its new marks, or by all unmet ones at a mark.
 
         "" stands for the enforced policies together.
         """
@@ -255,8 +256,8 @@ class Walker:
         own = _own(passage, moment)
         if own is not None and (own,) != state.sign_ins:
             presented = Presented(own, alone=self._alone(moment.app))
-            standing = self.stepper.standing(state, moment.now, presented=presented)
-        proofs = proofs_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
+            standing = self.evaluator.standing(state, moment.now, presented=presented)
+        proofs = proofs_of(self.evaluator, state, own) if standing.asks_each_call else EMPTY
         access = AccessRequest(moment.app, contexts, moment.now / MICROSECONDS, proofs)
         decision = decide(standing, access, self._ladder)
         asking = [d for d in standing.demands if self._asks(d, access)]

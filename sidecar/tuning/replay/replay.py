@@ -22,8 +22,8 @@ from sidecar.tuning.replay.timeline import Life, Timeline
 _NEVER = 1 << 62
 
 
-class Counting(NamedTuple):
-    """What is counted how: durations in seconds, `budget` in prompts a user and day."""
+class CountOptions(NamedTuple):
+    """Options of the counts: durations in seconds, `budget` in prompts a user and day."""
 
     timezone: str = "UTC"
     repeat_within: int = 1800
@@ -32,7 +32,7 @@ class Counting(NamedTuple):
 
 
 class ReplayOutcome(NamedTuple):
-    """What one policy set came to."""
+    """The outcome of one policy set."""
 
     policies: PolicySet
     tally: Tally
@@ -40,7 +40,7 @@ class ReplayOutcome(NamedTuple):
 
 
 class Replay:
-    """A replay under way. Occurrences must come in the order of their stamps (`ordering`)."""
+    """A replay under way. Occurrences must come in the order of their stamps."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -48,12 +48,12 @@ class Replay:
         locate: Locate,
         *,
         model: PassageModel,
-        counting: Counting,
+        counting: CountOptions,
         min_ttl: float = 86400.0,
         namespaces: Namespaces = NO_NAMESPACES,
     ) -> None:
         calendar = Calendar(counting.timezone)
-        sources = sets[0].stepper.world.sources
+        sources = sets[0].evaluator.world.sources
         self.timeline = Timeline(locate, min_ttl, sources, namespaces)
         self.activity = Activity(calendar)
         self.occurrences = 0
@@ -119,7 +119,7 @@ class Replay:
             run.call(life, occurrence.call, Moment(now, app, attack, occurrence.authentication))
 
     def finish(self) -> tuple[ReplayOutcome, ...]:
-        """The recording is over: what each policy set came to."""
+        """End the replay; return the outcome of each policy set."""
         for run in self._runs:
             run.answers(_NEVER)
         for life in self.timeline.rest():

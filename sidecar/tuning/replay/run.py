@@ -55,13 +55,13 @@ class Variant(NamedTuple):
 
     curve: int
     value: Value
-    stepper: IncrementalEvaluator
+    evaluator: IncrementalEvaluator
     policy: str = ""
     shadow: str = ""
 
 
 class CurveOf(NamedTuple):
-    """Which threshold is varied: a policy's or `RISK`'s; its kind and present value."""
+    """The threshold that a curve varies: a policy's or `RISK`'s; its kind and present value."""
 
     policy: str
     kind: str
@@ -81,7 +81,7 @@ class PolicySet(NamedTuple):
     """
 
     name: str
-    stepper: IncrementalEvaluator
+    evaluator: IncrementalEvaluator
     policies: tuple[Policy, ...]
     routes: Routes
     app: str = ""
@@ -106,8 +106,8 @@ class Run:
         self.policies = policies
         self._index = index
         alone = policies.alone
-        self._walkers = [Walker(v.stepper, model, silent, alone) for v in policies.variants]
-        self._walkers.append(Walker(policies.stepper, model, observer, alone))  # at BASE
+        self._walkers = [Walker(v.evaluator, model, silent, alone) for v in policies.variants]
+        self._walkers.append(Walker(policies.evaluator, model, observer, alone))  # at BASE
         self._due: list[tuple[int, int, Life, int]] = []
         self._proven: dict[tuple[int, str], dict[str, PlaceProven]] = {}
         self._count = 0
@@ -125,7 +125,7 @@ class Run:
                 self._look(life, twin, moment, at)
             return
         if facts and facts[0].stamp <= passage.state.last:
-            return  # a sign-in answered in the very microsecond; the next fact tells as much
+            return  # a sign-in answered in the very microsecond; the next fact says as much
         changed = [
             (at, twin)
             for at, twin in passage.twins(BASE)
@@ -184,9 +184,9 @@ class Run:
         self._look(life, twin, moment, at)
 
     def _begin(self, life: Life, facts: Sequence[Fact]) -> Passage:
-        stepper, base = self.policies.stepper, self._proven.get((BASE, life.user), {})
+        evaluator, base = self.policies.evaluator, self._proven.get((BASE, life.user), {})
         known = [*base.values(), *facts]
-        passage = _folded(stepper, life, known)
+        passage = _folded(evaluator, life, known)
         life.passages[self._index] = passage
         if self.policies.shadows is not None:
             passage.state.activations |= self.policies.shadows.fold(
@@ -195,7 +195,7 @@ class Run:
         for at, variant in enumerate(self.policies.variants):
             proven = self._proven.get((at, life.user), base)
             if not variant.shadow or proven != base:
-                passage.forks[at] = _folded(variant.stepper, life, [*proven.values(), *facts])
+                passage.forks[at] = _folded(variant.evaluator, life, [*proven.values(), *facts])
         for at, _ in passage.twins(BASE):
             self._remember(life, passage, State(), facts, at)
         self._part(life, passage)
@@ -211,8 +211,8 @@ class Run:
         signed_in = [fact for fact in facts if isinstance(fact, SignedIn)]
         if not signed_in or not life.user:
             return
-        stepper = self._walkers[at].stepper
-        found = [place for one in signed_in for place in stepper.proven_by(state, one)]
+        evaluator = self._walkers[at].evaluator
+        found = [place for one in signed_in for place in evaluator.proven_by(state, one)]
         if not found:
             return
         base = self._proven.setdefault((BASE, life.user), {})
@@ -229,7 +229,7 @@ class Run:
     def _step(
         self, life: Life, passage: Passage, facts: Sequence[Fact], history: Sequence[Fact], at: int
     ) -> bool:
-        """Fold facts into a passage; whether there may be something to tell."""
+        """Fold facts into a passage; return whether there may be something to report."""
         walker = self._walkers[at]
         state = passage.state
         held = dict(state.activations)
@@ -239,9 +239,9 @@ class Run:
         if history:
             _recall(passage, history)
         if facts:
-            _fold(walker.stepper, shadows, passage, facts)
+            _fold(walker.evaluator, shadows, passage, facts)
         if history:
-            _conclude(walker.stepper, shadows, passage, dependencies.EVERYTHING)
+            _conclude(walker.evaluator, shadows, passage, dependencies.EVERYTHING)
         if any(isinstance(fact, SignedIn) for fact in facts):
             passage.signed_in()
         return (
@@ -289,9 +289,9 @@ def _keep(kept: dict[str, PlaceProven], found: Sequence[PlaceProven]) -> None:
         kept.pop(next(iter(kept)))
 
 
-def _folded(stepper: IncrementalEvaluator, life: Life, facts: Sequence[Fact]) -> Passage:
-    state = stepper.fold(life.session, facts, issuer=life.issuer)
-    return Passage(state, stepper.surroundings(life.session))
+def _folded(evaluator: IncrementalEvaluator, life: Life, facts: Sequence[Fact]) -> Passage:
+    state = evaluator.fold(life.session, facts, issuer=life.issuer)
+    return Passage(state, evaluator.surroundings(life.session))
 
 
 def _stamp(fact: Fact) -> Stamp:
@@ -307,30 +307,30 @@ def _recall(passage: Passage, history: Sequence[Fact]) -> None:
 
 
 def _fold(
-    stepper: IncrementalEvaluator,
+    evaluator: IncrementalEvaluator,
     shadows: IncrementalEvaluator | None,
     passage: Passage,
     facts: Sequence[Fact],
 ) -> None:
-    """One step: the policies', and beside them their shadows'."""
+    """Fold facts into a passage, and evaluate the policies and beside them their shadows."""
     state, moment = passage.state, facts[0].stamp.time
-    stepper.begin(state, moment, passage.restless)
+    evaluator.begin(state, moment, passage.restless)
     if shadows is not None:
         shadows.begin(state, moment, passage.shadows_restless)
     was = dependencies.before(state)
     apply(state, facts, passage.around)
-    _conclude(stepper, shadows, passage, dependencies.changes(was, state, facts))
+    _conclude(evaluator, shadows, passage, dependencies.changes(was, state, facts))
 
 
 def _conclude(
-    stepper: IncrementalEvaluator,
+    evaluator: IncrementalEvaluator,
     shadows: IncrementalEvaluator | None,
     passage: Passage,
     changed: dependencies.Parts,
 ) -> None:
     state = passage.state
     moment = state.last.time
-    passage.restless = stepper.conclude(state, moment, changed, passage.restless)
+    passage.restless = evaluator.conclude(state, moment, changed, passage.restless)
     if shadows is not None:
         restless = passage.shadows_restless
         passage.shadows_restless = shadows.conclude(state, moment, changed, restless)

@@ -1,4 +1,4 @@
-"""What happens in a replay, counted. `figures` makes the report of it."""
+"""Counts of what happens in a replay; `figures` makes the report from them."""
 
 import datetime as dt
 import zoneinfo
@@ -41,7 +41,7 @@ class Activity:
         self.days: dict[str, set[int]] = {}
 
     def seen(self, user: str, now: int) -> None:
-        """A user was seen."""
+        """Count a user who was seen."""
         day = self._calendar.day_and_hour(now)[0]
         days = self.days.get(user)
         if days is None:
@@ -80,7 +80,7 @@ class Tally:
         self._prompted_at: dict[str, int] = {}
 
     def triggered(self, trigger: Trigger) -> None:
-        """A policy marked a session, or would have."""
+        """Count that a policy marked a session, or would have."""
         demand = trigger.demand
         tried = demand.report_only
         self.triggers[demand.policy, demand.signal, tried] += 1
@@ -93,7 +93,7 @@ class Tally:
             self.flapping[life.session, life.user, demand.policy] += 1
 
     def prompted(self, life: Life, demands: Sequence[Demand], now: int) -> None:
-        """The user was asked to sign in again."""
+        """Count that the user was asked to sign in again."""
         self.prompts += 1
         user = life.user or life.session
         day, hour = self._calendar.day_and_hour(now)
@@ -106,16 +106,16 @@ class Tally:
         self.prompts_by_policy.update({demand.policy for demand in demands})
 
     def answered(self) -> None:
-        """The user did."""
+        """Count that the user signed in again."""
         self.answered_prompts += 1
 
     def refused(self, demands: Sequence[Demand]) -> None:
-        """A session was refused."""
+        """Count that a session was refused."""
         self.refusals += 1
         self.refusals_by_policy.update({demand.policy for demand in demands})
 
     def judged(self, decision: Decision, asking: Sequence[Demand]) -> None:
-        """A call was judged, or a session at its mark."""
+        """Count a judged call, or a session that was judged at its mark."""
         self.verdicts[decision.verdict] += 1
         if decision.revoked:
             self.verdicts["revoked"] += 1
@@ -124,12 +124,12 @@ class Tally:
             self.decisions[tuple(sorted(combination))] += 1
 
     def would(self, verdict: Verdict, demand: Demand) -> None:
-        """A report-only policy would have asked or refused."""
+        """Count that a report-only policy would have asked or refused."""
         counter = self.refusals_by_policy if verdict is Verdict.DENY else self.prompts_by_policy
         counter[demand.policy] += 1
 
     def ended(self, life: Life, passage: Passage) -> None:
-        """A session is over."""
+        """Count a session that is over."""
         if life.attacked:
             self.attacked += 1
             self.detected.update(passage.detected)
@@ -145,26 +145,26 @@ class Silent:
     """Counts nothing: of other thresholds, what is counted stands in their passages."""
 
     def triggered(self, trigger: Trigger) -> None:
-        """Not counted."""
+        """Count nothing."""
 
     def prompted(self, life: Life, demands: Sequence[Demand], now: int) -> None:
-        """Not counted."""
+        """Count nothing."""
 
     def answered(self) -> None:
-        """Not counted."""
+        """Count nothing."""
 
     def refused(self, demands: Sequence[Demand]) -> None:
-        """Not counted."""
+        """Count nothing."""
 
     def judged(self, decision: Decision, asking: Sequence[Demand]) -> None:
-        """Not counted."""
+        """Count nothing."""
 
     def would(self, verdict: Verdict, demand: Demand) -> None:
-        """Not counted."""
+        """Count nothing."""
 
 
 class Share(NamedTuple):
-    """What one session adds to a point of a curve."""
+    """The share of one session in a point of a curve."""
 
     prompts: int = 0
     refusals: int = 0
@@ -191,11 +191,11 @@ class CurveTally:
         self.differences: dict[int, Share] = {}
 
     def ended(self, life: Life, passage: Passage) -> None:
-        """A session is over."""
+        """Add a session that is over to the present figures."""
         self.present = self.present.plus(self._share(life, passage))
 
     def parted(self, variant: int, life: Life, passage: Passage, twin: Passage) -> None:
-        """A session is over that went another way under a variant."""
+        """Add the difference of a session that is over, and went another way under a variant."""
         difference = self._share(life, twin).plus(self._share(life, passage), -1)
         self.differences[variant] = self.differences.get(variant, Share()).plus(difference)
 

@@ -40,7 +40,7 @@ class ThresholdKind(StrEnum):
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """Where conditions of a kind begin to hold in a policy now."""
+    """The value from which conditions of a kind hold in a policy now."""
 
     policy: str
     kind: ThresholdKind
@@ -60,7 +60,7 @@ def thresholds_of(policy: Policy) -> tuple[Threshold, ...]:
 
 
 def with_threshold(policy: Policy, kind: ThresholdKind, value: Value, name: str = "") -> Policy:
-    """The policy with all its conditions of a kind beginning at `value`, under another `name`."""
+    """Return the policy, called `name`, with all its conditions of a kind beginning at `value`."""
 
     def changed(condition: Condition) -> Condition:
         if _kind(condition) is not kind:

@@ -1,4 +1,4 @@
-"""Who an occurrence concerns: the sessions of a replay, and what is known of users and devices.
+"""Sessions of a replay, what is known of their users and devices, and whom events concern.
 
 The daemon keeps facts in records and folds a session's record with its user's and its devices'.
 In a replay everything comes in order: a fact is delivered to the sessions it touches when it
@@ -40,7 +40,7 @@ _PRUNED_AT = 2 * KEPT
 
 
 class _Session(NamedTuple):
-    """What a session is known by: whose name it is, and the name."""
+    """The key of a session: the issuer whose name it is, and the name."""
 
     issuer: str
     session: str
@@ -49,8 +49,8 @@ class _Session(NamedTuple):
 class Life:
     """A session while it lives, and what each policy set makes of it (`passages`).
 
-    `issuer` tells whose names its are, and `user` is the user's with that. `known` are the values
-    last told by checks, by what they are of; `attacked` tells that some occurrence of it is
+    `issuer` says whose names its are, and `user` is the user's with that. `known` are the values
+    last shown by checks, by what they are of; `attacked` says that some occurrence of it is
     labelled an attack.
     """
 
@@ -226,7 +226,7 @@ class Timeline:
         return self._spread(life, facts, history)
 
     def _spread(self, life: Life, facts: list[Fact], history: list[Fact]) -> list[SessionDelivery]:
-        """Where a session was seen, its user was: travel is judged across sessions."""
+        """Deliver the places of a session to its user, too: travel is judged across sessions."""
         deliveries = [SessionDelivery(life, facts, history)]
         if not life.user:
             return deliveries
@@ -264,7 +264,7 @@ class Timeline:
         return facts if seen is None else [*facts, seen]
 
     def _news(self, life: Life, facts: Iterable[Fact]) -> list[Fact]:
-        """Of what a check saw, what the session did not show before: as `checks.checker` does."""
+        """Return those facts of a check that its session did not show before (`checks.checker`)."""
         kept: list[Fact] = []
         for fact in facts:
             match fact:
@@ -308,7 +308,7 @@ class Timeline:
 
 
 def _remember(life: Life, occurrence: Occurrence) -> None:
-    """Note what an event showed, to tell what is new in a later check."""
+    """Note what an event showed, to find out what is new in a later check."""
     signal = occurrence.signal
     for name, value in (
         ("ip", getattr(signal, "ip", "")),

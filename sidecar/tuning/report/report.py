@@ -29,7 +29,7 @@ SIGNATURES_UNKNOWN = "of which no signature was verified (--keys FILE gives the 
 
 
 class Recording(_Part, frozen=True, kw_only=True):
-    """What was read, from `files` in these `formats`; `logged_marks` by policy.
+    """The recording that was read, from `files` in these `formats`; `logged_marks` by policy.
 
     `records` and `beside` (occurrences that a record gave beside its first) together are what
     became of them: `occurrences`, `bad`, `skipped`, `late`, `repeated`, `passed_over`, and
@@ -63,7 +63,7 @@ class Recording(_Part, frozen=True, kw_only=True):
 
 
 class UserModel(_Part, frozen=True, kw_only=True):
-    """How a user was taken to act, and what was counted. Durations in seconds.
+    """The assumed acts of a user, and what was counted. Durations in seconds.
 
     `prompt_at` is "check" or "mark"; `budget` prompts a user and day are thought bearable.
     """
@@ -100,7 +100,7 @@ class PolicyFigures(_Part, frozen=True, kw_only=True):
 
 
 class SignalFigures(_Part, frozen=True, kw_only=True):
-    """How often a signal made a policy mark a session."""
+    """Count of the marks that a policy made because of a signal."""
 
     policy: str
     signal: str
@@ -117,7 +117,7 @@ class HourFigures(_Part, frozen=True, kw_only=True):
 
 
 class Verdicts(_Part, frozen=True, kw_only=True):
-    """How recorded calls were answered. `revoked` are among `deny`."""
+    """Counts of recorded calls by their verdict. `revoked` are among `deny`."""
 
     allow: int
     step_up: int
@@ -184,7 +184,7 @@ class Flap(_Part, frozen=True, kw_only=True):
 
 
 class Pair(_Part, frozen=True, kw_only=True):
-    """How two policies act together: decisions in which both asked, or only one of them.
+    """Two policies together: decisions in which both asked, or only one of them.
 
     `step_up` and `deny` are what the two together make of `both`. Where `a` is `b`: decisions in
     which it asked (`both`), and those where no other policy did (`a_only`).
@@ -200,7 +200,7 @@ class Pair(_Part, frozen=True, kw_only=True):
 
 
 class Point(_Part, frozen=True, kw_only=True):
-    """What would be, were the threshold at `value`. `change` is in prompts, against the present.
+    """The figures with the threshold at `value`. `change` is in prompts, against the present.
 
     `prompts` and `refusals` are those of all enforced policies together, since one answer serves
     many; of a policy that is only reported, those that it would have had a part in. `triggers`,
@@ -247,7 +247,7 @@ class Labels(_Part, frozen=True, kw_only=True):
 
 
 class SetFigures(_Part, frozen=True, kw_only=True):
-    """What one policy set did with the recording."""
+    """The figures of one policy set over the recording."""
 
     name: str
     policies: tuple[PolicyFigures, ...]

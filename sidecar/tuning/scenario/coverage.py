@@ -1,4 +1,4 @@
-"""What of the policies scenarios have tried: each policy, and each condition, both ways."""
+"""Coverage of policies by scenarios: each policy, and each condition, both ways."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -45,23 +45,23 @@ class Coverage:
 
     def add(self, explanation: Explanation) -> None:
         """Count an answer, for those policies that are for its user, app and context."""
-        for told in explanation.policies:
-            if told.outcome is PolicyOutcome.DISABLED:
+        for explained in explanation.policies:
+            if explained.outcome is PolicyOutcome.DISABLED:
                 continue
-            counts = told.outcome not in _ELSEWHERE
-            self._note(told.policy, "", told.outcome.fires if counts else None)
-            if told.conditions is not None:
-                self._condition(told, told.conditions, "", counts=counts)
+            counts = explained.outcome not in _ELSEWHERE
+            self._note(explained.policy, "", explained.outcome.fires if counts else None)
+            if explained.conditions is not None:
+                self._condition(explained, explained.conditions, "", counts=counts)
 
     def _condition(
-        self, told: PolicyExplanation, node: ConditionExplanation, path: str, *, counts: bool
+        self, explained: PolicyExplanation, node: ConditionExplanation, path: str, *, counts: bool
     ) -> None:
         path = f"{path}.{node.kind}" if path else node.kind
         if not node.parts:
-            self._note(told.policy, f"{path} ({node.asks})", node.holds if counts else None)
+            self._note(explained.policy, f"{path} ({node.asks})", node.holds if counts else None)
         for index, part in enumerate(node.parts):
             at = path if len(node.parts) == 1 else f"{path}[{index}]"
-            self._condition(told, part, at, counts=counts)
+            self._condition(explained, part, at, counts=counts)
 
     def _note(self, policy: str, condition: str, way: bool | None) -> None:  # noqa: FBT001
         ways = self._seen.setdefault((policy, condition), set())

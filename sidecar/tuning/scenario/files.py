@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.domain.values.location import Place as Somewhere
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.tuning.scenario.given import GIVEN, SESSION, Beginning, Duration, Places
+from sidecar.tuning.scenario.given import GIVEN, SESSION, Duration, Places, ScenarioStart
 from sidecar.tuning.scenario.simulation import Described
 from sidecar.tuning.scenario.then import SESSION_NAME, CallOrVerdict, Check
 from sidecar.tuning.scenario.when import Action, StepFrame, Whens, action_schema
@@ -38,7 +38,7 @@ NAME = "scenario"
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What happens at `time` (seconds since the epoch), and what is then so."""
+    """A step of a scenario at `time` (seconds since the epoch): actions, then checks."""
 
     line: int
     time: float
@@ -237,7 +237,7 @@ class _File:
         if table is None:
             return None
         name = self._value(SCENARIO, "name", table, node, field) or ""
-        given = self._value(SCENARIO, "given", table, node, field) or Beginning()
+        given = self._value(SCENARIO, "given", table, node, field) or ScenarioStart()
         for at, session in _session_nodes(table.get("given"), inside(field, "given")):
             self._check_issuer(session, at)
         sessions = _sessions_of(given, table.get("given"))
@@ -348,7 +348,7 @@ def _session_nodes(given: Node | None, field: str) -> Iterator[tuple[str, Table]
     yield from ((at, node) for at, node in nodes.items() if isinstance(node, Table))
 
 
-def _sessions_of(given: Beginning, node: Node | None) -> dict[str, Described]:
+def _sessions_of(given: ScenarioStart, node: Node | None) -> dict[str, Described]:
     """Return all sessions by name; of one that could not be read there is the name alone."""
     if given.session is not None:
         return {ONLY_SESSION: given.session}

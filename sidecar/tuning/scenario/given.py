@@ -220,8 +220,8 @@ class Sessions(msgspec.Struct, frozen=True):
         return "mapping of names to sessions"
 
 
-class Beginning(NamedTuple):
-    """What is given. `time`: in seconds since the epoch; None: as usual."""
+class ScenarioStart(NamedTuple):
+    """The start of a scenario. `time`: in seconds since the epoch; None: as usual."""
 
     time: float | None = None
     session: Described | None = None
@@ -341,7 +341,7 @@ SESSION: Record[Described] = Record(
     },
     Described,
 )
-GIVEN: Record[Beginning] = Record(
+GIVEN: Record[ScenarioStart] = Record(
     {
         "time": RecordKey(
             Spelled(
@@ -367,7 +367,7 @@ GIVEN: Record[Beginning] = Record(
             default="the configured ones",
         ),
     },
-    Beginning,
+    ScenarioStart,
     check=_either,
     more={"oneOf": [{"required": ["session"]}, {"required": ["sessions"]}]},
 )

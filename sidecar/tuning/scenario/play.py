@@ -12,7 +12,7 @@ from sidecar.domain.session.scene import CalledFrom
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import NO_NAMESPACES, Namespaces
 from sidecar.tuning.scenario.files import Scenario, Step
-from sidecar.tuning.scenario.simulation import Described, Rehearsal
+from sidecar.tuning.scenario.simulation import Described, Simulation
 from sidecar.tuning.scenario.then import Check, Expected
 from sidecar.tuning.scenario.when import Action, SignInStep
 
@@ -21,9 +21,9 @@ ContextsOf = Callable[[str, str, str], tuple[str, ...]]
 
 
 class Stage(NamedTuple):
-    """What scenarios are acted out on: policies, places, routes, the app's name, whose names.
+    """The set-up that scenarios are acted out on: policies, places, routes, app, issuers.
 
-    `alone`: whether calls are judged by their own token alone.
+    `alone` says whether calls are judged by their own token alone.
     """
 
     evaluator: Evaluator
@@ -78,15 +78,15 @@ class Played(NamedTuple):
 
 def play(scenario: Scenario, stage: Stage) -> Played:
     """Act a scenario out, to its end even where expectations are not met."""
-    rehearsal = Rehearsal(stage.evaluator, placed(scenario.places, stage.place_of), stage.alone)
+    simulation = Simulation(stage.evaluator, placed(scenario.places, stage.place_of), stage.alone)
     for name, described in scenario.sessions:
-        rehearsal.begin(name, stage.whose(described), scenario.start)
+        simulation.begin(name, stage.whose(described), scenario.start)
     checks = []
     for step in scenario.steps:
         for action in step.actions:
-            act(rehearsal, stage.of_issuer(action), step.time)
+            act(simulation, stage.of_issuer(action), step.time)
         for check in step.checks:
-            explanation = _ask(rehearsal, check, step.time, stage)
+            explanation = _ask(simulation, check, step.time, stage)
             checks.append(
                 PlayedCheck(step, check, explanation, _differences(check.expected, explanation))
             )
@@ -105,30 +105,30 @@ def placed(
     return place_of
 
 
-def act(rehearsal: Rehearsal, action: Action, now: float) -> None:
+def act(simulation: Simulation, action: Action, now: float) -> None:
     """Have one thing happen."""
     if isinstance(action, SignInStep):
-        rehearsal.see(action.session, now, ip=action.ip)
-        rehearsal.sign_in(action.session, action.authentication, now)
+        simulation.see(action.session, now, ip=action.ip)
+        simulation.sign_in(action.session, action.authentication, now)
     else:
-        rehearsal.take(action)
+        simulation.take(action)
 
 
-def _ask(rehearsal: Rehearsal, check: Check, now: float, stage: Stage) -> Explanation:
+def _ask(simulation: Simulation, check: Check, now: float, stage: Stage) -> Explanation:
     if check.ip or check.user_agent:
-        rehearsal.see(check.session, now, check.ip, check.user_agent)
+        simulation.see(check.session, now, check.ip, check.user_agent)
     contexts = frozenset(check.contexts)
     if check.path:
         contexts |= frozenset(stage.contexts_of(check.method, check.host, check.path))
     app = stage.app or check.app
     comes = CalledFrom("") if check.addressless else None
     app = check.app or app
-    return rehearsal.call(check.session, contexts, now, app, comes, token=check.token)
+    return simulation.call(check.session, contexts, now, app, comes, token=check.token)
 
 
 def _differences(expected: Expected, got: Explanation) -> tuple[Difference, ...]:
     would = frozenset(
-        told.policy for told in got.policies if told.outcome.fires and told.state == "report-only"
+        one.policy for one in got.policies if one.outcome.fires and one.state == "report-only"
     )
     compared: Sequence[tuple[str, object, object]] = (
         ("verdict", expected.verdict, got.verdict),

@@ -32,7 +32,7 @@ class InvalidChange(ValueError):  # noqa: N818 - named by who must act: whoever 
 
 
 class Change(NamedTuple):
-    """What happens next: after a pause (seconds) these actions, at addresses of these places."""
+    """A change of a session: after a pause (seconds) actions, at addresses of these places."""
 
     label: str
     pause: float
@@ -41,7 +41,7 @@ class Change(NamedTuple):
 
 
 class ChangeFrame(NamedTuple):
-    """Who it happens to, when (seconds), where addresses are, and the change's number."""
+    """The frame of a change: its session, time (seconds), places of addresses, and number."""
 
     described: Described
     now: float
@@ -119,9 +119,9 @@ def read_place(
 
 def _coordinates(value: str) -> dict[str, object]:
     latitude, slash, longitude = value.partition("/")
-    told = {"latitude": latitude, "longitude": longitude}
+    numbers = {"latitude": latitude, "longitude": longitude}
     try:
-        found = {name: place_values.NUMBERS[name](text) for name, text in told.items()}
+        found = {name: place_values.NUMBERS[name](text) for name, text in numbers.items()}
     except ValueError:
         found = {}
     if not slash or None in found.values() or not found:

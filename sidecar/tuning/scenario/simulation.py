@@ -1,6 +1,6 @@
 """Sessions acted out in virtual time: facts are gathered as the daemon gathers them, and folded.
 
-A rehearsal has no time of its own: everything that happens is given its moment. What it is told
+A simulation has no time of its own: everything that happens is given its moment. What happens
 joins the records of users, devices and sessions as events do (`from_signal`), and how a session
 then stands is the evaluator's word.
 """
@@ -56,7 +56,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     A user without `groups` or `roles` has none; with None it is unknown which.
     `signed_in_ago` in seconds before the session begins. `proven` are addresses that the user has
     proven on the device in an earlier session, by a sign-in like the one it begins with. Risks,
-    compliance, network and signals were reported before the sign-in. `issuer` tells whose names
+    compliance, network and signals were reported before the sign-in. `issuer` says whose names
     its user's and device's are.
     """
 
@@ -85,12 +85,12 @@ _Named = tuple[str, str]
 """An issuer, and a name of its."""
 
 
-def _told(kind: str, names: tuple[str, ...] | None) -> Claims:
+def _claims_of(kind: str, names: tuple[str, ...] | None) -> Claims:
     return () if names is None else ((kind, names),)
 
 
 class ChosenToken(StrEnum):
-    """Which token of its session a call is made with: that of the latest sign-in, or of the first.
+    """The token of its session that a call is made with: of the latest sign-in, or of the first.
 
     The first one is what somebody has who stole it before its owner signed in again.
     """
@@ -110,8 +110,8 @@ class _Session:
         self.devices: set[str] = set()
 
 
-class Rehearsal:
-    """Sessions by name. `place_of` tells where an address is, `alone` what calls are judged by."""
+class Simulation:
+    """Sessions by name. `place_of` says where an address is, `alone` what calls are judged by."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class Rehearsal:
         self._count = 0
 
     def begin(self, name: str, described: Described, now: float) -> None:
-        """A session signs in and is seen for the first time, at `now` (seconds)."""
+        """Begin a session: it signs in and is seen for the first time, at `now` (seconds)."""
         session = self._sessions[name] = _Session(described)
         device = described.device
         if not device and (described.compliant is not None or described.device_risk is not None):
@@ -149,8 +149,8 @@ class Rehearsal:
         facts: list[Fact] = [signed_in_there]
         claims = (
             ("user", (described.user,)),
-            *_told(GROUPS, described.groups),
-            *_told(ROLES, described.roles),
+            *_claims_of(GROUPS, described.groups),
+            *_claims_of(ROLES, described.roles),
             *described.claims,
         )
         facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims))
@@ -159,11 +159,11 @@ class Rehearsal:
         if described.user_agent:
             facts.append(AgentSeen(stamp=stamp, user_agent=described.user_agent))
         if described.ip:
-            facts.append(self._sighted(name, stamp, described.ip))
+            facts.append(self._seen_at(name, stamp, described.ip))
         self._join(session, facts)
 
     def _prove(self, described: Described, device: str, second: int) -> None:
-        """The user has signed in before, from other addresses and on the same device."""
+        """Add earlier sign-ins of the user, from other addresses and on the same device."""
         before = Authentication(second, described.acr, described.amr)
         known = self._users.setdefault((described.issuer, described.user), [])
         for ip in described.proven if device else ():
@@ -196,7 +196,7 @@ class Rehearsal:
         self._join(session, mine)
 
     def sign_in(self, name: str, authentication: Authentication, now: float) -> None:
-        """A session shows another sign-in, from where it is."""
+        """Add another sign-in to a session, from where it is."""
         session = self._sessions[name]
         state = self._evaluator.fold(name, self._facts(session), issuer=session.issuer)
         came = came_from(state)
@@ -204,20 +204,20 @@ class Rehearsal:
         self._join(session, [fact])
 
     def see(self, name: str, now: float, ip: str = "", user_agent: str = "") -> None:
-        """A session is used; what is as it was is no news."""
+        """Add what a use of a session shows; what is as it was adds nothing."""
         session = self._sessions[name]
         state = self._evaluator.fold(name, self._facts(session), issuer=session.issuer)
         agent = state.circumstances.get(Circumstance.USER_AGENT)
         stamp = self._stamp(now)
         facts: list[Fact] = []
         if ip and ip != state.ip:
-            facts.append(self._sighted(name, stamp, ip))
+            facts.append(self._seen_at(name, stamp, ip))
         if user_agent and (agent is None or agent.value != user_agent):
             facts.append(AgentSeen(stamp=stamp, user_agent=user_agent))
         self._join(session, facts)
 
     def take(self, signal: Signal) -> None:
-        """An event arrives. Its subject names sessions as the rehearsal does.
+        """Add the facts of an event. Its subject names sessions as the simulation does.
 
         An id counts once for its source.
         """
@@ -226,21 +226,21 @@ class Rehearsal:
             return
         self._taken.add((source, signal.stamp.id))
         signal = msgspec.structs.replace(signal, source=source)
-        meaning = facts_from(signal, self._place_of)
+        found = facts_from(signal, self._place_of)
         subject = signal.subject
-        match meaning.scope:
+        match found.scope:
             case Scope.USER:
                 for issuer in self._issuers(subject):
-                    self._users.setdefault((issuer, subject.user), []).extend(meaning.facts)
+                    self._users.setdefault((issuer, subject.user), []).extend(found.facts)
             case Scope.DEVICE:
                 for issuer in self._issuers(subject):
-                    self._devices.setdefault((issuer, subject.device), []).extend(meaning.facts)
+                    self._devices.setdefault((issuer, subject.device), []).extend(found.facts)
             case Scope.SESSION:
                 session = self._sessions[subject.session]
-                for fact in meaning.facts:
+                for fact in found.facts:
                     if isinstance(fact, Sighted):
-                        self._sighted(subject.session, fact.stamp, fact.ip)
-                self._join(session, meaning.facts)
+                        self._seen_at(subject.session, fact.stamp, fact.ip)
+                self._join(session, found.facts)
 
     def _issuers(self, subject: Subject) -> list[str]:
         """Return whose names a subject's are that names no session: all, where it does not say."""
@@ -291,13 +291,13 @@ class Rehearsal:
         *,
         token: ChosenToken = ChosenToken.LATEST,
     ) -> Explanation:
-        """As `explain`, and the call is made: where it passes by a proof, that is spent."""
-        told = self.explain(name, contexts, now, app, comes, token=token)
-        if told.uses_proof and told.session.sign_ins:
-            auth_time = told.session.sign_ins[0].auth_time
+        """Return what `explain` does, and make the call: a proof by which it passes is spent."""
+        explained = self.explain(name, contexts, now, app, comes, token=token)
+        if explained.uses_proof and explained.session.sign_ins:
+            auth_time = explained.session.sign_ins[0].auth_time
             spent = Spent(stamp=self._stamp(now), auth_time=auth_time, token=name)
             self._join(self._sessions[name], [spent])
-        return told
+        return explained
 
     def new_id(self) -> str:
         """Return an id for an event that has none: they order as they are made."""
@@ -307,8 +307,8 @@ class Rehearsal:
     def _stamp(self, now: float) -> Stamp:
         return at(now, self.new_id())
 
-    def _sighted(self, name: str, stamp: Stamp, ip: str) -> Sighted:
-        """Where a session was seen, its user was, too."""
+    def _seen_at(self, name: str, stamp: Stamp, ip: str) -> Sighted:
+        """Return where a session was seen; its user is taken to have been there, too."""
         place = self._place_of(ip)
         seen = Seen(stamp=stamp, session=name, ip=ip, place=place)
         session = self._sessions[name]

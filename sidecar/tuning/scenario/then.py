@@ -32,7 +32,7 @@ SESSION_NAME = "session"
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What a check must answer. None: anything."""
+    """The expected answer to a check. None: anything."""
 
     verdict: Verdict
     acr_values: tuple[str, ...] | None = None

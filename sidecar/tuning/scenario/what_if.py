@@ -1,4 +1,4 @@
-"""What if: a described session, a call, and what happens to it after the sign-in."""
+"""`what-if`: a described session, a call, and what happens to it after the sign-in."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ from sidecar.tuning.scenario.session_changes import (
     pause_of,
     read_change,
 )
-from sidecar.tuning.scenario.simulation import Described, Rehearsal
+from sidecar.tuning.scenario.simulation import Described, Simulation
 
 
 class WhatIfQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """Who signs in at `at` (seconds), where addresses are, what then happens, and what is asked.
+    """A question: who signs in at `at` (seconds), where addresses are, what follows, what is asked.
 
     `thens` are changes in words (`tuning.scenario.session_changes`); `place` overrides where the
     first address is.
@@ -36,7 +36,7 @@ class WhatIfQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WhatIfAnswer(msgspec.Struct, frozen=True):
-    """How the call would be answered after a change; empty: after the sign-in."""
+    """The answer to the call after a change; empty: after the sign-in."""
 
     change: str
     explanation: Explanation
@@ -52,18 +52,18 @@ def answer(question: WhatIfQuestion, stage: Stage) -> Sequence[WhatIfAnswer]:
         found = places.get(ip)
         return stage.place_of(ip) if found is None else found
 
-    rehearsal = Rehearsal(stage.evaluator, place_of, stage.alone)
+    simulation = Simulation(stage.evaluator, place_of, stage.alone)
     contexts = frozenset(question.contexts)
     if question.path:
         contexts |= frozenset(stage.contexts_of(question.method, question.host, question.path))
     app = question.app or stage.app
 
     def ask(change: str, now: float) -> WhatIfAnswer:
-        return WhatIfAnswer(change, rehearsal.explain(SESSION, contexts, now, app))
+        return WhatIfAnswer(change, simulation.explain(SESSION, contexts, now, app))
 
     now = question.at
     described = stage.whose(question.described)
-    rehearsal.begin(SESSION, described, now)
+    simulation.begin(SESSION, described, now)
     answers = [ask("", now)]
     for number, text in enumerate(question.thens, 1):
         try:
@@ -73,6 +73,6 @@ def answer(question: WhatIfQuestion, stage: Stage) -> Sequence[WhatIfAnswer]:
             raise InvalidChange(f"--then {text[:64]}: {error}") from None
         places.update(change.places)
         for action in change.actions:
-            act(rehearsal, action, now)
+            act(simulation, action, now)
         answers.append(ask(text, now))
     return answers

@@ -34,7 +34,7 @@ Action: TypeAlias = Signal | SignInStep
 
 
 class StepFrame(NamedTuple):
-    """Where in a scenario one is: its start, the step's time and session, all sessions."""
+    """The frame of a step: the scenario's start, the step's time and session, all sessions."""
 
     start: float
     now: float

@@ -1,1 +1,1 @@
-"""What report-only policies would have asked for, and their promotion."""
+"""Forecasts for report-only policies, and their promotion."""

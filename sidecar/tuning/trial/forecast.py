@@ -1,4 +1,4 @@
-"""What to expect of a report-only policy once it is enabled, from what was counted of it."""
+"""Forecast for a report-only policy once it is enabled, from what was counted of it."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """What was counted between two moments (seconds), and what of it comes to a day.
+    """The counts between two moments (seconds), and how many of them come to a day.
 
     `sessions` and `users` are None where counts have no names (metrics), and at least so many where
     not `all_named`, since a log names the first sessions of an event alone; `changes` are the calls
@@ -97,7 +97,7 @@ class Expectation(msgspec.Struct, frozen=True):
         )
 
 
-class Expecting:
+class ForecastCounts:
     """Counts for one policy. Feed it lines of the log, or scrapes, not both."""
 
     def __init__(self, policy: str) -> None:

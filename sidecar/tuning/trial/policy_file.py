@@ -1,4 +1,4 @@
-"""Which file a policy is in, and what that file becomes when the policy is enabled."""
+"""The file that a policy is in, and its text once the policy is enabled."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ class PromotionPlan(NamedTuple):
 
 
 def plan(config: Path, environ: Mapping[str, str], policies: str, policy: str) -> PromotionPlan:
-    """What promoting a policy comes to; `policies`: a file or directory instead of the configured.
+    """Return the plan to promote a policy; `policies`: a file or directory, not the configured.
 
     Raises `ConfigError` where something cannot be read, `NotPromoted` where it cannot be done.
     """

@@ -1,4 +1,4 @@
-"""What the daemon's log tells of report-only policies: its JSON lines, read again.
+"""Reader of the daemon's log for report-only policies: its JSON lines, read again.
 
 Lines that say something else are passed over, as are lines of other programs: logs are mixed.
 """
@@ -65,17 +65,17 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 
 def read_logged(line: bytes) -> Logged | None:
-    """Return what a line tells; None where it is no line of the daemon's JSON log. Never raises."""
+    """Return what a line says; None where it is no line of the daemon's JSON log. Never raises."""
     try:
-        told = _DECODER.decode(line)
-        time = moment(told.time)
+        line_read = _DECODER.decode(line)
+        time = moment(line_read.time)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
         return None
-    who = (told.policy, told.session, told.subject)
-    match told.event:
+    who = (line_read.policy, line_read.session, line_read.subject)
+    match line_read.event:
         case event if event == WOULD_MARK:
-            return WouldMark(time, *who, told.signal, 1 + max(told.more, 0))
+            return WouldMark(time, *who, line_read.signal, 1 + max(line_read.more, 0))
         case event if event == WOULD_DECIDE:
-            return WouldDecide(time, *who, told.answered or "allow", told.decision)
+            return WouldDecide(time, *who, line_read.answered or "allow", line_read.decision)
         case _:
             return Other(time)

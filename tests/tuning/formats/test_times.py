@@ -35,9 +35,9 @@ def test_a_moment_is_read_however_it_is_spelled(value: object) -> None:
             (text, "must be seconds or milliseconds")
             for text in ("", "noon", "2026-13-01", "10:00")
         ],
-        ("01/09/2007 09:41:00", "does not tell which is the day and which the month"),
-        ("1/9/2007 10:41:00 AM +01:00", "does not tell which is the day and which the month"),
-        ("01.09.2007", "does not tell which is the day and which the month"),
+        ("01/09/2007 09:41:00", "does not show which is the day and which the month"),
+        ("1/9/2007 10:41:00 AM +01:00", "does not show which is the day and which the month"),
+        ("01.09.2007", "does not show which is the day and which the month"),
         ("0001-01-01T00:00:00+23:00", "must be seconds or milliseconds"),
     ],
 )

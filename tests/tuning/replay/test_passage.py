@@ -30,23 +30,23 @@ class Triggers(Silent):
 def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
     of: tuple[Policy, ...], facts: list[Fact]
 ) -> None:
-    stepper = IncrementalEvaluator(of, WORLD, Surroundings("", network_of))
+    evaluator = IncrementalEvaluator(of, WORLD, Surroundings("", network_of))
     observer = Triggers()
-    walker = Walker(stepper, PassageModel(), observer)
+    walker = Walker(evaluator, PassageModel(), observer)
     life = Life("s", "alice")
     logged: dict[str, bytes] = {}
     marks: list[tuple[str, str, bool]] = []
     passage: Passage | None = None
     for step in steps([*established(), *facts]):
         if passage is None:
-            around = stepper.surroundings("")
-            passage = Passage(stepper.fold("", step), around)
+            around = evaluator.surroundings("")
+            passage = Passage(evaluator.fold("", step), around)
         else:
-            passage.restless = stepper.step(passage.state, step, passage.around, passage.restless)
+            passage.restless = evaluator.step(passage.state, step, passage.around, passage.restless)
         now = step[0].stamp.time
         standing = walker.look(life, passage, Moment(now, "app", attack=False))
         known = RecordedEntries(
-            Whose("s", "alice"), logged, [policy.id for policy in stepper.policies]
+            Whose("s", "alice"), logged, [policy.id for policy in evaluator.policies]
         )
         for entry in pending_entries(known, passage.state, standing, now / MICROSECONDS):
             logged[entry.policy] = entry.value

@@ -22,16 +22,16 @@ from sidecar.domain.policy.policy import (
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at
-from sidecar.tuning.scenario.simulation import ChosenToken, Described, Rehearsal
+from sidecar.tuning.scenario.simulation import ChosenToken, Described, Simulation
 from tests.domain.scenes import AWAY, FAR, HOME, PLACES, evaluator, policy
 
 C1 = frozenset({"c1"})
 START = 1_000_000.0
 
 
-def rehearsal(*conditions: object, **sessions: Described) -> Rehearsal:
+def rehearsal(*conditions: object, **sessions: Described) -> Simulation:
     rules = evaluator(*(policy(c, name=f"p{i}") for i, c in enumerate(conditions)))  # type: ignore[arg-type]
-    made = Rehearsal(rules, lambda ip: PLACES.get(ip, Place()))
+    made = Simulation(rules, lambda ip: PLACES.get(ip, Place()))
     for name, described in sessions.items():
         made.begin(name, described, START)
     return made
@@ -44,7 +44,7 @@ def risk(level: RiskLevel, when: float, user: str = "ada") -> Signal:
 ADA = Described(user="ada", ip=HOME, acr="mfa")
 
 
-def verdict(made: Rehearsal, when: float, name: str = "s") -> Verdict:
+def verdict(made: Simulation, when: float, name: str = "s") -> Verdict:
     return made.explain(name, C1, when).verdict
 
 
@@ -141,7 +141,7 @@ def test_a_call_is_made_with_the_latest_token_unless_it_is_said_to_be_the_first(
 
 def test_where_proofs_are_the_sessions_the_first_token_passes_with_the_latest() -> None:
     rules = evaluator(policy(UserRisk(RiskLevel.HIGH)))
-    made = Rehearsal(rules, lambda ip: PLACES.get(ip, Place()), lambda app: app == "other")
+    made = Simulation(rules, lambda ip: PLACES.get(ip, Place()), lambda app: app == "other")
     made.begin("s", ADA, START)
     made.take(risk(RiskLevel.HIGH, START + 10))
     made.sign_in("s", Authentication(int(START) + 20, "mfa"), START + 20)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sidecar.tuning.trial.forecast import DAY, Change, Expectation, Expecting
+from sidecar.tuning.trial.forecast import DAY, Change, Expectation, ForecastCounts
 from sidecar.tuning.trial.trial_log import Other, WouldDecide, WouldMark, read_logged
 from tests.tuning.trial.trial_log import Daemon
 
@@ -23,7 +23,7 @@ COUNTED = Expectation(
 
 
 def test_a_log_is_counted_with_sessions_and_users() -> None:
-    expecting = Expecting("p")
+    expecting = ForecastCounts("p")
     for line in Daemon().log:
         told = read_logged(line)
         assert told is not None
@@ -41,20 +41,20 @@ FIELDS = ("policy", "begins", "ends", "marks", "signals", "changes")
 
 
 def test_metrics_count_the_same() -> None:
-    expecting = Expecting("p")
+    expecting = ForecastCounts("p")
     expecting.scraped(Daemon().samples, 1000.0 + 2 * DAY)
     assert expecting.finish() == COUNTED
 
 
 def test_several_pods_add_up() -> None:
-    expecting = Expecting("p")
+    expecting = ForecastCounts("p")
     for _ in range(2):
         expecting.scraped(Daemon().samples, 1000.0 + 2 * DAY)
     assert expecting.finish().marks == 2 * COUNTED.marks
 
 
 def test_of_a_policy_that_was_never_there_nothing_is_known() -> None:
-    expecting = Expecting("unheard-of")
+    expecting = ForecastCounts("unheard-of")
     expecting.scraped(Daemon().samples, 2000.0)
     for line in Daemon().log:
         told = read_logged(line)
@@ -109,7 +109,7 @@ def test_it_is_said_between_which_rates_the_true_one_lies(
 
 
 def test_a_line_that_stands_for_several_marks_counts_them_all() -> None:
-    expecting = Expecting("p")
+    expecting = ForecastCounts("p")
     for more in ("", ', "and": 41'):
         line = (
             '{"time": "2026-11-30T00:00:00Z", "level": "info", "event": "session-would-be-marked",'

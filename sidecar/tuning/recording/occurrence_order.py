@@ -16,7 +16,7 @@ BOUND = 500_000
 """Occurrences that wait at most; a denser recording has a shorter window."""
 
 
-class Ordering:
+class OccurrenceOrder:
     """Orders occurrences; `window` in seconds. `late` and `repeated` count what was left out."""
 
     def __init__(self, window: float, bound: int = BOUND) -> None:
