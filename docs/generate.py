@@ -94,7 +94,7 @@ HEAD = """\
 <!-- Written by docs/generate.py from sidecar/wire/settings/settings.py: change it there. -->
 
 One YAML file, read as YAML 1.2: `NO` is text, and only `true` and `false` are truths. Every key has
-a default, but for those that say *required*. `sidecar validate` tells all mistakes at once, each as
+a default, but for those that say *required*. `sidecar validate` shows all mistakes at once, each as
 `FILE:LINE: field: what is wrong`; `sidecar schema config` prints a JSON Schema for editors.
 
 - **Durations** are seconds, or `500ms`, `90s`, `15m`, `1h30m`, `7d`, `2w`. **Sizes** are bytes, or

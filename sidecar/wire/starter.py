@@ -13,7 +13,7 @@ SIGN_IN_PAGES = ("/", "/static/*")
 
 
 class StarterAddresses(NamedTuple):
-    """Where everything listens on this machine."""
+    """The addresses that everything listens at on this machine."""
 
     gateway: int = 8000
     app: int = 8080
@@ -35,7 +35,7 @@ class StarterAddresses(NamedTuple):
 
 
 class StarterPlan(NamedTuple):
-    """What somebody has answered. `setting`: the value of `http.gateway`; `grpc`: it asks by gRPC.
+    """Answers of an operator. `setting`: the value of `http.gateway`; `grpc`: it asks by gRPC.
 
     `levels` is empty where the built-in ones do; `grant` is the level that payments ask for.
     """
@@ -55,7 +55,7 @@ def configuration(plan: StarterPlan) -> str:
     """Return the text of `sidecar.yaml`."""
     ports = plan.ports
     return f"""\
-# Made by `sidecar init`. `sidecar validate` tells all mistakes at once, `sidecar schema config`
+# Made by `sidecar init`. `sidecar validate` shows all mistakes at once, `sidecar schema config`
 # lists every key. Paths are relative to this file.
 
 app:

@@ -25,7 +25,7 @@ from sidecar.wire.http.gateway_calls import (
     InvalidCall,
     asked_contexts,
     contexts_of,
-    told_call,
+    direct_call,
 )
 from sidecar.wire.settings.settings import Grpc, Http
 from sidecar.wire.settings.tokens import Binding
@@ -86,7 +86,7 @@ class GrpcListener:
             raise CallRefused(Code.INVALID_ARGUMENT, str(error)) from None
         try:
             asked = contexts_of((*asked_contexts(request), contexts))
-            response = await self._calls.answer(request, told_call(request), asked)
+            response = await self._calls.answer(request, direct_call(request), asked)
         except InvalidCall as error:
             response = self._calls.refuse(request, error)
         return encode_response(response, request.headers)

@@ -41,7 +41,7 @@ from sidecar.service.view.fold_records import (
 from sidecar.service.view.live_session import Live, Tracked
 from sidecar.service.view.view import View
 from sidecar.wire.store.keys import SessionName
-from sidecar.wire.store.records import told_of
+from sidecar.wire.store.records import last_logged_of
 
 BATCH = 256
 
@@ -301,7 +301,7 @@ class Auditor:
 
     def _missing(self, evaluator: Evaluator, audited: _Audited, now: float) -> list[AuditEntry]:
         whose, record, state, standing, _ = audited
-        logged = told_of(record)
+        logged = last_logged_of(record)
         policies = [policy.id for policy in evaluator.policies]
         missing = pending_entries(RecordedEntries(whose, logged, policies), state, standing, now)
         if self._announcer is None:
@@ -342,7 +342,7 @@ class Auditor:
         looked_at = (live.state, live.own.record, standing)
         if len(live.audited) == len(looked_at) and all(map(operator.is_, live.audited, looked_at)):
             return False
-        logged = told_of(live.own.record)
+        logged = last_logged_of(live.own.record)
         policies = [policy.id for policy in evaluator.policies]
         whose = Whose(live.session, live.user, live.namespace)
         missing = pending_entries(

@@ -32,7 +32,7 @@ from sidecar.wire.store.records import (
     event_field,
     event_key,
     fanned_field,
-    told_field,
+    last_logged_field,
 )
 
 AMENDED = 60_000
@@ -131,7 +131,7 @@ class FactRecords(FactReader):
         """Encode that something of a session is logged."""
         return write_of(
             self.key(SessionRecord(entry.name)),
-            {told_field(entry.policy): entry.value},
+            {last_logged_field(entry.policy): entry.value},
             self._amending(SessionRecord(entry.name)),
         )
 
@@ -144,7 +144,7 @@ class FactRecords(FactReader):
         field = claim_field(entry.policy, entry.claimed, turn)
         fields = {field: f"{self._now():016d}{by}".encode()}
         if logs:
-            fields[told_field(entry.policy)] = entry.value
+            fields[last_logged_field(entry.policy)] = entry.value
         terms = self._amending(of)._replace(unless=field)
         return write_of(self.key(of), fields, terms if logs else terms._replace(publish=None))
 

@@ -88,7 +88,7 @@ def ext_authz_call(request: Request) -> Original:
     return _original(request.method.encode("ascii"), request.host, target)
 
 
-def told_call(request: Request) -> Original:
+def direct_call(request: Request) -> Original:
     """Return the original call where the request is the call itself, as Envoy tells it over gRPC.
 
     Raises `InvalidCall`.

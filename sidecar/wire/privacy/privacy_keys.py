@@ -39,7 +39,7 @@ class PrivacyKey(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Its name in the store and in messages. It tells nothing of the secret."""
+        """Its name in the store and in messages, which reveals nothing of the secret."""
         return base64.b32encode(self.derive("key id", 5)).decode().lower()[:_ID_LETTERS]
 
 

@@ -1,4 +1,4 @@
-"""Keyed pseudonyms of people, sessions, devices and addresses: what the log tells in their place.
+"""Keyed pseudonyms of people, sessions, devices and addresses: what the log has in their place.
 
 A pseudonym is a letter for the kind, a colon, and a hundred bits of HMAC-SHA-256 in base32:
 `u:k3f9...`. Who holds the key can compute it from a name, and nobody else can test a guess.
@@ -16,7 +16,7 @@ _LETTERS = 20
 
 
 class PseudonymKind(enum.StrEnum):
-    """What a pseudonym stands for: equal names of two kinds have pseudonyms of their own."""
+    """The kind of a name: equal names of two kinds have pseudonyms of their own."""
 
     USER = "u"
     SESSION = "s"

@@ -1,4 +1,4 @@
-"""What the store holds in place of names and facts where identifiers are keyed.
+"""Sealed form of names and facts in the store, where identifiers are keyed.
 
 The daemon goes on speaking of keys, fields and values as `keys` and `records` have them; a
 `SealedForm` is how they are written down. There is the plain form, and one for each privacy key:
@@ -308,7 +308,7 @@ def _kind(group: bytes) -> bytes:
 
 
 class Sealing(Protocol):
-    """How payloads, and digests in other keys, are written where they are no record's."""
+    """The written form of payloads, and of digests in other keys, where they are no record's."""
 
     def seal_payload(self, payload: bytes) -> bytes:
         """Return how a payload is written."""

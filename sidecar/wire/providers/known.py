@@ -1,4 +1,4 @@
-"""The identity providers that are known by their metadata, and where they set what tokens tell.
+"""The identity providers that are known by their metadata, and where they set what tokens say.
 
 It says in a line what stands on each one's page (docs/providers), which says where that is from.
 """

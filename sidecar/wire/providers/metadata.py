@@ -1,4 +1,4 @@
-"""What an identity provider offers, by its metadata (OpenID Connect Discovery 1.0, section 3)."""
+"""Offers of an identity provider, by its metadata (OpenID Connect Discovery 1.0, section 3)."""
 
 from collections.abc import Iterable, Mapping
 
@@ -38,7 +38,7 @@ _MOST_SHOWN = 12
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider's metadata say that it offers; empty where they do not say."""
+    """The offers of a provider, by its metadata; empty where they do not say."""
 
     issuer: str
     acr_values: tuple[str, ...] = ()
@@ -95,17 +95,17 @@ def algorithms_for(offer: Offer) -> tuple[str, ...]:
 
 
 def levels_for(
-    offer: Offer, told: Mapping[str, Iterable[str]]
+    offer: Offer, chosen: Mapping[str, Iterable[str]]
 ) -> tuple[tuple[Level, ...], tuple[str, ...]]:
     """Return the assurance levels to configure, and which values of `acr` belong to none.
 
-    `told` says of a level which values show it; a known value needs no word. Where all that is
-    offered are built-in values, and nothing was told, there are no levels: the built-in ones do.
+    `chosen` says of a level which values show it; a known value needs no word. Where all that is
+    offered are built-in values, and nothing was chosen, there are no levels: the built-in ones do.
     """
     by_level: dict[str, list[str]] = {level.name: [] for level in DEFAULT_LEVELS}
     builtin = {acr: level.name for level in DEFAULT_LEVELS for acr in (level.name, *level.acr)}
     placed: set[str] = set()
-    for level, values in told.items():
+    for level, values in chosen.items():
         by_level[level].extend(values)
         placed.update(values)
     for value in offer.acr_values:
@@ -114,7 +114,7 @@ def levels_for(
             by_level[known].append(value)
             placed.add(value)
     unplaced = tuple(value for value in offer.acr_values if value not in placed)
-    if placed <= set(builtin) and not told:
+    if placed <= set(builtin) and not chosen:
         return (), unplaced
     return (
         tuple(
@@ -131,7 +131,7 @@ def remarks_on(offer: Offer, unplaced: tuple[str, ...]) -> tuple[str, ...]:
     if offer.provider is not OTHER:
         remarks.append(
             f"this is {offer.provider.name}: what to switch on there, and its entry in"
-            f" `tokens.issuers`, tells docs/providers/{offer.provider.page}.md"
+            f" `tokens.issuers`, says docs/providers/{offer.provider.page}.md"
         )
     if not offer.acr_values:
         remarks.append(
@@ -156,5 +156,5 @@ def remarks_on(offer: Offer, unplaced: tuple[str, ...]) -> tuple[str, ...]:
 def _some(values: tuple[str, ...]) -> str:
     """Return the first of many, each in short: a provider may say as much as it likes."""
     more = len(values) - _MOST_SHOWN
-    told = ", ".join(map(shown, values[:_MOST_SHOWN]))
-    return f"{told} and {more} more" if more > 0 else told
+    listed = ", ".join(map(shown, values[:_MOST_SHOWN]))
+    return f"{listed} and {more} more" if more > 0 else listed

@@ -1,10 +1,10 @@
-"""What a provider's metadata say that it offers (OpenID Connect Discovery 1.0, section 3)."""
+"""Offers in a provider's metadata (OpenID Connect Discovery 1.0, section 3)."""
 
 from collections.abc import Mapping
 
 
 def acr_values_offered(metadata: Mapping[str, object]) -> frozenset[str] | None:
-    """Read `acr_values_supported`; None where the provider does not tell, which it need not."""
+    """Read `acr_values_supported`; None where the provider does not say, which it need not."""
     values = metadata.get("acr_values_supported")
     return frozenset(texts_in(values)) if isinstance(values, list) else None
 

@@ -1,7 +1,7 @@
 """Routes that match some of the same calls, each pair with a call that shows it.
 
 All routes that match a call add up (`routes`), which an author who thinks of the narrowest one may
-not expect: `lint` tells of it. Only templates are looked at, so it costs no calls.
+not expect: `lint` warns of it. Only templates are looked at, so it costs no calls.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from sidecar.wire.routes.routes import bare_host, template_segments
 from sidecar.wire.settings.settings import Route
 
 MOST = 500
-"""So many pairs are told; whoever has more has seen enough."""
+"""So many pairs are named; whoever has more has seen enough."""
 
 _REST = "**"
 
@@ -28,7 +28,7 @@ class Overlap(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """What of a route decides whether it matches. No methods or hosts: all."""
+    """The parts of a route that decide whether it matches. No methods or hosts: all."""
 
     place: int
     segments: tuple[str, ...]

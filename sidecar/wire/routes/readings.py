@@ -1,4 +1,4 @@
-"""Whether all servers read a path alike, and the one spelling of a path that they do.
+"""Paths that all servers read alike, and the one spelling of each.
 
 A path is judged here and mapped to a resource in the app. Where the two could read it differently,
 a sensitive resource would be reachable under a name that is not marked. So a path is judged only

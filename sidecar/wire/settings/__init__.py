@@ -1,1 +1,1 @@
-"""The settings: what each part of the daemon can be told."""
+"""The settings of each part of the daemon."""

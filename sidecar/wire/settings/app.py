@@ -1,4 +1,4 @@
-"""How an app is asked for a step-up, as configured. Part of `settings`."""
+"""Settings of the challenges that ask an app for a step-up. Part of `settings`."""
 
 import enum
 from typing import Annotated
@@ -10,14 +10,14 @@ from sidecar.wire.yaml.scalars import File, Name, Url
 
 
 class ChallengeStyle(enum.StrEnum):
-    """How a step-up is asked for."""
+    """The form of a challenge."""
 
     RFC9470 = "rfc9470"
     ENTRA = "entra"
 
 
 class ClaimsChallenges(enum.StrEnum):
-    """Which clients are sent Microsoft's claims challenge.
+    """The clients that are sent Microsoft's claims challenge.
 
     `capable`: those whose token says in `xms_cc` that they can handle it (`cp1`); others get a 403.
     `always`: all, where tokens do not carry `xms_cc` and yet the clients are known to be able.
@@ -28,7 +28,7 @@ class ClaimsChallenges(enum.StrEnum):
 
 
 class ProofOf(enum.StrEnum):
-    """Whose proof counts for a call: its own token's, or that of any token of its session.
+    """The proof that counts for a call: its own token's, or that of any token of its session.
 
     With `session`, one client's step-up counts for all tokens of the session, also for one that was
     stolen before. It never brings back a token from before a revocation.
@@ -39,7 +39,7 @@ class ProofOf(enum.StrEnum):
 
 
 class Redirect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a browser that opens a page is sent for a step-up; all other calls get the 401."""
+    """The page that a browser is sent to for a step-up; all calls that open no page get the 401."""
 
     # a page of the app that starts a step-up; empty: browsers get the 401, too
     start: Live[Url] = ""
@@ -47,7 +47,7 @@ class Redirect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     return_parameter: Live[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]] = (
         "return_to"
     )
-    # signs the way back, so that the app can tell it from one made up; empty: unsigned
+    # signs the way back, so that the app can distinguish it from one made up; empty: unsigned
     key: Live[str] = ""
     key_file: Live[File] = ""  # a file that holds `key`
 
@@ -66,7 +66,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class AppChallenges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one app among several is asked, where it differs from `app`; by the token's own app."""
+    """Challenges of one app among several, where they differ from `app`; by the token's own app."""
 
     # whose proof counts for its calls: null: as `assurance.proof_of`
     proof_of: ProofOf | None = None

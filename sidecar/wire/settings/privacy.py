@@ -1,4 +1,4 @@
-"""How names of people, sessions and devices are written down, as configured. Part of `settings`."""
+"""Settings of the form in which names of people and devices are written. Part of `settings`."""
 
 import enum
 
@@ -9,7 +9,7 @@ from sidecar.wire.yaml.scalars import File
 
 
 class Identifiers(enum.StrEnum):
-    """How names and what is known of people stand in log, store and spool.
+    """The form of names, and of what is known of people, in log, store and spool.
 
     `plain`: as they are. `keyed`: as pseudonyms, and sealed, under the first of `keys`.
     """

@@ -21,7 +21,7 @@ _PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
 
 class SubjectMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a subject identifier of one format names a user, a device or a session of ours.
+    """A rule by which a subject identifier of one format names a user, device or session of ours.
 
     `value` is a text with the format's members in braces, such as `{sub}` or `auth0|{id}`.
     """
@@ -36,7 +36,7 @@ class SubjectMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class SubjectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the subjects of a transmitter's events line up with those of tokens."""
+    """Rules that map the subjects of a transmitter's events to those of tokens."""
 
     # as the tokens' `user_claim` has it
     user: tuple[SubjectMatch, ...] = (SubjectMatch(format="iss_sub"),)

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias, TypeVar
 
 
 class Reload(enum.StrEnum):
-    """What a reload makes of a changed key."""
+    """The effect of a reload on a changed key."""
 
     LIVE = "live"
     RESTART = "restart"

@@ -79,7 +79,7 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Gateway(enum.StrEnum):
-    """Whose headers describe the original call; all others are ignored."""
+    """The gateway whose headers describe the original call; all other headers are ignored."""
 
     NONE = "none"
     NGINX = "nginx"
@@ -91,7 +91,7 @@ class Gateway(enum.StrEnum):
 
 
 class ClientAddress(enum.StrEnum):
-    """Which header tells the client's address.
+    """The header that names the client's address.
 
     `either`: `X-Forwarded-For`, and `X-Real-IP` where that is absent. Name the one that the
     proxies set if they pass the other on as it came: a client can send it.
@@ -103,7 +103,7 @@ class ClientAddress(enum.StrEnum):
 
 
 class Resilience(enum.StrEnum):
-    """What a sensitive call gets when the daemon cannot know: contract, section 5."""
+    """The answer to a sensitive call when the daemon cannot know: contract, section 5."""
 
     UNAVAILABLE = "unavailable"
     DENY = "deny"
@@ -112,7 +112,7 @@ class Resilience(enum.StrEnum):
 
 
 class UnknownContexts(enum.StrEnum):
-    """What a call gets that asks for a context which is not configured.
+    """The answer to a call that asks for a context which is not configured.
 
     `error`: none of its own; it is refused (400). `strictest`: it is judged as of all contexts.
     """
@@ -122,7 +122,7 @@ class UnknownContexts(enum.StrEnum):
 
 
 class Eviction(enum.StrEnum):
-    """What is made of a store whose `maxmemory-policy` is another than `noeviction`.
+    """The treatment of a store whose `maxmemory-policy` is another than `noeviction`.
 
     `refuse`: the daemon does not start, since the store may throw out marks and revocations.
     `accept`: it starts, and after each eviction sessions must sign in anew that nobody vouches for.
@@ -133,7 +133,7 @@ class Eviction(enum.StrEnum):
 
 
 class HttpEvents(enum.StrEnum):
-    """Whose events the data listener takes over TCP; its unix socket takes them in any case.
+    """The senders whose events the data listener takes over TCP; its unix socket takes them always.
 
     `off`: nobody's. `on`: those of a source that shows its credential. `local`: also those of
     whoever can connect, as a local peer: any process of the pod, whatever its uid.
@@ -165,7 +165,7 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose pages may read a refusal, if they are of another origin than the app (CORS)."""
+    """The origins other than the app's own whose pages may read a refusal (CORS)."""
 
     # such as `https://shop.example`; `*` for any, without `credentials`
     origins: Live[tuple[Origin, ...]] = ()
@@ -185,12 +185,12 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     gateway: Live[Gateway] = Gateway.NONE  # whose headers describe the original call
     # whose headers are believed
     trusted_proxies: Live[tuple[Cidr, ...]] = ("127.0.0.0/8", "::1/128")
-    client_address: Live[ClientAddress] = ClientAddress.EITHER  # the header that tells it
+    client_address: Live[ClientAddress] = ClientAddress.EITHER  # the header that has it
     token_cookie: Live[HeaderName] = ""  # cookie to take the token from
     token_header: Live[HeaderName] = ""  # header to take the token from
     # paths that pass unasked at a gateway: exact ones, and `/static/*` for all below
     public: Live[tuple[PublicPath, ...]] = ()
-    # methods that pass unasked, for apps that tell them apart
+    # methods that pass unasked, for apps that distinguish them
     unchecked: Live[tuple[Method, ...]] = ()
     # whether browsers' CORS preflights, which bring no token, pass unasked
     preflight: Live[bool] = False
@@ -277,7 +277,7 @@ class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which authentication context a call needs. `path` is a template: `/pay/{id}`, `/admin/**`."""
+    """The authentication context of calls. `path` is a template: `/pay/{id}`, `/admin/**`."""
 
     path: str  # `{id}` or `*`: a segment; `**`: all below
     contexts: tuple[str, ...]  # what the call is, such as `c1`
@@ -286,7 +286,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Requires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a context needs at all times, whatever was signalled: a policy, named `context-c3`."""
+    """The needs of a context at all times, whatever was signalled: a policy, named `context-c3`."""
 
     assurance: str = ""  # the level or strength that a sign-in must show; empty: any
     max_age: WholeDuration = 0  # the age that the sign-in may have; 0: any
@@ -329,7 +329,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a database keeps what, as dotted paths; for files that are not in MaxMind's schema."""
+    """The fields of a database, as dotted paths; for files that are not in MaxMind's schema."""
 
     country: Live[str] = "country.iso_code"
     region: Live[str] = "subdivisions.0.iso_code"
@@ -370,7 +370,7 @@ class GeographySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     # MMDB of connection types, or of mobile carriers; one, or a list
     connection_type: Live[Files] = ""
     fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
-    # radius of a record that has coordinates and tells none: never exact
+    # radius of a record that has coordinates and no radius: never exact
     accuracy_km: Live[Positive] = 50.0
     accuracy_without_city_km: Live[Positive] = 500.0  # likewise, where it names no city
     # networks whose place is not their users': satellites, relays, content delivery
@@ -409,11 +409,11 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How often people are asked to sign in again."""
+    """Bounds on how often people are asked to sign in again."""
 
     # for so long after a proof its cause does not ask again, unless a policy says otherwise
     min_interval: Live[WholeDuration] = 0
-    # a user who is asked more often than so within `per` is told of, once a period; 0: nobody is
+    # a user who is asked more often than so within `per` is reported, once a period; 0: nobody is
     prompts: Live[Annotated[int, msgspec.Meta(ge=0, le=48)]] = 0
     per: Live[Duration] = 86400.0  # the period of `prompts`
     # places that a user has proven on a known device count in later sessions on it; 0: do not
@@ -424,30 +424,30 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Emergency accounts of one issuer."""
 
     issuer: StringOrUri  # whose names these are: an issuer's `issuer` or its `namespace`
-    users: tuple[Name, ...] = ()  # by the id that tokens tell
+    users: tuple[Name, ...] = ()  # by the id in tokens
     groups: tuple[Name, ...] = ()  # and whoever is in one of these
 
 
 class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Emergency accounts: no policy touches them, a revocation does. Each use is told.
+    """Emergency accounts: no policy touches them, a revocation does. Each use is logged.
 
     Where the issuers have several namespaces, `accounts` says whose they are.
     """
 
-    users: Live[tuple[Name, ...]] = ()  # by the id that tokens tell
+    users: Live[tuple[Name, ...]] = ()  # by the id in tokens
     groups: Live[tuple[Name, ...]] = ()  # and whoever is in one of these
     accounts: Live[tuple[Emergency, ...]] = ()  # of one issuer each
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long sessions and facts are kept, and how many this sidecar holds in its view."""
+    """The time that sessions and facts are kept, and how many this sidecar holds in its view."""
 
     min_ttl: Live[Duration] = 86400.0  # a session is kept at least so long
     facts_ttl: Live[Duration] = 2592000.0  # facts of users and devices are kept
     # sessions that this sidecar holds; more are read from the store when they are asked for. The
     # default gives way to `memory.limit`; another number stands
     view: Live[PositiveInt] = 50000
-    seen_interval: Live[Duration] = 300.0  # between records of an unchanged sighting
+    seen_interval: Live[Duration] = 300.0  # between records of unchanged call facts
     max_staleness: Live[Duration] = 10.0  # an older view cannot decide sensitive calls
     revalidate_interval: Live[Duration] = 30.0  # each record in the view is looked for in the store
     event_skew: Live[DurationOrZero] = 60.0  # an event from further in the future is refused
@@ -458,7 +458,7 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much memory the daemon may take; `sessions.view` and `tokens.cache` follow from it."""
+    """The memory that the daemon may take; `sessions.view` and `tokens.cache` follow from it."""
 
     limit: Restart[Size | None] = None  # null: the container's (cgroup), where it has one
 
@@ -478,7 +478,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Shutdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the daemon ends: what `work.drain_timeout` bounds comes after `lame_duck`."""
+    """The end of the daemon: what `work.drain_timeout` bounds comes after `lame_duck`."""
 
     # after SIGTERM `/readyz` fails for so long while calls are still answered, so that nobody
     # sends more; 5s where nothing ends the callers first, as it does for a native sidecar
@@ -494,18 +494,18 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     format: Live[Annotated[str, msgspec.Meta(pattern="^(json|console)$")]] = "json"
     checks: Live[bool] = False  # a line for every check
     # in that line, why: each policy that was looked at, its conditions, the score's terms. It
-    # costs a second evaluation, and tells addresses, groups and devices
+    # costs a second evaluation, and names addresses, groups and devices
     explain: Live[bool] = False
 
 
 class Warnings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Warnings of `sidecar validate`, which the daemon logs at its start: reference/warnings.md."""
 
-    accept: Live[tuple[str, ...]] = ()  # names of warnings that are meant so, and told no more
+    accept: Live[tuple[str, ...]] = ()  # names of warnings that are meant so, and shown no more
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the policy files lie: every `*.yaml` and `*.yml` in `path`, in name order.
+    """The policy files: every `*.yaml` and `*.yml` in `path`, in name order.
 
     Each must be there to be read. No policies at all need `policies: []` in one.
     """

@@ -42,7 +42,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much of this sidecar one source may take up, if `sources` says nothing else of it.
+    """The share of this sidecar that one source may take up, unless `sources` says otherwise.
 
     Revocations are the last to be refused: they may go over by as much again.
     """

@@ -1,4 +1,4 @@
-"""Whose tokens are believed and how they are read, as configured. Part of `settings`."""
+"""Settings of the issuers whose tokens are believed, and of their claims. Part of `settings`."""
 
 import enum
 from typing import Annotated
@@ -23,9 +23,9 @@ from sidecar.wire.yaml.scalars import (
 
 
 class ContextProof(enum.StrEnum):
-    """Whether a token's `acrs` meets what is asked for in the contexts it lists, and as of when.
+    """The proof that a token's `acrs` is for the contexts it lists, and as of when.
 
-    `none`: it does not. `auth_time`: as of the sign-in. `issued_at`: as of the token's issue.
+    `none`: it proves nothing. `auth_time`: as of the sign-in. `issued_at`: as of the token's issue.
     """
 
     NONE = "none"
@@ -34,7 +34,7 @@ class ContextProof(enum.StrEnum):
 
 
 class SessionNaming(enum.StrEnum):
-    """What stands in for the session where a token does not name it.
+    """The stand-in for the session where a token does not name it.
 
     `user-client`: issuer, user and client, and the key where the token is bound to one: the user's
     sign-ins at that client share their marks. `sign-in`: `auth_time` in place of the key, so that a
@@ -47,7 +47,7 @@ class SessionNaming(enum.StrEnum):
 
 
 class Unknown(enum.StrEnum):
-    """What a policy that includes a group (or role) makes of a user whose groups are unknown.
+    """The effect of a policy that includes a group (or role) on a user whose groups are unknown.
 
     `included`: it is for them. `excluded`: it is not. `deny`: where it is, they are refused. A
     policy that excludes a group never takes them for members of it.
@@ -59,7 +59,7 @@ class Unknown(enum.StrEnum):
 
 
 class Absent(enum.StrEnum):
-    """What it means that a token has no claim for groups (or roles).
+    """The meaning of a token without a claim for groups (or roles).
 
     `unknown`: nobody has said. `empty`: the user has none; but what was known of a session is lost
     by a new sign-in only.
@@ -70,7 +70,7 @@ class Absent(enum.StrEnum):
 
 
 class Introspection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an issuer is asked about opaque tokens (RFC 7662), and who asks.
+    """Introspection of an issuer's opaque tokens (RFC 7662), and the credential for it.
 
     With `client_secret` as the client (HTTP Basic), with `bearer_token`, or with an assertion that
     `private_key_file` signs (`private_key_jwt`, RFC 7523).
@@ -97,7 +97,7 @@ class Introspection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Identifying(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an issuer's tokens may say of who their users are."""
+    """Names of users that an issuer's tokens may use."""
 
     groups: bool = True  # false: its groups are not taken, and so not known
     roles: bool = True  # false: nor its roles
@@ -124,13 +124,13 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     user_claim: ClaimPath = "sub"  # names the user
     session_claim: ClaimPath = "sid"  # names the session
     session: SessionNaming = SessionNaming.USER_CLIENT  # stands in where a token has none
-    auth_time_claim: ClaimPath = "auth_time"  # tells when the user signed in
-    acr_claim: ClaimPath = "acr"  # tells how strongly
+    auth_time_claim: ClaimPath = "auth_time"  # says when the user signed in
+    acr_claim: ClaimPath = "acr"  # says how strongly
     amr_claim: ClaimPath = "amr"  # lists by which methods
     device_claim: ClaimPath = "deviceid"  # names the device
     groups_claim: ClaimPath = "groups"  # lists the user's groups
     roles_claim: ClaimPath = "roles"  # lists the user's roles
-    ip_claim: ClaimPath = ""  # tells where the user signed in (`ipaddr`); empty: none does
+    ip_claim: ClaimPath = ""  # says where the user signed in (`ipaddr`); empty: none does
     groups_unknown: Unknown = Unknown.INCLUDED  # whom policies for a group are for
     roles_unknown: Unknown = Unknown.INCLUDED  # whom policies for a role are for
     groups_absent: Absent = Absent.UNKNOWN  # what a token without `groups_claim` says
@@ -153,7 +153,7 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Possession(enum.StrEnum):
-    """What a token that is bound to a key or certificate of its client (`cnf`) takes to be shown.
+    """The proof of possession asked of a token that is bound to its client's key (`cnf`).
 
     `accept`: no more than any other; who stands before us sees to it. `verify`: its key or
     certificate. `require`: that, and no token passes that is not bound.
@@ -165,7 +165,7 @@ class Possession(enum.StrEnum):
 
 
 class CertificateForm(enum.StrEnum):
-    """How a gateway tells the client's certificate.
+    """The form in which a gateway sends the client's certificate.
 
     `hex`, `base64`: its SHA-256 thumbprint. `pem`: itself or its chain, also percent-encoded or
     without armour. `xfcc`: Envoy's `X-Forwarded-Client-Cert`. `rfc9440`: `Client-Cert`.
@@ -188,7 +188,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dpop_replays: Live[PositiveInt] = 100000  # proofs remembered, so that each counts once
     # what proofs may be for, as `https://app.example`; empty: any with the call's own host
     origins: Live[tuple[Url, ...]] = ()
-    # in which the gateway tells the client's certificate
+    # in which the gateway sends the client's certificate
     certificate_header: Live[HeaderName] = ""
     certificate_form: Live[CertificateForm] = CertificateForm.BASE64  # how it does
 

@@ -29,7 +29,7 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Announced(enum.StrEnum):
-    """The events that the transmitter can tell (CAEP 1.0)."""
+    """The events that the transmitter can send (CAEP 1.0)."""
 
     ASSURANCE_LEVEL_CHANGE = "assurance-level-change"
     SESSION_REVOKED = "session-revoked"
@@ -53,7 +53,7 @@ def kind_of(change: Change) -> Announced:
 
 
 class DefaultSubjects(enum.StrEnum):
-    """Whom a new stream is about until its receiver says otherwise (SSF 1.0)."""
+    """The subjects of a new stream until its receiver says otherwise (SSF 1.0)."""
 
     ALL = "ALL"
     NONE = "NONE"
@@ -68,7 +68,7 @@ class FixedStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may have our events. Its credentials open the management API and its polling."""
+    """A receiver of our events. Its credentials open the management API and its polling."""
 
     name: str  # in logs and metrics; also the `stream_id` of its `stream`
     # the `aud` of what it gets
@@ -81,7 +81,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How events are pushed (RFC 8935)."""
+    """The push delivery of events (RFC 8935)."""
 
     timeout: Restart[Duration] = 10.0  # for an answer
     retry_base: Restart[Duration] = 1.0  # the first pause, which then doubles
@@ -90,9 +90,9 @@ class Push(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Transmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The transmitter of shared signals (SSF 1.0): what is found here, told to others."""
+    """The transmitter of shared signals (SSF 1.0): what is found here, sent to others."""
 
-    # the `iss` of what is told, and where the listener is reached; empty: off
+    # the `iss` of what is sent, and where the listener is reached; empty: off
     issuer: Restart[Url] = ""
     bind: Restart[Binds] = ""  # `host:port` of the listener, or a list; empty: it does not listen
     deliver: Restart[bool] = True  # false: this sidecar records only, and others deliver

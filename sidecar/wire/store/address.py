@@ -61,7 +61,7 @@ Target: TypeAlias = Server | Local | Sentinels | Cluster
 
 
 class StoreAddress(msgspec.Struct, frozen=True):
-    """Where the store is, whether to speak TLS, and the credentials its address carries."""
+    """The store's address, whether to speak TLS, and the credentials that the address carries."""
 
     target: Target
     tls: bool = False

@@ -54,7 +54,7 @@ def page_of(cause: str, names: Iterable[SessionName]) -> SessionPage:
 
 
 def encode_item(item: Item) -> bytes:
-    """As the body of a backlog's item."""
+    """Return the item as the body of a backlog's entry."""
     return _encode(item)
 
 

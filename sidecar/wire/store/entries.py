@@ -1,6 +1,6 @@
-"""What is said for a record: facts, and the notes beside them, encoded in one place.
+"""Entries of a record: facts, and the notes beside them, encoded in one place.
 
-An encoding keeps its facts by field: who has encoded them need not decode what they said.
+An encoding keeps its facts by field: whoever has encoded them need not decode them again.
 """
 
 from collections.abc import Iterable, Mapping

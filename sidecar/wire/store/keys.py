@@ -4,7 +4,7 @@
     PREFIX:{uUSER}:s:SID   record of one session             PREFIX:{uUSER}:x index of sessions
     PREFIX:{dDEVICE}:f     record of the device's facts      PREFIX:{dDEVICE} its channel
     PREFIX:{dDEVICE}:x     index of the sessions on it
-    PREFIX:{sSID}:l        who has the session; what was told of it, whoever has it
+    PREFIX:{sSID}:l        who has the session; what was logged of it, whoever has it
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{sidecars}:p    in which forms they write names and facts, and which they read
@@ -12,9 +12,9 @@
     PREFIX:{TAG}:b:SIDECAR the last signs of life that a sidecar wrote to that server, and
                            the channel on which it hears of them
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
-    PREFIX:{wN}:q          work log: events whose marks may be untold, by user or device
+    PREFIX:{wN}:q          work log: events whose marks may be unlogged, by user or device
     PREFIX:{dead}:q        dead letters: events that nobody could deal with
-    PREFIX:{transmitter}:NAME  what is told to others: see `shared_signals.adapters.stream_store`
+    PREFIX:{transmitter}:NAME  what is sent to others: see `shared_signals.adapters.stream_store`
     PREFIX:{lWORK}:f       which sidecar does a piece of work that one is enough for
     PREFIX:{rescore}:f     the re-score of all sessions: what for, and whether it is done
     PREFIX:{rescore}:w:N   backlog N: work that sidecars share     :c:N  what it has counted
@@ -57,7 +57,7 @@ def content_digest(content: bytes) -> str:
 
 
 class SessionName(NamedTuple):
-    """What an index holds of a session: the digests of its user and of itself."""
+    """An entry of an index for a session: the digests of its user and of itself."""
 
     user: str
     session: str
@@ -138,7 +138,7 @@ class StoreKeys:
         return self.device_channel(device) + b":x"
 
     def locator(self, session: str) -> bytes:
-        """Return the record that tells whose a session is, by the session's digest."""
+        """Return the record that names a session's owner, by the session's digest."""
         return f"{self._prefix}:{{s{session}}}:l".encode()
 
     def sidecars_channel(self) -> bytes:
@@ -186,7 +186,7 @@ class StoreKeys:
         return f"{self._prefix}:{{rescore}}:c:{name}".encode()
 
     def work_log(self, of: str) -> bytes:
-        """The queue of work that is left to do for a user or device (by digest) or session."""
+        """Return the queue of work left to do for a user or device (by digest) or session."""
         part = zlib.crc32(of.encode("utf-8", "surrogatepass")) % WORK_LOGS
         return f"{self._prefix}:{{w{part}}}:q".encode()
 

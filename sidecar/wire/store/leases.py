@@ -1,4 +1,4 @@
-"""Which sidecar does a piece of work that one is enough for, as fields of a record.
+"""Record encoding of leases: one sidecar does a piece of work for all, term by term.
 
     lease:TERM        which sidecar works in this term
 

@@ -1,4 +1,4 @@
-"""How records tell what the store has lost of them, and where the floors stand (`values.loss`).
+"""Record encoding of what the store has lost of records, and of the floors (`values.loss`).
 
     whole:at         in any record: it is whole as of this floor, vouched for by a sidecar that held
                      it all the while, and wrote back what was missing
@@ -6,7 +6,7 @@
     floor:FIRST-LAST in a shard's epoch record, and the sidecars': the floor of these slots
 
 All are moments in microseconds, and grow like everything else. A floor's has a `?` behind it where
-nobody can tell since when its records may be lost.
+it is unknown since when its records may be lost.
 """
 
 import functools
@@ -45,7 +45,7 @@ def tag_of(slot: int) -> str:
 
 
 def moment_in(record: Mapping[bytes, bytes], field: bytes) -> int:
-    """Return the moment that a field tells; 0: none that can be read."""
+    """Return the moment that a field holds; 0: none that can be read."""
     value = record.get(field, b"")
     return int(value) if value.isdigit() else 0
 
@@ -62,9 +62,9 @@ def lost_before(record: Mapping[bytes, bytes], floor: int) -> int:
 
 
 def vouched(record: Mapping[bytes, bytes], floor: int, before: int) -> Record:
-    """The fields by which one who held a record all through the loss of `floor` vouches for it.
+    """Return the fields by which one who held a record all through a loss vouches for it.
 
-    What had been lost of it by an earlier loss, whose floor is `before`, stays lost.
+    `floor` is that of the loss. What an earlier loss, whose floor is `before`, took stays lost.
     """
     fields = {_WHOLE: encode_moment(floor)}
     lost = lost_before(record, before)

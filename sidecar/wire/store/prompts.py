@@ -1,7 +1,7 @@
 """The prompts of a user, as fields of the user's record: one for each session and moment.
 
-Several policies that mark a session at the same moment are one prompt, and every sidecar that tells
-of it writes the same field. `alert:` fields tell in which window a budget was found exceeded.
+Several policies that mark a session at the same moment are one prompt, and every sidecar that logs
+it writes the same field. `alert:` fields name the window in which a budget was found exceeded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,5 +29,5 @@ def prompts_since(record: Mapping[bytes, bytes], now: float, per: float) -> int:
 
 
 def alert_field(now: float, per: float) -> bytes:
-    """The field by which one sidecar claims to tell of an exceeded budget, once in a window."""
+    """Return the field by which a sidecar claims to report an exceeded budget, once in a window."""
     return b"alert:" + str(int(now // per)).encode()

@@ -1,6 +1,6 @@
 """Facts as fields of a record, and back.
 
-A field is `GROUP:STAMP`; its value is the stamp, a zero byte, a byte that tells the version of
+A field is `GROUP:STAMP`; its value is the stamp, a zero byte, a byte that names the version of
 what follows, and the fact in MessagePack: so of two values the later fact is the greater one, which
 is what `lattice.join` keeps. What a source says lies in `GROUP@SOURCE:STAMP`, a group that is
 bounded by itself: no number of words of one source pushes out those of another. Beside facts a
@@ -9,12 +9,12 @@ record has
     who:issuer                          whose names these are: the namespace
     who:user, who:session, who:device   identifiers in plain text
     owner:USER                          in a locator, a user who has the session: `1` where a token
-                                        has shown it, `0` where an event has told it
+                                        has shown it, `0` where an event has named it
     app:NAME                            the apps the session was used in
     event:SOURCE/ID                     ids that have counted already, and for what
     fanned:SOURCE/ID                    those whose many sessions are in the backlog
     told:POLICY                         what was last logged and counted of a policy's mark
-    claim:POLICY|VALUE                  which sidecar has claimed to tell it, and when
+    claim:POLICY|VALUE                  which sidecar has claimed to log it, and when
     checkpoint:state                    the state up to some stamp
     keep:until                          a token must be stopped for longer than facts are kept
 """
@@ -59,7 +59,7 @@ WHO_SESSION = b"who:session"
 WHO_DEVICE = b"who:device"
 CHECKPOINT = b"checkpoint:state"
 _KEEP = b"keep:until"
-_TOLD = b"told:"
+_LOGGED = b"told:"
 _APP = b"app:"
 _OWNER = b"owner:"
 
@@ -122,7 +122,7 @@ class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever w
 def stamp_of(field: bytes, value: bytes) -> Stamp:
     """Return the stamp of a fact that cannot be read, by its value or else its name.
 
-    Where neither tells: the beginning of time, of which every sign-in is the later one.
+    Where neither says: the beginning of time, of which every sign-in is the later one.
     """
     for text in (value.partition(b"\0")[0], field.partition(b":")[2]):
         try:
@@ -157,7 +157,7 @@ def encode_facts(facts: Iterable[Fact]) -> Record:
 
 
 def _by(fact: Fact) -> str:
-    """Return what tells the groups of a source from those of all others."""
+    """Return the suffix that distinguishes the groups of a source from those of all others."""
     return f"@{quote(fact.source, safe='')}" if fact.source else ""
 
 
@@ -208,7 +208,7 @@ def encode_proven(facts: Iterable[PlaceProven]) -> Record:
 
 
 def encode_spent(fact: Spent) -> tuple[bytes, bytes]:
-    """Return the field that tells that a proof is spent, and its value: one for each proof."""
+    """Return the field that records that a proof is spent, and its value: one for each proof."""
     return f"spent:{fact.auth_time}".encode(), _value(fact)
 
 
@@ -300,7 +300,7 @@ def _of_kind(record: Mapping[bytes, bytes], kind: bytes) -> Record:
 
 
 class Owned(NamedTuple):
-    """Who has a session, by its locator: a user, and whether a token has shown it."""
+    """The owner of a session, by its locator: a user, and whether a token has shown it."""
 
     user: str
     shown: bool
@@ -309,7 +309,7 @@ class Owned(NamedTuple):
 def owner_fields(user: str, *, shown: bool) -> Record:
     """Return the field of a user who has a session.
 
-    Of two values that of a token is the greater one, so that no number of users whom events tell
+    Of two values that of a token is the greater one, so that no number of users whom events name
     can push one out whom a token has shown.
     """
     return {_OWNER + user.encode(): b"1" if shown else b"0"}
@@ -333,12 +333,12 @@ def event_key(signal: Signal) -> str:
 
 
 def event_field(event: str) -> bytes:
-    """The field that tells that an event, by its key, has counted."""
+    """Return the field that records that an event, by its key, has counted."""
     return f"event:{event}".encode()
 
 
 def encode_event(signal: Signal) -> Record:
-    """Return the field that tells that an event has counted, and for what."""
+    """Return the field that records that an event has counted, and for what."""
     value = (
         f"{signal.stamp.encode()}\0{signal.content}" if signal.content else signal.stamp.encode()
     )
@@ -352,7 +352,7 @@ def counts_for_another(record: Mapping[bytes, bytes], signal: Signal) -> bool:
 
 
 def keep_until(expire_at: int) -> Record:
-    """What has a record be there, and so live, until then (unix ms), though nothing is known yet.
+    """Return a field that keeps a record until then (unix ms), though nothing is known yet.
 
     A record without fields is none, and would forget how long its facts to come must live.
     """
@@ -360,36 +360,36 @@ def keep_until(expire_at: int) -> Record:
 
 
 def fanned_field(event: str) -> bytes:
-    """Return the field that tells that the sessions of an event are in the backlog (`fan_out`)."""
+    """Return the field that records that the sessions of an event are in the backlog."""
     return f"fanned:{event}".encode()
 
 
 def app_field(app: str) -> bytes:
-    """Return the field that tells that a session was used in an app."""
+    """Return the field that records that a session was used in an app."""
     return _APP + app.encode()
 
 
 def apps_of(record: Mapping[bytes, bytes]) -> tuple[str, ...]:
-    """The apps a session was used in."""
+    """Return the apps that a session was used in."""
     return tuple(sorted(field[len(_APP) :].decode() for field in record if field.startswith(_APP)))
 
 
-def told_field(policy: str) -> bytes:
-    """Return the field of what was told of a policy's mark."""
-    return _TOLD + policy.encode()
+def last_logged_field(policy: str) -> bytes:
+    """Return the field of what was last logged of a policy's mark."""
+    return _LOGGED + policy.encode()
 
 
 def claim_field(policy: str, value: bytes, turn: int = 1) -> bytes:
-    """Return the field by which one sidecar claims to tell this value of a policy's mark.
+    """Return the field by which one sidecar claims to log this value of a policy's mark.
 
-    `turn`: the first, or the one after that whose owner did not tell.
+    `turn`: the first, or the one after that whose owner did not log it.
     """
     first = b"claim:" + policy.encode() + b"|" + value
     return first if turn == 1 else first + b"|%d" % turn
 
 
 def claimed_at(claim: bytes) -> int:
-    """When something was claimed (unix milliseconds), as a claim's value says; 0: it does not."""
+    """Return when something was claimed (unix ms), as a claim's value says; 0: it does not."""
     digits = claim[:16]
     return int(digits) if len(digits) == 16 and digits.isdigit() else 0
 
@@ -405,15 +405,15 @@ def claimed_in(
 
 def logged_in(record: Mapping[bytes, bytes], policy: str) -> bytes:
     """Return the value of what was last logged of a policy's mark; empty: nothing was."""
-    return record.get(told_field(policy), b"")
+    return record.get(last_logged_field(policy), b"")
 
 
-def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
-    """Return what was told, by policy."""
+def last_logged_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    """Return what was last logged, by policy."""
     return {
-        field[len(_TOLD) :].decode(): value
+        field[len(_LOGGED) :].decode(): value
         for field, value in record.items()
-        if field.startswith(_TOLD)
+        if field.startswith(_LOGGED)
     }
 
 

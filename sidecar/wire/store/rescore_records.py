@@ -4,8 +4,8 @@
     swept:ASKED       that the one asked for then is done
 
 Values begin with a number of sixteen digits that only grows, as the lattice wants it
-(`domain.values.lattice`). Moments are in microseconds since the epoch. How far it is, its backlog
-tells.
+(`domain.values.lattice`). Moments are in microseconds since the epoch. Its backlog
+shows how far it is.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Finished(NamedTuple):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far it is, for an operator. Times are in seconds since the epoch; 0: not yet.
+    """Progress of a re-score, for an operator. Times are in seconds since the epoch; 0: not yet.
 
     `state` is "none" (none was ever asked for), "waiting", "running" or "done"; `sidecars` those
     that work at it, `rate` sessions a second since it began, `seconds_left` what that lets expect.
@@ -67,7 +67,7 @@ def current_of(record: Mapping[bytes, bytes]) -> RescoreRequest | None:
 
 
 def encode_finished(finished: Finished) -> bytes:
-    """As the value of `swept:ASKED`."""
+    """Return the value of `swept:ASKED`."""
     return number(finished.at) + msgspec.msgpack.encode(finished)
 
 

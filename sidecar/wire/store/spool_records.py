@@ -1,4 +1,4 @@
-"""What lies in a segment of the spool: events, framed so that damage is seen and never believed.
+"""Encoding of a segment of the spool: events, framed so that damage is seen, never believed.
 
 A segment is a header and any number of records, each:
 
@@ -73,7 +73,7 @@ class UnknownRecord(Exception):  # noqa: N818 - named by who must act: whoever w
 
 
 class SegmentEnd(StrEnum):
-    """How the reading of a segment ended."""
+    """The end of reading a segment."""
 
     NONE = ""
     TORN = "torn"  # nothing whole follows what is not: the writer died

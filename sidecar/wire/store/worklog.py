@@ -16,7 +16,7 @@ class InvalidEntry(Exception):  # noqa: N818 - named by who must act: whoever wr
 
 
 class Work(msgspec.Struct, frozen=True, array_like=True):
-    """An event that is in force, and whose marks may be untold: whose sessions to look at.
+    """An event that is in force, and whose marks may be unlogged: whose sessions to look at.
 
     `cause` is the event's type, `event` its id, `of` the digest of the user or device, or the
     name of the session, by `scope`. `signal` is the event itself, as the spool keeps it.
@@ -49,7 +49,7 @@ _letters = msgspec.msgpack.Decoder(Letter)
 
 
 def encode_entry(entry: Work | Letter) -> bytes:
-    """As it lies in the queue."""
+    """Return the entry as it lies in the queue."""
     return _encode(entry)
 
 

@@ -22,7 +22,7 @@ Text = Annotated[
 
 
 class InvalidSubjectId(Exception):  # noqa: N818 - named by who must act: the transmitter
-    """What stands where a subject identifier should. `field` is dotted; values are not quoted."""
+    """A value is no subject identifier. `field` is dotted; values are not quoted."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -134,7 +134,7 @@ Simple: TypeAlias = Identifier | Aliases
 
 
 class Complex(msgspec.Struct, frozen=True):
-    """What several members say of one subject together (SSF 1.0, "Complex Subjects").
+    """One subject, described by several members together (SSF 1.0, "Complex Subjects").
 
     `members` is sorted by name: those of `MEMBERS`, or others that two parties agreed upon.
     """
@@ -188,7 +188,7 @@ def decode_subject(value: object, field: str = "sub_id") -> SubjectId:
 
 
 def encode_subject(subject: SubjectId) -> dict[str, object]:
-    """As `decode_subject` reads it, in the words of the final specifications."""
+    """Return the form that `decode_subject` reads, in the words of the final specifications."""
     match subject:
         case Complex():
             members = {name: encode_subject(member) for name, member in subject.members}
@@ -297,7 +297,7 @@ def _object(value: object, field: str) -> Mapping[str, object]:
 
 
 def _located(error: msgspec.ValidationError, field: str) -> tuple[str, str]:
-    """Where it is, and what is wrong; msgspec quotes no values."""
+    """Return the field, and what is wrong with it; msgspec quotes no values."""
     message, _, path = str(error).partition(" - at `$")
     if "matching regex" in message:
         message = "must have no control characters"

@@ -53,7 +53,7 @@ class Unmatched(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A name, and whose it is as far as its identifier tells."""
+    """A name, and whose it is as far as its identifier says."""
 
     name: str
     issuer: str

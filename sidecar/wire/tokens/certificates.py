@@ -1,4 +1,4 @@
-"""The client's certificate as a gateway tells it, as the thumbprint that tokens are bound to.
+"""The client's certificate as a gateway sends it, as the thumbprint that tokens are bound to.
 
 `x5t#S256` (RFC 8705, section 3.1): SHA-256 over the DER, in base64url without padding.
 """
@@ -19,7 +19,7 @@ MAX_CHAIN = 10
 
 
 def thumbprint(value: str, form: CertificateForm) -> str:
-    """The thumbprint of what a header of this form says; raises ValueError for anything else.
+    """Return the thumbprint of what a header of this form says; raises ValueError for all else.
 
     Of a chain it is the client's own certificate; of several hops (`xfcc`) the last one's.
     """

@@ -1,4 +1,4 @@
-"""What a verified token says, as a value.
+"""Claims of a verified token, as a value.
 
 Nothing here verifies a signature: `adapters.tokens.verifier` does, and hands the claims on. What is
 harmless to read tolerantly is read so (an `amr` that is one string); what would silently weaken a
@@ -48,7 +48,7 @@ _CLIENT_CLAIMS = ("azp", "client_id", "appid")
 
 
 class Flaw(StrEnum):
-    """Why a token was refused: a closed set, fit for a metric's label."""
+    """The reason why a token was refused: a closed set, fit for a metric's label."""
 
     MALFORMED = "malformed"
     TOO_LARGE = "too-large"
@@ -89,7 +89,7 @@ class InvalidToken(Exception):  # noqa: N818 - named by who must act: the sender
 
 
 class Bound(NamedTuple):
-    """What a token is bound to (`cnf`, RFC 7800): thumbprints of a key and of a certificate.
+    """The binding of a token (`cnf`, RFC 7800): thumbprints of a key and of a certificate.
 
     `other` is a digest of what it says besides, which is not known here.
     """
@@ -104,12 +104,12 @@ class Bound(NamedTuple):
     @property
     def name(self) -> str:
         """A short name for it; empty for a bearer token."""
-        told = zip(("jkt", "x5t", "cnf"), self, strict=True)
-        return " ".join(f"{kind}={value}" for kind, value in told if value)
+        named = zip(("jkt", "x5t", "cnf"), self, strict=True)
+        return " ".join(f"{kind}={value}" for kind, value in named if value)
 
 
 class ClaimNeed(StrEnum):
-    """What a claim is needed for: a closed set."""
+    """The need for a claim: a closed set."""
 
     SESSION = "session"
     AUTH_TIME = "auth_time"
@@ -127,18 +127,18 @@ class Missing(NamedTuple):
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A believed token. Times are whole seconds since the epoch, 0 where the token does not tell.
+    """A believed token. Times are whole seconds since the epoch, 0 where the token does not say.
 
     `user`, `session`, `device` and `groups` are names of `namespace`.
 
     `session` is the configured claim, else what the issuer's `session` says; never `jti`, which a
     refresh changes. `authentication.auth_time` is never taken from `iat`, or a refresh would
-    launder a mark; it is 0 where the token does not tell it, and then proves nothing. `claims`
+    launder a mark; it is 0 where the token does not give it, and then proves nothing. `claims`
     holds the other claims as strings, sorted by name, those that policies ask for among them.
 
     `groups_known` is False where the token leaves the groups out: then `groups` is empty and says
     nothing. `groups_listed` is False where it leaves them out and that is taken for having none.
-    The same for roles. `missing` tells which claims the token lacks that something needs.
+    The same for roles. `missing` names the claims that the token lacks that something needs.
     `app` is the audience that the token is for, and `audiences` are all of them that are
     configured; `client` is whom it was issued to.
     `contexts` are the authentication contexts that the issuer is trusted to have enforced as of
@@ -186,7 +186,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Validity(NamedTuple):
-    """When a token counts: from second `begins` on, and before second `ends`; leeway included."""
+    """The time in which a token counts: from second `begins`, before second `ends`, with leeway."""
 
     begins: float
     ends: float
@@ -259,7 +259,7 @@ def token_of(
         groups_listed=groups.listed,
         roles_known=roles.known,
         roles_listed=roles.listed,
-        missing=tuple(missing for missing, is_told in needed if not is_told),
+        missing=tuple(missing for missing, is_present in needed if not is_present),
         audiences=audiences,
         client=_client(claims),
         binding=binding,
@@ -314,7 +314,7 @@ def _client(claims: Mapping[str, object]) -> str:
 def _contexts(
     claims: Mapping[str, object], issuer: Issuer, auth_time: int
 ) -> tuple[tuple[str, ...], int]:
-    """Return what `acrs` proves, and as of when; nothing where the time is not told."""
+    """Return what `acrs` proves, and as of when; nothing where the time is not given."""
     match issuer.acrs_proof:
         case ContextProof.NONE:
             return (), 0
@@ -351,12 +351,12 @@ def _thumbprint(confirmation: Mapping[str, object], name: str) -> str:
 def _audiences(claims: Mapping[str, object], issuer: Issuer) -> tuple[str, ...]:
     """Return those of the token's audiences that are configured, in the order of the configuration.
 
-    All of them where the token tells none, which only the answer about an opaque token may.
+    All of them where the token names none, which only the answer about an opaque token may.
     """
-    told = claims.get("aud")
-    if told is None:
+    given = claims.get("aud")
+    if given is None:
         return tuple(_name(one, "aud") for one in issuer.audiences)
-    named = {one for one in (told if isinstance(told, list) else [told]) if isinstance(one, str)}
+    named = {one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)}
     return tuple(_name(one, "aud") for one in issuer.audiences if one in named)
 
 
@@ -377,7 +377,7 @@ def _acr(claims: Mapping[str, object], name: str) -> str:
 
 
 class _Listed(NamedTuple):
-    """Groups or roles as a token tells them: see `Token`."""
+    """Groups or roles as a token lists them: see `Token`."""
 
     names: frozenset[str]
     known: bool
@@ -393,9 +393,9 @@ def _listed(claims: Mapping[str, object], name: str, absent: Absent) -> _Listed:
 
 
 def _overage(claims: Mapping[str, object], name: str) -> bool:
-    """Whether the token says that there are too many to list (OpenID Connect Core, 5.6.2; Entra).
+    """Return whether the token says that there are too many to list (OpenID Core, 5.6.2; Entra).
 
-    `_claim_names` tells that a claim is to be had elsewhere, `hasgroups` that groups are.
+    `_claim_names` says that a claim is to be had elsewhere, `hasgroups` that groups are.
     """
     elsewhere = claims.get("_claim_names")
     if isinstance(elsewhere, Mapping) and (name in elsewhere or parts_of(name)[0] in elsewhere):

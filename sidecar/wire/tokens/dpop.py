@@ -78,7 +78,7 @@ def token_hash(token: str) -> str:
 
 def _check_target(method: object, address: object, target: ProofTarget) -> None:
     if not (target.method and target.host and target.path):
-        raise _invalid("the gateway does not tell what was called")
+        raise _invalid("the gateway does not say what was called")
     if method != target.method:
         raise _invalid("it is for another method")
     if not isinstance(address, str) or len(address) > MAX_BYTES:

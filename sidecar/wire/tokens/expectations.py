@@ -1,6 +1,6 @@
 """Says what was expected of a token that is refused: for the operator's log, never for the sender.
 
-Of the token only names are told (issuer, audience, key, algorithm, type), cut and printable, since
+Of the token only names are shown (issuer, audience, key, algorithm, type), cut and printable, since
 anybody can write them; never the token.
 """
 
@@ -13,7 +13,7 @@ from sidecar.wire.tokens.jws import Unverified
 from sidecar.wire.yaml.tree import shown
 
 _MOST = 8
-"""So many names are told of a list."""
+"""So many names of a list are shown."""
 
 
 class Configured(NamedTuple):

@@ -1,4 +1,4 @@
-"""What an issuer's tokens may say: how strong a sign-in was, and who its users are.
+"""Limits on an issuer's tokens: how strong they may call a sign-in, and whom they may name.
 
 A token says what its issuer likes. What an issuer may not say is not taken from its tokens: it is
 not known, rather than empty.

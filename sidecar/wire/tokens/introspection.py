@@ -67,7 +67,7 @@ def is_opaque(token: str) -> bool:
 
 
 def question(token: str, assertion: str = "") -> dict[str, str]:
-    """The form that asks about a token, with the client's assertion (RFC 7523) if it has one."""
+    """Return the form that asks about a token, with the client's assertion (RFC 7523) if any."""
     asked = {"token": token, "token_type_hint": "access_token"}
     if assertion:
         asked["client_assertion_type"] = ASSERTION_TYPE
@@ -134,14 +134,14 @@ def signed_answer(parts: Unverified, issuer: Issuer, now: float) -> dict[str, ob
 
 
 def read_answer(
-    told: Mapping[str, object], issuer: Issuer, now: float, wanted: frozenset[str] = frozenset()
+    response: Mapping[str, object], issuer: Issuer, now: float, wanted: frozenset[str] = frozenset()
 ) -> ActiveToken:
     """Return an answer of 200 (RFC 7662, section 2.2); policies ask for the `wanted` claims.
 
     Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. What the
     answer leaves out - `iss`, `aud`, `exp` - the issuer has seen to; some write `null` for that.
     """
-    answer = {name: value for name, value in told.items() if value is not None}
+    answer = {name: value for name, value in response.items() if value is not None}
     active = answer.pop("active", None)
     if not isinstance(active, bool):
         raise InvalidAnswer("the answer has no member active that is true or false")

@@ -53,7 +53,7 @@ class InvalidKeySet(Exception):  # noqa: N818 - named by who must act: who serve
 class Key(NamedTuple):
     """A public key, and the algorithms it may verify.
 
-    `id` tells one key from another across refreshes: its `kid`, its `alg` and its thumbprint.
+    `id` is the same across refreshes: the key's `kid`, its `alg` and its thumbprint.
     """
 
     id: str
@@ -137,7 +137,7 @@ def signed_by(jws: str, algorithm: str, key: PublicKey) -> bool:
 
 
 def key_of_client(jwk: object, algorithm: str) -> PublicKey | None:
-    """The public key that a client brings itself, if it fits the algorithm (RFC 9449, 4.2)."""
+    """Return the key that a client brings itself, if it fits the algorithm (RFC 9449, 4.2)."""
     key = _key(jwk)
     return None if key is None or algorithm not in key.algorithms else key.public
 
@@ -187,7 +187,7 @@ _POWERS = tuple((prime, frozenset(pow(65537, n, prime) for n in range(prime))) f
 
 
 def _is_roca(modulus: int) -> bool:
-    """Whether a chip made the key whose primes can be found from its modulus (CVE-2017-15361).
+    """Return whether the primes of a chip's key can be found from its modulus (CVE-2017-15361).
 
     Infineon's library took primes of the form `k * M + 65537**a mod M`, where M is a product of
     small primes. So the modulus is a power of 65537 modulo each of them, as one of another kind is

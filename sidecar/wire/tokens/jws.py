@@ -17,7 +17,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 class Unverified(NamedTuple):
-    """What a JWS says of itself: enough to pick the key, and nothing to act upon.
+    """A JWS before its signature is checked: enough to pick the key, and nothing to act upon.
 
     `type` is in lower case, empty where there is none. `claims` is the payload. `key` is what the
     header brings as `jwk`: for proofs of that very key, and for nothing else.
@@ -55,7 +55,7 @@ def read(token: str, max_bytes: int) -> Unverified:
 
 
 def parted(token: str) -> tuple[str, str]:
-    """What a token is known by, and its signature: all of it and none where it is no compact JWS.
+    """Return the signed part of a token, and its signature: the text and "" if no compact JWS.
 
     Two texts may be one token: who holds one signed with ES256 can make another signature of it
     (s and n - s are both good), and an issuer that signs the same claims twice makes two. So what

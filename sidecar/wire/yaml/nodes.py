@@ -1,4 +1,4 @@
-"""Single values and plain lists out of a tree; what is not as it must be is told, and None."""
+"""Single values and plain lists out of a tree; what is not as it must be is reported, and None."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -37,12 +37,12 @@ class Leaves:
         self.problems = problems
 
     def add(self, node: Node, field: str, message: str) -> None:
-        """Tell a problem with a node."""
+        """Report a problem with a node."""
         if not isinstance(node, AlreadyRefused):
             self.problems.add(node.place, field, message)
 
     def table(self, node: Node, field: str, known: Iterable[str]) -> Mapping[str, Node] | None:
-        """Return a mapping with none but these keys; unknown ones are told and left out."""
+        """Return a mapping with none but these keys; unknown ones are reported and left out."""
         if not isinstance(node, Table):
             refuse(self.problems, node, field, "a mapping")
             return None
@@ -80,7 +80,7 @@ class Leaves:
         return [Named(text, field, place) for text, field, place in read if text is not None]
 
     def boolean(self, node: Node, field: str) -> bool | None:
-        """True or false."""
+        """Return true or false; None where the node is neither, which is reported."""
         if isinstance(node, Scalar) and isinstance(node.value, bool):
             return node.value
         refuse(self.problems, node, field, "true or false")
@@ -113,12 +113,12 @@ class Leaves:
         return known[name.text]
 
     def unknown(self, name: Named, known: Iterable[str], where: str = "known") -> None:
-        """Tell that a name is not known, and which might have been meant."""
+        """Report that a name is not known, and which might have been meant."""
         message = f"{shown(name.text)!r} is not {where}{suggestion(name.text, known)}"
         self.problems.add(name.place, name.field, message)
 
     def all_of(self, names: Iterable[Named], known: frozenset[str], where: str = "known") -> bool:
-        """Return whether all names are known; the others are told."""
+        """Return whether all names are known; report the others."""
         strangers = [name for name in names if name.text not in known]
         for name in strangers:
             self.unknown(name, known, where)

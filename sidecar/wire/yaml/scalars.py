@@ -1,4 +1,4 @@
-"""How single values of the configuration are spelled: durations, sizes, CIDRs, addresses.
+"""Spelling of single values of the configuration: durations, sizes, CIDRs, addresses.
 
 Each kind is a type to annotate a setting with, and a reader that turns what stands in the file
 into the value. A reader raises ValueError (`Misspelt`) with the reason in words an operator
@@ -45,7 +45,7 @@ class HoldsCredential(Misspelt):
 
 
 class ScalarKind(StrEnum):
-    """What a marked setting is."""
+    """The kind of a marked setting."""
 
     DURATION = "duration"
     SIZE = "size"
@@ -177,7 +177,7 @@ def file(value: Plain) -> str:
 
 
 def cidr(value: Plain) -> str:
-    """A network without host bits, or a lone address, in the spelling that addresses have."""
+    """Return a network without host bits, or a lone address, in the spelling of addresses."""
     spelled = text(value)
     try:
         network = ipaddress.ip_network(spelled, strict=False)

@@ -1,4 +1,4 @@
-"""From a tree to msgspec structs, field by field, so that every problem is told at once.
+"""From a tree to msgspec structs, field by field, so that every problem is reported at once.
 
 `msgspec.convert` stops at the first problem and knows no lines. Here the same types are walked
 (as `msgspec.inspect` describes them), with two liberties: what is missing in a struct is taken
@@ -38,12 +38,12 @@ _NEAR = 0.66
 _ABOUT = 0.04
 """Names whose likeness differs by no more are about as near."""
 
-_TOLD = 3
+_MOST_NEAR = 3
 _INT64 = 2**63 - 1
 
 
 class Missing(Enum):
-    """Stands for a value that could not be read; its problem has been told."""
+    """Stands for a value that could not be read; its problem has been reported."""
 
     MISSING = "missing"
 
@@ -54,7 +54,7 @@ MISSING = Missing.MISSING
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the rest of a message on an unknown name: the nearest known ones, else all if few.
 
-    Of several that are about as near all are told: to name one alone would be to choose for who
+    Of several that are about as near all are named: to name one alone would be to choose for who
     wrote it, and it may be the weaker one.
     """
     names = sorted(known)
@@ -67,9 +67,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         if matcher.quick_ratio() >= _NEAR and (ratio := matcher.ratio()) >= _NEAR:
             near.append((ratio, spelled))
     best = max(near, default=(0.0, ""))[0]
-    told = sorted(repr(spelled) for ratio, spelled in near if ratio >= best - _ABOUT)
-    if told:
-        return f"; did you mean {' or '.join(told[:_TOLD])}?"
+    nearest = sorted(repr(spelled) for ratio, spelled in near if ratio >= best - _ABOUT)
+    if nearest:
+        return f"; did you mean {' or '.join(nearest[:_MOST_NEAR])}?"
     return f"; known are {', '.join(names)}" if 0 < len(names) <= _FEW else ""
 
 
@@ -91,14 +91,14 @@ def kind_of(node: Node) -> str:
 
 
 def refuse(problems: Problems, node: Node, field: str, wanted: str) -> Missing:
-    """Tell that `node` is not `wanted`, unless it was refused already."""
+    """Report that `node` is not `wanted`, unless it was refused already."""
     if not isinstance(node, AlreadyRefused):
         problems.add(node.place, field, f"must be {wanted}, not {kind_of(node)}")
     return MISSING
 
 
 def refuse_unknown(problems: Problems, table: Table, field: str, known: Iterable[str]) -> None:
-    """Tell of keys that are not known here."""
+    """Report keys that are not known here."""
     names = frozenset(known)
     here = {name for name in names if "." not in name}  # others stand below one of these
     for key, entry in table.entries.items():
@@ -176,7 +176,7 @@ class Shapes:
         return member.type if refined is None else _type(refined)
 
     def read(self, node: Node, kind: mi.Type, field: str, default: Any = msgspec.UNSET) -> Any:
-        """Return the value of a node, MISSING where it is none (and has been told)."""
+        """Return the value of a node, MISSING where it is none (which has been reported)."""
         mark = _mark(kind)
         inner = kind.type if isinstance(kind, mi.Metadata) else kind
         match inner:

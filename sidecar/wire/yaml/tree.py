@@ -22,7 +22,7 @@ MAX_NODES = 500_000
 
 MAX_DEPTH = 64
 MAX_PROBLEMS = 500
-"""After so many problems no more are told: the wrong file was named."""
+"""After so many problems no more are reported: the wrong file was named."""
 
 MERGE = "<<"
 
@@ -67,7 +67,7 @@ class ConfigError(Exception):
 
 
 class FilePosition(NamedTuple):
-    """Where a node stands: a file (or a variable of the environment) and a line, from 1."""
+    """The place of a node: a file (or a variable of the environment) and a line, from 1."""
 
     file: str
     line: int
@@ -88,7 +88,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class MappingEntry(NamedTuple):
-    """What a key maps to, and where the key stands."""
+    """An entry of a mapping: the key's value, and the place where the key stands."""
 
     place: FilePosition
     node: "Node"
@@ -154,7 +154,7 @@ def placed(root: Node, found: Iterable[tuple[str, str]]) -> Iterator[ConfigProbl
 
 
 class Problems:
-    """Collects problems, so that all can be told at once."""
+    """Collects problems, so that all can be reported at once."""
 
     def __init__(self) -> None:
         self._found: list[ConfigProblem] = []
@@ -425,12 +425,12 @@ def resolve(text: str) -> str | int | float | bool | None:
 
 
 def has_control(text: str) -> bool:
-    """Whether there are characters that no value may have, but for tabs and ends of lines."""
+    """Return whether there are characters that no value may have; tabs and line ends may be."""
     return _CONTROL.search(text) is not None
 
 
 def shown(text: str) -> str:
     """Text of a file as a message may show it: in one line, not too long, without credentials."""
-    told = masked(text)
-    kept = "".join(c if c.isprintable() else "?" for c in told[:64])
-    return kept if len(told) <= 64 else f"{kept}..."
+    clean = masked(text)
+    kept = "".join(c if c.isprintable() else "?" for c in clean[:64])
+    return kept if len(clean) <= 64 else f"{kept}..."

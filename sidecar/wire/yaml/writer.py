@@ -61,7 +61,7 @@ def _in_one_line(head: str, tree: Tree, labels: Mapping[str, str]) -> str:
 
 
 def _may_fit(tree: Tree) -> bool:
-    """Whether there are so few values that it is worth writing them to see whether they fit."""
+    """Return whether there are so few values that it is worth writing them to see if they fit."""
     if isinstance(tree, Mapping):
         return len(tree) <= _WIDTH and all(map(_may_fit, tree.values()))
     if isinstance(tree, Sequence) and not isinstance(tree, str):

@@ -11,10 +11,10 @@ from sidecar.wire.http.gateway_calls import (
     TokenSources,
     asked_call,
     asked_contexts,
+    direct_call,
     dpop_proof,
     ext_authz_call,
     original_call,
-    told_call,
 )
 from sidecar.wire.http.messages import Request
 from sidecar.wire.settings.settings import ClientAddress, Gateway, Http
@@ -143,12 +143,12 @@ def test_a_call_whose_query_names_a_method_may_run_as_any(query: str) -> None:
         assert original_call(request(*told), gateway).method == "", gateway
     call = request(method="POST", target=f"/v1/ext_authz{target}")
     assert ext_authz_call(call)[::2] == ("", "/pay/7")
-    assert told_call(request(method="POST", target=target)).method == ""
+    assert direct_call(request(method="POST", target=target)).method == ""
 
 
 def test_a_query_with_another_method_in_it_leaves_the_call_its_own() -> None:
     call = request(method="POST", target="/pay/7?payment_method=card&a=_method&method=PUT")
-    assert told_call(call).method == "POST"
+    assert direct_call(call).method == "POST"
 
 
 @pytest.mark.parametrize("path", ["//admin", "/../v1/check", "/pay/%2e%2e/x", "/a%5Cb"])

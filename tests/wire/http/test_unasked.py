@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import pytest
 from stepup_client import asgi, gate, wsgi
 
-from sidecar.wire.http.gateway_calls import InvalidCall, told_call
+from sidecar.wire.http.gateway_calls import InvalidCall, direct_call
 from sidecar.wire.http.messages import Request
 from sidecar.wire.http.unasked import Unasked
 from sidecar.wire.settings.settings import Http
@@ -19,7 +19,7 @@ def at_the_door(case: Case) -> bool:
     request = Request(case.method, case.target.encode(), b"shop.example", fields)
     settings = Http(public=case.public, unchecked=case.unchecked, preflight=case.preflight)
     try:
-        original = told_call(request)
+        original = direct_call(request)
     except InvalidCall:
         return False
     return Unasked(settings).why(request, original) is not None
@@ -66,7 +66,7 @@ def test_what_comes_twice_is_no_preflight() -> None:
     headers = {b"origin": b"https://a.example", b"access-control-request-method": b"POST"}
     for name, value in headers.items():
         twice = Request("OPTIONS", b"/pay", b"", headers, repeated={name: (value, value)})
-        assert Unasked(Http(preflight=True)).why(twice, told_call(twice)) is None
+        assert Unasked(Http(preflight=True)).why(twice, direct_call(twice)) is None
         scope = {"type": "http", "method": "OPTIONS", "path": "/pay"}
         scope["headers"] = [*headers.items(), (name, value)]  # type: ignore[assignment]
         assert not asgi.incoming_of(scope).is_preflight
