@@ -1,4 +1,4 @@
-"""What the admin listener answers, as far as commands reckon with it; the rest is just shown."""
+"""Answers of the admin listener, as far as commands read them; the rest is just shown."""
 
 from typing import Annotated, Any, Required, TypedDict
 
@@ -10,7 +10,7 @@ _Moment = Annotated[float, Meta(ge=0, le=_YEAR_9999)]
 
 
 class Mark(TypedDict, total=False):
-    """What one policy asks of a session."""
+    """A mark: the demand of one policy on a session."""
 
     policy: Required[str]
     text: Required[str]
@@ -20,7 +20,7 @@ class Mark(TypedDict, total=False):
 
 
 class Standing(TypedDict, total=False):
-    """How a session stands."""
+    """The standing of a session."""
 
     standing: Required[str]
     score: float
@@ -75,7 +75,7 @@ class Work(TypedDict, total=False):
 
 
 class AdminProgress(TypedDict, total=False):
-    """How far the re-score of all sessions is."""
+    """The progress of the re-score of all sessions."""
 
     done: int
     expected: int
@@ -100,7 +100,7 @@ class AdminLetters(TypedDict, total=False):
 
 
 class AdminAct(TypedDict, total=False):
-    """What has come of an operator's act."""
+    """The outcome of an operator's act."""
 
     on: str
     name: str

@@ -1,4 +1,4 @@
-"""What the commands that ask a daemon's admin listener share."""
+"""The client of a daemon's admin listener, shared by the commands that ask it."""
 
 import argparse
 import json
@@ -56,14 +56,14 @@ def add_admin(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> No
 
 
 class _Answer(dict[str, Any]):
-    """What the listener answered. A member that it lacks ends the command: it is another's."""
+    """The listener's answer. A member that it lacks ends the command: a sidecar's has it."""
 
     def __init__(self, members: Mapping[str, Any], command: str) -> None:
         super().__init__(members)
         self._command = command
 
     def __missing__(self, name: str) -> Any:
-        raise Stop(f"sidecar {self._command}: what answers tells no `{plain(name)}`", _ANOTHER)
+        raise Stop(f"sidecar {self._command}: what answers has no `{plain(name)}`", _ANOTHER)
 
 
 class AdminClient:
@@ -87,7 +87,7 @@ class AdminClient:
         body: Mapping[str, Any] | None = None,
         shape: type = dict[str, Any],
     ) -> dict[str, Any]:
-        """As `get`, by another method, and perhaps with a body."""
+        """Ask as `get` does, by another method, and perhaps with a body."""
         content, headers = b"", {"Accept-Encoding": "identity"}
         if body is not None:  # as ASCII: what is no text is for the daemon to refuse
             content = json.dumps(body).encode()
@@ -97,9 +97,9 @@ class AdminClient:
         ) as response:
             answer = _decoded(self._whole(response))
         if response.status_code != 200:
-            told = answer.get("detail", "") if isinstance(answer, dict) else ""
-            self._refused(path, response.status_code, plain(str(told))[:_LONGEST_DETAIL])
-        return self._told(answer, shape)
+            detail = answer.get("detail", "") if isinstance(answer, dict) else ""
+            self._refused(path, response.status_code, plain(str(detail))[:_LONGEST_DETAIL])
+        return self._checked(answer, shape)
 
     def _whole(self, response: httpx.Response) -> bytes:
         """Return the body as it came; empty for one that is too long."""
@@ -114,10 +114,10 @@ class AdminClient:
                 raise httpx.ReadTimeout("")
         return bytes(whole)
 
-    def _told(self, answer: object, shape: type) -> dict[str, Any]:
+    def _checked(self, answer: object, shape: type) -> dict[str, Any]:
         name = f"sidecar {self._command}"
         if not isinstance(answer, dict):
-            raise Stop(f"{name}: what answers tells no JSON object", _ANOTHER)
+            raise Stop(f"{name}: what answers sends no JSON object", _ANOTHER)
         try:
             msgspec.convert(answer, shape)
         except msgspec.ValidationError as error:
@@ -147,8 +147,8 @@ class AdminClient:
 
 
 @contextmanager
-def asking_admin(command: str, arguments: argparse.Namespace) -> Iterator[AdminClient]:
-    """A client of the listener for `sidecar COMMAND`; where nobody answers, the command ends."""
+def open_admin_client(command: str, arguments: argparse.Namespace) -> Iterator[AdminClient]:
+    """Yield a client of the listener for `sidecar COMMAND`; if nobody answers, the command ends."""
     headers = {"Authorization": f"Bearer {_token(command, arguments.admin_token_file)}"}
     try:
         with httpx.Client(

@@ -8,7 +8,7 @@ from pathlib import Path
 from stepup_client.local import Decision, Refused
 
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
-from sidecar.cli.socket_options import add_socket, asking, plain, print_json
+from sidecar.cli.socket_options import add_socket, open_socket_client, plain, print_json
 
 TOKEN_VARIABLE = "SIDECAR_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -25,7 +25,7 @@ examples:
   SIDECAR_TOKEN=$(cat token) sidecar check --context c1 --ip 203.0.113.9
   sidecar check --token-file - --method POST --path /payments < token
 
-exit status: 0 it may pass, 1 it may not, or nobody can tell, 2 bad usage, or no daemon
+exit status: 0 it may pass, 1 it may not, or nobody can say, 2 bad usage, or no daemon
 """
     parser.add_argument(
         "--token-file", metavar="FILE", help=f"- for standard input (default: ${TOKEN_VARIABLE})"
@@ -40,9 +40,9 @@ exit status: 0 it may pass, 1 it may not, or nobody can tell, 2 bad usage, or no
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, print the verdict with its reasons."""
+    """Ask, and print the verdict with its reasons."""
     token = _token(arguments.token_file)
-    with asking(arguments) as client:
+    with open_socket_client(arguments) as client:
         try:
             decision = client.check(
                 token,
@@ -81,7 +81,7 @@ def _token(file: str | None) -> str:
 def _refused(refused: Refused, *, as_json: bool) -> int:
     """Return no decision.
 
-    The token is bad, or the daemon cannot tell. Bad input ends with status 2.
+    The token is bad, or the daemon cannot decide. Bad input ends with status 2.
     """
     if as_json:
         print_json(refused.reply)
@@ -97,14 +97,14 @@ def _refused(refused: Refused, *, as_json: bool) -> int:
 def _print(decision: Decision) -> None:
     pending = " (a step-up is pending elsewhere)" if decision.step_up_pending else ""
     print(f"{decision.decision}{pending if decision.allowed else ''}")
-    told = {
+    members = {
         "session": decision.session,
         "subject": decision.subject,
         "acr_values": decision.acr_values,
         "max_age": "" if decision.max_age is None else f"{decision.max_age} s",
         "WWW-Authenticate": decision.www_authenticate,
     }
-    for name, value in told.items():
+    for name, value in members.items():
         if value:
             print(f"  {name}: {plain(value)}")
     for reason in decision.reasons:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sidecar.cli.actions import add_action
 from sidecar.cli.admin_answers import AdminLetters
-from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
+from sidecar.cli.admin_client import AdminClient, add_admin, in_path, open_admin_client
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.socket_options import plain, print_json
 
@@ -56,7 +56,7 @@ def _add_letter(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do as asked."""
-    with asking_admin("dead-letters", arguments) as client:
+    with open_admin_client("dead-letters", arguments) as client:
         match arguments.action:
             case "list":
                 return _list(client, arguments)

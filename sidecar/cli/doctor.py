@@ -63,7 +63,7 @@ exit status: 0 nothing is wrong, 1 something is, 2 bad usage
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Examine, and print what was found; the status tells whether anything is wrong."""
+    """Examine, and print what was found; the status says whether anything is wrong."""
     require_config(arguments.config)
     import trio  # noqa: PLC0415 - a command starts quickly
 

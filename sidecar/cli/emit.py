@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from stepup_client.local import WINDOW, Receipt, Refused
 
 from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
-from sidecar.cli.socket_options import add_socket, asking, plain, print_json
+from sidecar.cli.socket_options import add_socket, open_socket_client, plain, print_json
 from sidecar.domain.facts.facts import SIGNALS
 from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.plural import counted
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _emit_one(arguments: argparse.Namespace) -> int:
     event = {**_event(arguments), **_shown(arguments)}
-    with asking(arguments) as client:
+    with open_socket_client(arguments) as client:
         try:
             receipt = client.event(
                 event, wait_everywhere=arguments.wait, timeout=min(arguments.timeout, 60.0)
@@ -142,7 +142,7 @@ def _event(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _data(members: Iterable[str]) -> dict[str, Any]:
-    """`KEY=VALUE`, or a JSON object. A value is text unless its key or first letter says more."""
+    """Read `KEY=VALUE`, or a JSON object. A value is text unless key or first letter says more."""
     data: dict[str, Any] = {}
     for member in members:
         if member.lstrip().startswith("{"):
@@ -175,7 +175,7 @@ def _time(text: str) -> float:
 def _emit_file(arguments: argparse.Namespace) -> int:
     name = "<stdin>" if arguments.file == "-" else arguments.file
     fates: Counter[str] = Counter()
-    with _opened(arguments.file) as lines, asking(arguments) as client:
+    with _opened(arguments.file) as lines, open_socket_client(arguments) as client:
         numbers: list[int] = []
         shown = _shown(arguments)
         events = ({**event, **shown} for event in _events(lines, name, numbers, fates))
@@ -212,7 +212,7 @@ def _events(
 ) -> Iterator[dict[str, Any]]:
     """Yield the events of a file.
 
-    `numbers` gets the line of each. What is no JSON object is told.
+    `numbers` gets the line of each. What is no JSON object is printed.
     """
     for number, line in enumerate(lines, 1):
         if not line.strip():

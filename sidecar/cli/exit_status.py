@@ -1,4 +1,4 @@
-"""How a command ends early: with a status (contract, section 3) and lines on standard error."""
+"""The early end of a command: its status (contract, section 3) and lines on standard error."""
 
 DONE = 0
 NEGATIVE = 1

@@ -31,29 +31,29 @@ _ELSEWHERE = frozenset(
 )
 
 
-def print_explanation(told: Explanation, *, every: bool = True) -> None:
+def print_explanation(explanation: Explanation, *, every: bool = True) -> None:
     """Print it. Not `every`: only the policies that are for this call."""
-    Console(highlight=False).print(tree(told, every=every))
+    Console(highlight=False).print(tree(explanation, every=every))
 
 
 def tree(
-    told: Explanation, *, every: bool = True, named: frozenset[str] | None = None
+    explanation: Explanation, *, every: bool = True, named: frozenset[str] | None = None
 ) -> RenderableType:
     """Return the explanation as a tree: verdict, session, score, policies.
 
-    `named`: of policies whose conditions do not hold only these are told in full, others in a line.
+    `named`: of policies whose conditions do not hold only these are shown in full.
     """
-    root = Tree(_verdict(told))
-    _session(root, told)
-    _score(root, told)
-    shown = [p for p in told.policies if every or p.outcome not in _ELSEWHERE]
+    root = Tree(_verdict(explanation))
+    _session(root, explanation)
+    _score(root, explanation)
+    shown = [p for p in explanation.policies if every or p.outcome not in _ELSEWHERE]
     for policy in shown:
         if named is None or policy.outcome is not PolicyOutcome.NOT_MET or policy.policy in named:
             _policy(root, policy)
         else:
             unmet = "; ".join(_unmet(policy.conditions))
             root.add(_text(f"{policy.policy}: {policy.outcome}: {unmet}", "dim"))
-    left = len(told.policies) - len(shown)
+    left = len(explanation.policies) - len(shown)
     if left:
         root.add(_text(f"{left} more for other users, apps or contexts", "dim"))
     return root
@@ -69,27 +69,27 @@ def _text(text: str, style: str = "") -> Text:
     return Text(plain(text), style=style)
 
 
-def _verdict(told: Explanation) -> Text:
-    where = ", ".join(told.contexts) or "a routine call"
-    head = _text(told.verdict, _STYLE[told.verdict])
-    head.append(plain(f" in {where} at {to_second(told.time)}: {told.why}"), style="")
+def _verdict(explanation: Explanation) -> Text:
+    where = ", ".join(explanation.contexts) or "a routine call"
+    head = _text(explanation.verdict, _STYLE[explanation.verdict])
+    head.append(plain(f" in {where} at {to_second(explanation.time)}: {explanation.why}"), style="")
     asked = []
-    if told.acr_values:
-        asked.append(f"acr_values {' '.join(told.acr_values)}")
-    if told.max_age is not None:
-        asked.append(f"max_age {told.max_age} s")
+    if explanation.acr_values:
+        asked.append(f"acr_values {' '.join(explanation.acr_values)}")
+    if explanation.max_age is not None:
+        asked.append(f"max_age {explanation.max_age} s")
     if asked:
         head.append(plain(f" ({', '.join(asked)})"), style="dim")
     return head
 
 
-def _session(root: Tree, told: Explanation) -> None:
-    session = told.session
+def _session(root: Tree, explanation: Explanation) -> None:
+    session = explanation.session
     facts = {
         "user": session.user,
         "groups": ", ".join(session.groups) or _unknown(session, "groups"),
         "roles": ", ".join(session.roles) or _unknown(session, "roles"),
-        "app": told.app,
+        "app": explanation.app,
         "ip": session.ip,
         "country": session.country,
         "network": session.network,
@@ -110,38 +110,42 @@ def _unknown(session: SessionExplanation, kind: str) -> str:
     return "unknown" if kind in session.unknown else ""
 
 
-def _score(root: Tree, told: Explanation) -> None:
-    score = told.score
+def _score(root: Tree, explanation: Explanation) -> None:
+    score = explanation.score
     bounds = f"medium from {score.medium:g}, high from {score.high:g}"
     branch = root.add(_text(f"score {in_tenths(score.score):.1f}, {score.level} ({bounds})"))
     for term in score.terms:
         branch.add(_text(points(term.points, term.name, term.weight, term.half_life)))
 
 
-def _policy(root: Tree, told: PolicyExplanation) -> None:
-    fires = told.outcome.fires
-    style = "bold red" if fires else "dim" if told.outcome in _ELSEWHERE else "bold"
-    state = "" if told.state == "enabled" else f" [{told.state}]"
-    head = _text(f"{told.policy}{state}: {told.outcome}", style)
-    head.append(plain(f" - {told.why}"), style="")
+def _policy(root: Tree, policy: PolicyExplanation) -> None:
+    fires = policy.outcome.fires
+    style = "bold red" if fires else "dim" if policy.outcome in _ELSEWHERE else "bold"
+    state = "" if policy.state == "enabled" else f" [{policy.state}]"
+    head = _text(f"{policy.policy}{state}: {policy.outcome}", style)
+    head.append(plain(f" - {policy.why}"), style="")
     branch = root.add(head)
-    if told.outcome is PolicyOutcome.DISABLED:
+    if policy.outcome is PolicyOutcome.DISABLED:
         return
-    for name, match in (("users", told.users), ("apps", told.apps), ("contexts", told.contexts)):
+    for name, match in (
+        ("users", policy.users),
+        ("apps", policy.apps),
+        ("contexts", policy.contexts),
+    ):
         branch.add(_text(f"{_tick(match.matches)} {name}: {match.why}"))
-    if told.conditions is None:
+    if policy.conditions is None:
         branch.add(_text(f"{_tick(True)} no conditions"))
     else:
-        _condition(branch, told.conditions)
-    for cause in told.causes:
+        _condition(branch, policy.conditions)
+    for cause in policy.causes:
         branch.add(_text(f"{_fate(cause)}: {cause.text}"))
-    if told.since is not None and told.mark and not told.grant.block:
-        branch.add(_text(f"mark: a sign-in must be later than {to_second(told.since)}"))
-    if told.outcome is PolicyOutcome.IN_GRACE and told.binds_from is not None:
+    if policy.since is not None and policy.mark and not policy.grant.block:
+        branch.add(_text(f"mark: a sign-in must be later than {to_second(policy.since)}"))
+    if policy.outcome is PolicyOutcome.IN_GRACE and policy.binds_from is not None:
         branch.add(
-            _text(f"grace: {spelled(told.grace)}, it binds from {to_second(told.binds_from)}")
+            _text(f"grace: {spelled(policy.grace)}, it binds from {to_second(policy.binds_from)}")
         )
-    _grant(branch, told)
+    _grant(branch, policy)
 
 
 def _unmet(node: ConditionExplanation | None) -> Iterator[str]:
@@ -174,8 +178,8 @@ def _condition(branch: Tree, node: ConditionExplanation) -> None:
         _condition(below, part)
 
 
-def _grant(branch: Tree, told: PolicyExplanation) -> None:
-    grant = told.grant
+def _grant(branch: Tree, policy: PolicyExplanation) -> None:
+    grant = policy.grant
     if grant.block:
         branch.add(_text("grant: block"))
     for alternative in grant.alternatives:
@@ -192,11 +196,13 @@ def _grant(branch: Tree, told: PolicyExplanation) -> None:
         branch.add(_text(f"session lifetime {spelled(grant.max_lifetime)}{ends}"))
 
 
-def _alternative(told: AlternativeExplanation) -> str:
-    controls = " and ".join(told.controls)
-    if not told.possible:
+def _alternative(alternative: AlternativeExplanation) -> str:
+    controls = " and ".join(alternative.controls)
+    if not alternative.possible:
         return f"grant: {controls}: no sign-in helps, the device is not known to be compliant"
-    if told.shown is not None:
-        return f"grant: {controls}: shown {to_second(told.shown)}"
-    missing = "" if len(told.controls) == 1 else f"{' and '.join(told.missing)} "
-    return f"grant: {controls}: " + ("satisfied" if told.satisfied else f"{missing}not shown since")
+    if alternative.shown is not None:
+        return f"grant: {controls}: shown {to_second(alternative.shown)}"
+    missing = "" if len(alternative.controls) == 1 else f"{' and '.join(alternative.missing)} "
+    return f"grant: {controls}: " + (
+        "satisfied" if alternative.satisfied else f"{missing}not shown since"
+    )

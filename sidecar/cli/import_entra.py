@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 POLICIES = Path("policies", "entra.yaml")
 SETTINGS = Path("settings.yaml")
 MOST = 64 * 1024 * 1024 + 1
-"""Bytes that are read of a file: one more than an export may have, which tells that it has more."""
+"""Bytes that are read of a file: one more than an export may have, which shows that it has more."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ examples:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Import, write, report."""
+    """Import, write and report."""
     files, unlisted = _files(arguments.files)
     exported, left_out, foreign = _read(files)
     left_out = unlisted + left_out
@@ -82,16 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
 
         print_json(report_json(result))
     else:
-        _tell(result, written, to_files=bool(arguments.out))
+        _print(result, written, to_files=bool(arguments.out))
     if left_out:
         return MISTAKE
     return NEGATIVE if arguments.strict and result.losses else DONE
 
 
 def _files(given: list[str]) -> tuple[list[tuple[str, bool]], list[str]]:
-    """The files to read, whether each is named itself, and what directories cannot be listed.
+    """Return the files to read, whether each is named itself, and directories not listed.
 
-    A link in a directory that leads to nothing is among the files: it is told, not passed over.
+    A link in a directory that leads to nothing is among the files: it is reported, not passed over.
     """
     found: list[tuple[str, bool]] = []
     wrong: list[str] = []
@@ -224,7 +224,7 @@ def _summarize(result: "Import", foreign: int) -> None:
         print(f"passed over: {counted(foreign, 'JSON file')} of another kind")
 
 
-def _tell(result: "Import", written: tuple[Path, ...], *, to_files: bool) -> None:
+def _print(result: "Import", written: tuple[Path, ...], *, to_files: bool) -> None:
     from sidecar.entra.report import report_lines  # noqa: PLC0415 - a command starts quickly
 
     for line in report_lines(result):

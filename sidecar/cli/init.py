@@ -13,7 +13,7 @@ from sidecar.adapters.listening.taken_ports import taken
 from sidecar.adapters.tokens.discovery import discover
 from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.init_apps import FRAMEWORKS, app_files
-from sidecar.cli.init_commands import tell_commands
+from sidecar.cli.init_commands import print_commands
 from sidecar.cli.init_gateways import GATEWAYS, UNQUOTABLE, gateway_directory, gateway_files
 from sidecar.cli.init_questions import NONE, Answers, ask
 from sidecar.cli.socket_options import address, plain
@@ -110,7 +110,7 @@ def _acr(text: str) -> tuple[str, str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, discover, write, and tell how to go on."""
+    """Ask, discover, write, and say how to go on."""
     answers = ask(arguments)
     out = Path(answers.out)
     _check_place(out, answers)
@@ -120,10 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
     if problem := issuer_problem(issuer):
         raise Stop(f"sidecar init: --issuer: {plain(issuer)} {problem}")
     offer = Offer(issuer=issuer) if arguments.offline else _discovered(issuer)
-    told: dict[str, list[str]] = {}
+    given: dict[str, list[str]] = {}
     for level, value in arguments.acr:
-        told.setdefault(level, []).append(value)
-    levels, unplaced = levels_for(offer, told)
+        given.setdefault(level, []).append(value)
+    levels, unplaced = levels_for(offer, given)
     gateway = GATEWAYS.get(answers.gateway)
     plan = StarterPlan(
         issuer=offer.issuer,
@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"note: {plain(remark)}")
     for port in taken(used):
         print(f"note: somebody listens at port {port} now; {used[port]} names another")
-    tell_commands(out, answers, ports)
+    print_commands(out, answers, ports)
     return DONE
 
 

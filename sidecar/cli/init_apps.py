@@ -9,7 +9,7 @@ from sidecar.wire.starter import StarterPlan
 
 
 class Framework(NamedTuple):
-    """How a small app in a framework is started in its directory.
+    """A framework, and the start of a small app of it in the app's directory.
 
     `command` begins with a program of Python's where there are `packages`, which it needs. An app
     that keeps the tokens asks the sidecar itself: a gateway before it has no token to show.
@@ -60,11 +60,11 @@ def app_files(framework: str, plan: StarterPlan, client: str, *, behind: bool) -
     texts = {file: plan.ports.fit(text) for file, text in texts.items()}
     for file in texts:
         if file.rpartition("/")[2].startswith("settings."):
-            texts[file] = _told(texts[file], plan.issuer, client)
+            texts[file] = _filled_in(texts[file], plan.issuer, client)
     return texts
 
 
-def _told(text: str, issuer: str, client: str) -> str:
+def _filled_in(text: str, issuer: str, client: str) -> str:
     """Put issuer and client into settings, in JavaScript's and Python's way of writing a text."""
     for example, value in (("https://login.example.com", issuer), ("payroll", client)):
         text = text.replace(f'"{example}"', json.dumps(value, ensure_ascii=False))

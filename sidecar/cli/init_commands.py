@@ -1,4 +1,4 @@
-"""The commands that `sidecar init` tells at the end, as they can be pasted into this terminal."""
+"""The commands that `sidecar init` prints at its end, as they can be pasted into this terminal."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ _PLACES = (str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/sbin", "/s
 """What a user's PATH may leave out: where PyPI's gateways are, and Debian's."""
 
 
-def tell_commands(out: Path, answers: Answers, ports: StarterAddresses) -> None:
+def print_commands(out: Path, answers: Answers, ports: StarterAddresses) -> None:
     """Print how to start it all, then how to see something happen and what is amiss."""
     gateway, framework = answers.gateway, answers.framework
     here = f"./{out}" if str(out).startswith("-") else str(out)  # or it would be an option
@@ -53,7 +53,7 @@ def _print(commands: list[str]) -> None:
 
 
 def _start(framework: str, ports: StarterAddresses) -> str:
-    """Return how its app is started; what is not installed is told before."""
+    """Return how its app is started; print before what is not installed."""
     command, packages, note, _ = FRAMEWORKS[framework]
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""How each gateway is set up by `sidecar init`, and started by somebody who is not root."""
+"""The set-up of each gateway by `sidecar init`, and its start by somebody who is not root."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +38,7 @@ class Gateway(NamedTuple):
     """A gateway: its `http.gateway`, whether it asks by gRPC, and how it is started.
 
     `command` and the files of `wrapper` have `{here}` where the directory of its files belongs, and
-    `{port}` where the gateway listens. So have the values of `told`, which take the place of its
+    `{port}` where the gateway listens. So have the values of `fitted`, which take the place of its
     keys in the shipped files.
     """
 
@@ -46,7 +46,7 @@ class Gateway(NamedTuple):
     command: str
     grpc: bool = False
     wrapper: Mapping[str, str] = {}
-    told: Mapping[str, str] = {}
+    fitted: Mapping[str, str] = {}
 
 
 GATEWAYS: Mapping[str, Gateway] = {
@@ -57,7 +57,7 @@ GATEWAYS: Mapping[str, Gateway] = {
     "haproxy": Gateway(
         "haproxy",
         "haproxy -db -f {here}/haproxy.cfg",
-        told={
+        fitted={
             "/etc/haproxy/sidecar.lua": '"{here}/sidecar.lua"',
             # An abstract socket's name is the machine's: several may run on one.
             "abns@stepup-sidecar": "abns@stepup-sidecar-{port}",
@@ -67,14 +67,14 @@ GATEWAYS: Mapping[str, Gateway] = {
         "apache",
         "apache2 -f {here}/apache2.conf -DFOREGROUND",
         wrapper={"apache2.conf": _APACHE},
-        told={"/etc/apache2/sidecar.lua": '"{here}/sidecar.lua"'},
+        fitted={"/etc/apache2/sidecar.lua": '"{here}/sidecar.lua"'},
     ),
     "envoy": Gateway("envoy", "envoy -c {here}/envoy.yaml --disable-hot-restart"),
     "envoy-grpc": Gateway("none", "envoy -c {here}/envoy.yaml --disable-hot-restart", grpc=True),
     "traefik": Gateway(
         "traefik",
         "traefik --configFile={here}/traefik.yml",
-        told={"/etc/traefik/dynamic.yml": '"{here}/dynamic.yml"'},
+        fitted={"/etc/traefik/dynamic.yml": '"{here}/dynamic.yml"'},
     ),
     "istio": Gateway("none", "kubectl apply -f {here}/policy.yaml", grpc=True),
 }
@@ -93,8 +93,8 @@ def gateway_files(name: str, here: Path, ports: StarterAddresses) -> dict[str, s
     """Return the texts of a gateway's files, by their names, as they belong into `here`."""
     gateway = GATEWAYS[name]
     texts = {file: ports.fit(text) for file, text in starter_files("gateways", name).items()}
-    for shipped, told in gateway.told.items():
-        texts = {file: text.replace(shipped, told) for file, text in texts.items()}
+    for shipped, fitted in gateway.fitted.items():
+        texts = {file: text.replace(shipped, fitted) for file, text in texts.items()}
     return {
         file: text.replace("{here}", str(here)).replace("{port}", str(ports.gateway))
         for file, text in {**texts, **gateway.wrapper}.items()

@@ -1,4 +1,4 @@
-"""What `sidecar init` asks for in a terminal, where an option does not say it."""
+"""The questions of `sidecar init` in a terminal, where an option does not say it."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ OUT = "sidecar"
 
 
 class Answers(NamedTuple):
-    """What was given or answered."""
+    """The values that were given as options or answered."""
 
     issuer: str
     audience: str

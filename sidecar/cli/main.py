@@ -28,7 +28,7 @@ _DAEMONS = (["run"], ["transmit"])
 """Commands that receive signals, once they are loaded."""
 _EPILOG = """\
 exit status: 0 done, 1 a negative answer, 2 bad usage, configuration or input
-`sidecar COMMAND --help` tells more, with examples.
+`sidecar COMMAND --help` says more, with examples.
 """
 
 
@@ -50,7 +50,7 @@ COMMANDS = (
     Command("replay", "replay", "run recorded sign-ins and signals through policies"),
     Command("what-if", "what_if", "which policies would fire for a session, and why or why not"),
     Command("test", "test", "run policy scenarios: given, when, then"),
-    Command("promote", "promote", "enable a report-only policy, and tell what to expect"),
+    Command("promote", "promote", "enable a report-only policy, and say what to expect"),
     Command("emit", "emit", "push an event, or a file of them"),
     Command("check", "check", "ask whether a call may pass"),
     Command("sessions", "sessions", "list live sessions, or show one"),
@@ -66,7 +66,7 @@ COMMANDS = (
 
 
 class Subcommand(Protocol):
-    """What the module of a subcommand offers."""
+    """The module of a subcommand: its arguments and its run."""
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add description, arguments and examples."""

@@ -1,4 +1,4 @@
-"""What `sidecar revoke`, `mark` and `clear` share: whom, why, and until when to wait."""
+"""The common part of `sidecar revoke`, `mark` and `clear`: whom, why, and how long to wait."""
 
 import argparse
 import getpass
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.cli.admin_answers import AdminAct, AdminDetail, AdminPage
-from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
+from sidecar.cli.admin_client import AdminClient, add_admin, in_path, open_admin_client
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.socket_options import plain, print_json, seconds
 from sidecar.domain.values.plural import counted
@@ -17,7 +17,7 @@ WAIT = 5.0
 
 LONGEST = 60.0
 _SHOWN = 20
-"""Sessions of which it is told what is left of their marks."""
+"""Sessions of which the rest of their marks is printed."""
 
 EPILOG = """
 exit status: 0 done, 1 not done or not known to be everywhere, 2 bad usage or configuration
@@ -65,12 +65,12 @@ def do(arguments: argparse.Namespace, act: str, done: str, more: Mapping[str, An
             raise Stop(f"sidecar {act}: --wait: at most {LONGEST:g} seconds")
         body |= {"wait": "everywhere", "timeout": arguments.wait}
         arguments.timeout += arguments.wait
-    with asking_admin(act, arguments) as client:
+    with open_admin_client(act, arguments) as client:
         answer = client.ask("POST", f"{path}/{act}", {}, body, AdminAct)
         if arguments.json:
             print_json(answer)
         else:
-            print(plain(_told(answer, done)))
+            print(plain(_outcome(answer, done)))
             if act == "clear" and not answer.get("spooled"):
                 for line in _left(client, answer, path):
                     print(plain(line))
@@ -99,21 +99,21 @@ def _unsaid() -> str:
     return f"no reason given, by {user} on {socket.gethostname()}"
 
 
-def _told(answer: Mapping[str, Any], done: str) -> str:
+def _outcome(answer: Mapping[str, Any], done: str) -> str:
     """Say in a line what was done, and how far it has got."""
     known = " before: this id has counted already" if answer.get("duplicate") else ""
-    settled, have, live = (answer.get(name) for name in ("settled", "have", "live"))
+    everywhere, have, live = (answer.get(name) for name in ("settled", "have", "live"))
     took = f" in {float(answer.get('seconds') or 0) * 1000:.0f} ms"
-    if settled and live == 1:
+    if everywhere and live == 1:
         return f"{done} on the only sidecar{took}{known}"
-    if settled:
+    if everywhere:
         return f"{done} on all {live} sidecars{took}{known}"
     if answer.get("spooled"):
         return (
             f"{done} on this sidecar{known}; the store is away: it is kept on disk, and the others"
             " have it once the store is back"
         )
-    if settled is None:
+    if everywhere is None:
         return f"{done}{_sessions(answer)}{known}"
     few = f"{have} of {live} sidecars are" if live else "one sidecar is"
     return f"{done}{known}, and durable; but only {few} known to have it yet"

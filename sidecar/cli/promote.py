@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Change a policy's state from report-only to enabled in its file - comments and layout "
-        "stay as they are - and tell what to expect, from what running daemons have counted of "
+        "stay as they are - and say what to expect, from what running daemons have counted of "
         "it or from their logs. Where nothing is known of the policy, nothing is changed, and the "
         "status is 1."
     )
@@ -60,13 +60,13 @@ exit status: 0 done, 1 nothing is known of the policy, 2 bad usage, configuratio
         help="a daemon's metrics; repeat it for each pod. They count from the daemon's start",
     )
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=5.0)
-    parser.add_argument("--dry-run", action="store_true", help="tell all, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="say all, change nothing")
     parser.add_argument("--force", action="store_true", help="even where nothing is known of it")
     parser.add_argument("--json", action="store_true", help="print the expectation as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell what to expect, and promote."""
+    """Say what to expect, and promote."""
     from sidecar.adapters.files.atomic_write import replace_text  # noqa: PLC0415 - a command starts quickly
     from sidecar.tuning.trial.policy_file import plan  # noqa: PLC0415 - likewise
     from sidecar.tuning.trial.promotion import NotPromoted  # noqa: PLC0415 - likewise
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     except NotPromoted as error:
         raise Stop(f"sidecar promote: {policy}: {error}") from error
     expectation = _expectation(arguments)
-    _tell(planned, expectation, arguments)
+    _print(planned, expectation, arguments)
     if not expectation.known and not arguments.force:
         print(
             f"sidecar promote: nothing is known of {policy}, so nothing is changed: name a log "
@@ -127,7 +127,7 @@ def _expectation(arguments: argparse.Namespace) -> "Expectation":
     return expecting.finish()
 
 
-def _tell(
+def _print(
     planned: "PromotionPlan", expectation: "Expectation", arguments: argparse.Namespace
 ) -> None:
     from sidecar.tuning.trial.promotion import difference  # noqa: PLC0415 - a command starts quickly
@@ -143,39 +143,41 @@ def _tell(
     print("\n".join(plain(line) for line in diff.splitlines()))
 
 
-def _lines(told: "Expectation") -> Iterator[str]:
+def _lines(expected: "Expectation") -> Iterator[str]:
     yield (
-        f"{told.policy}, report-only from {to_minute(told.begins)} to {to_minute(told.ends)} "
-        f"({told.days:.1f} days)"
+        f"{expected.policy}, report-only from {to_minute(expected.begins)} "
+        f"to {to_minute(expected.ends)} ({expected.days:.1f} days)"
     )
     whom = (
         ""
-        if told.sessions is None or told.users is None
-        else f"; {counted(told.sessions, 'session')} of {counted(told.users, 'user')}"
+        if expected.sessions is None or expected.users is None
+        else f"; {counted(expected.sessions, 'session')} of {counted(expected.users, 'user')}"
     )
-    whom += "" if told.all_named else " at least"
-    signals = ", ".join(f"{signal} {count:,}" for signal, count in told.signals.items())
+    whom += "" if expected.all_named else " at least"
+    signals = ", ".join(f"{signal} {count:,}" for signal, count in expected.signals.items())
     by = f" ({signals})" if signals else ""
-    yield f"  would have set {counted(told.marks, 'mark')}{by}{whom}"
-    for change in told.changes:
+    yield f"  would have set {counted(expected.marks, 'mark')}{by}{whom}"
+    for change in expected.changes:
         kept = change.answered == change.decision
         outcome = "by others, too" if kept else f"-> {change.decision}"
         yield f"  calls: {change.calls:,} {change.answered} {outcome}"
-    if not told.changes:
-        yield "  calls: none is told of (a log tells of them with log.checks)"
+    if not expected.changes:
+        yield "  calls: none is recorded (a log has them with log.checks)"
     yield (
-        f"enabled, expect {told.marks_a_day:.1f} marks a day, and at most "
-        f"{told.calls_a_day('step_up'):.1f} step-ups and {told.calls_a_day('deny'):.1f} refusals"
+        f"enabled, expect {expected.marks_a_day:.1f} marks a day, and at most "
+        f"{expected.calls_a_day('step_up'):.1f} step-ups "
+        f"and {expected.calls_a_day('deny'):.1f} refusals"
     )
-    yield from _grounds(told)
+    yield from _grounds(expected)
 
 
-def _grounds(told: "Expectation") -> Iterator[str]:
+def _grounds(expected: "Expectation") -> Iterator[str]:
     """Say on how much the expectation rests, and what may be missing in it."""
-    least, most = told.marks_a_day_between
-    marks = counted(told.marks, "mark")
-    yield f"  that rests on {marks} in {told.days:.1f} days: from {least:.1f} to {most:.1f} a day"
-    if told.days < _WEEK:
+    least, most = expected.marks_a_day_between
+    marks = counted(expected.marks, "mark")
+    days = f"{expected.days:.1f} days"
+    yield f"  that rests on {marks} in {days}: from {least:.1f} to {most:.1f} a day"
+    if expected.days < _WEEK:
         yield "  it is less than a week: what comes on other days of the week is not in it"
-    if not told.all_named:
+    if not expected.all_named:
         yield "  the log names the first sessions of an event alone: there may be more"

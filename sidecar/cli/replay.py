@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Run recorded sign-ins, signals and calls through one or more policy sets in virtual time, "
         "with the daemon's own evaluator: what would be marked, who would be asked how often, and "
-        "what a change of policy or threshold does. The recording's format is told in "
+        "what a change of policy or threshold does. The recording's format is described in "
         "docs/replay.md."
     )
     parser.epilog = """\
@@ -130,9 +130,7 @@ def _add_model(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--timezone", metavar="ZONE", default="UTC", help="of days and hours (default: UTC)"
     )
-    group.add_argument(
-        "--labels", action="store_true", help="fail if the recording tells of no attacks"
-    )
+    group.add_argument("--labels", action="store_true", help="fail if the recording has no attacks")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -173,7 +171,7 @@ def _write(arguments: argparse.Namespace, report: "Report") -> None:
 
 
 def _seconds(text: str) -> int:
-    """Whole seconds, at least one: `20`, `20s`, `10m`, `1h`; for argparse."""
+    """Read whole seconds, at least one: `20`, `20s`, `10m`, `1h`; for argparse."""
     found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
     if not found or int(found[1]) < 1:
         raise argparse.ArgumentTypeError("must be a time such as 20s, 10m or 1h")

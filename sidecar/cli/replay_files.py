@@ -1,4 +1,4 @@
-"""Opens recordings: each in the format that was asked for, or that its beginning tells."""
+"""Opens recordings: each in the format that was asked for, or that its beginning shows."""
 
 import contextlib
 import itertools
@@ -19,7 +19,7 @@ from sidecar.wire.events.members import InvalidSignal
 
 SORTED = 1_000_000
 """Occurrences of a file that are put into order, however it is written: logs are exported with
-the newest first. What a longer file tells must be in order but for the window."""
+the newest first. The records of a longer file must be in order but for the window."""
 
 
 class Wanted(NamedTuple):
@@ -39,7 +39,7 @@ class Opened(NamedTuple):
 
 
 class _Looks(NamedTuple):
-    """How a file begins. `whole`: it is JSON, and not a record a line. `head`: CSV's columns."""
+    """The beginning of a file. `whole`: one JSON document, not a record a line. `head`: columns."""
 
     whole: bool
     values: list[object]
@@ -47,7 +47,7 @@ class _Looks(NamedTuple):
 
 
 def open_recording(file: RecordingFile, reading: RecordingReader, wanted: Wanted) -> Opened:
-    """Tell a recording's format, and open it. Raises `Stop`, `ConfigError` and `Unreadable`."""
+    """Find a recording's format, and open it. Raises `Stop`, `ConfigError` and `Unreadable`."""
     if wanted.columns is not None:
         found = rows(file.text(), wanted.columns, file.name, wanted.map_file)
         return _opened(file, reading, Format.CSV, reading.rows(file.name, found))
@@ -86,27 +86,27 @@ def _opened(
 def _to_the_end(
     file: RecordingFile, reading: RecordingReader, occurrences: Iterator[Occurrence]
 ) -> Iterator[Occurrence]:
-    """Yield what a file tells; and that it is not all, where the rest of it could not be read."""
+    """Yield a file's occurrences; count it as cut off where the rest of it could not be read."""
     yield from occurrences
     if file.flaw is not None:
         reading.cut_off(f"{file.name}:{file.flaw.line}", file.flaw.words)
 
 
 def _looks(lines: list[str]) -> _Looks:
-    told = [line.strip() for line in lines if line.strip()]
-    first = told[0] if told else ""
+    written = [line.strip() for line in lines if line.strip()]
+    first = written[0] if written else ""
     if not first.startswith(("{", "[")):
         head = head_of(lines)
-        is_table = len(head) > 1 and all(head) and not recognise_text(told)
+        is_table = len(head) > 1 and all(head) and not recognise_text(written)
         return _Looks(False, [], head if is_table else [])
-    values: list[object] = [one for one in map(_decoded, told) if isinstance(one, dict)]
+    values: list[object] = [one for one in map(_decoded, written) if isinstance(one, dict)]
     if first.startswith("[") or first == "{" or not values:
         return _Looks(True, _begun("".join(lines)), [])
     return _Looks(False, values, [])
 
 
 def _begun(text: str) -> list[object]:
-    """The records with which a document begins, which may be longer than what was read of it."""
+    """Return a document's first records; it may be longer than what was read of it."""
     found: list[object] = []
     with contextlib.suppress(UnreadableDocument):
         found.extend(value for _, value in records(text))
@@ -129,7 +129,7 @@ def _recognised(lines: list[str], looks: _Looks) -> Format:
 
 
 def _in_order(occurrences: Iterator[Occurrence]) -> Iterator[Occurrence]:
-    """Put what a file tells into the order of time, as far as it can be held."""
+    """Put a file's occurrences into the order of time, as far as they can be held."""
     held = list(itertools.islice(occurrences, SORTED))
     following = next(occurrences, None)
     if following is not None:

@@ -36,7 +36,7 @@ from sidecar.wire.tokens.jwks import InvalidKeySet, KeySet, key_set_of
 from sidecar.wire.yaml.tree import ConfigError
 
 PEEKED = 10_000
-"""Occurrences that are looked at to tell whether calls are recorded."""
+"""Occurrences that are looked at to find whether calls are recorded."""
 
 _STEP = 1000
 

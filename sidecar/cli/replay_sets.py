@@ -36,7 +36,7 @@ _SPELLED = re.compile(r"([^=]+)(?:=([^=./]+(?:\.[0-9]+)?)\.\.([^=/]+)(?:/([0-9]{
 
 
 class Wanted(NamedTuple):
-    """What `--threshold` asks for: whose threshold, and from where to where in how many steps."""
+    """A request of `--threshold`: whose threshold, and from where to where in how many steps."""
 
     name: str
     begins: str
@@ -101,10 +101,10 @@ def _set(
         for value in _values(one, threshold):
             shadow = f"{policy.id} at {value}"
             other = with_threshold(policy, threshold.kind, value)
-            stepper = IncrementalEvaluator.over(
+            evaluation = IncrementalEvaluator.over(
                 evaluator, [other if p is policy else p for p in policies], world
             )
-            variants.append(Variant(len(curves), value, stepper, policy.id, shadow))
+            variants.append(Variant(len(curves), value, evaluation, policy.id, shadow))
             shadows.append(with_threshold(policy, threshold.kind, value, shadow))
         tried = policy.state is PolicyState.REPORT_ONLY
         curves.append(CurveOf(policy.id, threshold.kind, threshold.current, tried))
@@ -178,8 +178,8 @@ def _risk(
         world = evaluator.world._replace(
             rating=msgspec.structs.replace(rating, thresholds=thresholds)
         )
-        stepper = IncrementalEvaluator.over(evaluator, configuration.policies, world)
-        variants.append(Variant(curve, value, stepper))
+        evaluation = IncrementalEvaluator.over(evaluator, configuration.policies, world)
+        variants.append(Variant(curve, value, evaluation))
     return CurveOf(RISK, kind, current), variants
 
 

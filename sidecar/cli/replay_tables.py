@@ -87,8 +87,8 @@ def _recording(console: Console, recording: Recording) -> None:
         console.print(f"{beside} beside another of the same line", highlight=False)
     if recording.tokens:
         signed = "each well signed" if recording.verified else SIGNATURES_UNKNOWN
-        told = f"{counted(recording.tokens, 'whole token')}, {signed}"
-        console.print(told, highlight=False, markup=False)
+        tokens = f"{counted(recording.tokens, 'whole token')}, {signed}"
+        console.print(tokens, highlight=False, markup=False)
     if recording.left_out:
         _heading(console, "What was left out, and why")
     for one in recording.left_out:
@@ -248,11 +248,11 @@ def _rows(
     names: Sequence[str],
     rows: Iterable[Sequence[str | float | None]],
 ) -> None:
-    """A table; where the terminal is narrow, names wrap, and figures do not."""
-    told = [[_cell(value) for value in row] for row in rows]
+    """Print a table; where the terminal is narrow, names wrap, and figures do not."""
+    cells_of = [[_cell(value) for value in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for at, name in enumerate(names):
-        cells = [row[at] for row in told]
+        cells = [row[at] for row in cells_of]
         is_text = not all(map(_FIGURE.fullmatch, cells))
         table.add_column(
             name,
@@ -260,7 +260,7 @@ def _rows(
             overflow="fold",
             no_wrap=max(map(len, cells), default=0) <= _SHORT,
         )
-    for row in told:
+    for row in cells_of:
         table.add_row(*map(Text, row))
     console.print(table)
 

@@ -21,7 +21,7 @@ examples:
   sidecar run --config /etc/sidecar/sidecar.yaml
   SIDECAR_LOG__LEVEL=debug sidecar run --config config/sidecar.yaml
 
-exit status: 0 it ended as it was told, 1 a fault of its own, 2 bad configuration or surroundings
+exit status: 0 it ended as asked, 1 a fault of its own, 2 bad configuration or surroundings
 """
     add_config(parser)
 

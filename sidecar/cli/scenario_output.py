@@ -1,4 +1,4 @@
-"""How scenarios went, for people and as JUnit XML."""
+"""The outcome of scenarios, for people and as JUnit XML."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def print_played(played: Played) -> None:
-    """A line where all went as expected; else what did not, with the explanation."""
+    """Print a line where all went as expected; else what did not, with the explanation."""
     console = Console(highlight=False)
     scenario = played.scenario
     where = f"{scenario.file}:{scenario.line}"
@@ -43,8 +43,8 @@ def _failure(checked: PlayedCheck, played: Played) -> Group:
         )
     expected = checked.check.expected
     named = (expected.reasons or frozenset()) | (expected.would or frozenset())
-    told = tree(checked.explanation, every=False, named=named)
-    return Group(Text(_where(checked, played)), table, told)
+    explained = tree(checked.explanation, every=False, named=named)
+    return Group(Text(_where(checked, played)), table, explained)
 
 
 def _where(checked: PlayedCheck, played: Played) -> str:
@@ -55,7 +55,7 @@ def _where(checked: PlayedCheck, played: Played) -> str:
 
 
 def print_coverage(coverage: Coverage) -> None:
-    """What was never tried, and how much was."""
+    """Print what was never tried, and how much was."""
     console = Console(highlight=False)
     for tried in coverage.tried:
         if tried.missing:
@@ -114,5 +114,5 @@ def _lines(failed: Iterable[PlayedCheck], played: Played) -> Iterable[str]:
 
 
 def _xml(text: str) -> str:
-    """Text without the characters that XML 1.0 cannot carry."""
+    """Return the text without the characters that XML 1.0 cannot carry."""
     return _NOT_XML.sub("?", text)

@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 
 
 def print_session(detail: Record) -> None:
-    """Print a session as the admin listener tells it."""
+    """Print a session as the admin listener shows it."""
     summary = detail["summary"]
     score = f"score {summary.get('score', 0):g}, {summary.get('level', '')}".rstrip(", ")
     print(plain(f"{summary['session']}: {summary.get('standing', '')}, {score}"))

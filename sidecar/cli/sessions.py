@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from sidecar.cli.admin_answers import AdminDetail, AdminPage, AdminProgress
-from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
+from sidecar.cli.admin_client import AdminClient, add_admin, in_path, open_admin_client
 from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.socket_options import plain, print_json
 from sidecar.domain.values.plural import counted
@@ -36,7 +36,7 @@ COLUMNS = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
-        "List the live sessions that the daemon's admin listener tells of, or show one with its "
+        "List the live sessions that the daemon's admin listener lists, or show one with its "
         "score, marks, reasons and timeline. Needs the admin credential, from a file or the "
         "environment."
     )
@@ -47,7 +47,7 @@ examples:
   sidecar sessions 4f1c2a --url http://10.0.0.7:9090
   sidecar sessions --rescore-status
 
-exit status: 0 done, 1 no such session, or the daemon cannot tell now, 2 bad usage, or no daemon
+exit status: 0 done, 1 no such session, or the daemon cannot say now, 2 bad usage, or no daemon
 """
     parser.add_argument("session", metavar="SESSION", nargs="?", help="show this one")
     parser.add_argument(
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     """List or show."""
     if arguments.limit < 1:
         raise Stop("sidecar sessions: --limit: must be at least 1")
-    with asking_admin("sessions", arguments) as client:
+    with open_admin_client("sessions", arguments) as client:
         if arguments.rescore_status:
             return _rescore_status(client, arguments)
         if arguments.session:
@@ -126,12 +126,12 @@ def _rescore_status(client: AdminClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(progress)
         return DONE
-    for line in _told(progress):
+    for line in _progress_lines(progress):
         print(plain(line))
     return DONE
 
 
-def _told(progress: Mapping[str, Any]) -> Iterator[str]:
+def _progress_lines(progress: Mapping[str, Any]) -> Iterator[str]:
     done, expected = int(progress["done"]), int(progress["expected"])
     match progress["state"]:
         case "none":
@@ -150,7 +150,7 @@ def _told(progress: Mapping[str, Any]) -> Iterator[str]:
             yield str(other)
     fan_out = progress.get("fan_out") or {}
     if fan_out.get("items"):
-        yield f"events that touch very many sessions: {fan_out['sessions']:,} found, not yet told"
+        yield f"events that touch very many sessions: {fan_out['sessions']:,} found, not yet logged"
         yield from _workers(fan_out)
 
 

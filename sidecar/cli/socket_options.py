@@ -1,4 +1,4 @@
-"""What the commands that ask a running daemon over its local socket share."""
+"""The client and options shared by commands that ask a running daemon over its local socket."""
 
 import argparse
 import json
@@ -52,8 +52,8 @@ def address(text: str) -> str:
 
 
 @contextmanager
-def asking(arguments: argparse.Namespace) -> Iterator[LocalClient]:
-    """A client of the daemon; one that cannot be reached ends the command."""
+def open_socket_client(arguments: argparse.Namespace) -> Iterator[LocalClient]:
+    """Yield a client of the daemon; one that cannot be reached ends the command."""
     try:
         with LocalClient(arguments.socket, arguments.timeout) as client:
             yield client
@@ -69,7 +69,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def plain(text: str) -> str:
-    """Text that cannot steer a terminal: control characters become escapes."""
+    """Return text that cannot steer a terminal: control characters become escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""What `sidecar ssf` does with a transmitter: one action, and what to print of it."""
+"""The actions of `sidecar ssf` at a transmitter, each with its output."""
 
 import argparse
 import json
@@ -146,7 +146,7 @@ class Session:
         return _offered(metadata.configuration_endpoint, "configuration_endpoint")
 
     def _doubt(self, stream: StreamConfiguration) -> str:
-        """SSF 1.0, "Validating a Create Stream Response": the audience should be as expected."""
+        """Say if the audience is unexpected (SSF 1.0, "Validating a Create Stream Response")."""
         audiences = {stream.aud} if isinstance(stream.aud, str) else set(stream.aud)
         if audiences & set(self._known.audiences):
             return ""
@@ -171,7 +171,7 @@ def _offered(endpoint: str, name: str) -> str:
 
 
 def _hidden(stream: StreamConfiguration) -> StreamConfiguration:
-    """Without the secret that it is to push with."""
+    """Return the stream without the secret that it is to push with."""
     if not stream.delivery.authorization_header:
         return stream
     delivery = msgspec.structs.replace(stream.delivery, authorization_header=_HIDDEN)

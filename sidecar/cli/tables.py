@@ -71,9 +71,9 @@ def print_record(record: Mapping[str, Any]) -> None:
 
 def print_fields(fields: Mapping[str, Any]) -> None:
     """Print a line for each field that says something."""
-    told = {plain(name): _value(value, name) for name, value in fields.items()}
-    width = max(map(len, told), default=0)
-    for name, text in told.items():
+    texts_of = {plain(name): _value(value, name) for name, value in fields.items()}
+    width = max(map(len, texts_of), default=0)
+    for name, text in texts_of.items():
         if text:
             print(f"{name:{width}}  {text}")
 
@@ -85,20 +85,20 @@ def fitted(
     cells = {
         column: [_value(row.get(column.name), column.name) for row in rows] for column in columns
     }
-    told = {column: texts for column, texts in cells.items() if any(texts)}
+    texts_of = {column: texts for column, texts in cells.items() if any(texts)}
     widths = {
         column: max(cell_len(text) for text in (column.name, *texts))
-        for column, texts in told.items()
+        for column, texts in texts_of.items()
     }
     shown = _fitting(widths, room)
     lines = []
     for at in range(-1, len(rows)):
         line = (
-            _cut(column.name if at < 0 else told[column][at] or "-", width)
+            _cut(column.name if at < 0 else texts_of[column][at] or "-", width)
             for column, width in shown.items()
         )
         lines.append((" " * _GAP).join(line).rstrip())
-    return lines, [column.name for column in told if column not in shown]
+    return lines, [column.name for column in texts_of if column not in shown]
 
 
 def _cut(text: str, width: int) -> str:
@@ -130,10 +130,10 @@ def _fitting(widths: Mapping[TableColumn, int], room: int) -> dict[TableColumn, 
     return {column: shown[column] for column in widths if column in shown}
 
 
-def _value(value: object, name: str = "", told: Callable[[float], str] = to_second) -> str:
-    """Return a value as text; times as `told` says them."""
+def _value(value: object, name: str = "", written: Callable[[float], str] = to_second) -> str:
+    """Return a value as text; times in the form of `written`."""
     if name in _TIMES and isinstance(value, int | float) and 0 < value < _YEAR_9999:
-        return told(value)
+        return written(value)
     return plain(_words(value))
 
 

@@ -53,7 +53,7 @@ exit status: 0 all went as expected, 1 some did not, or too few were tried, 2 ba
     )
     parser.add_argument("--junit", metavar="FILE", help="write a JUnit XML report")
     parser.add_argument(
-        "--coverage", action="store_true", help="tell what of the policies was never tried"
+        "--coverage", action="store_true", help="say what of the policies was never tried"
     )
     parser.add_argument(
         "--min-coverage",
@@ -71,7 +71,7 @@ def _percent(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run them, and tell."""
+    """Run them, and print how they went."""
     from sidecar.cli import scenario_output  # noqa: PLC0415 - a command starts quickly
     from sidecar.tuning.scenario.coverage import Coverage  # noqa: PLC0415 - likewise
     from sidecar.tuning.scenario.play import play  # noqa: PLC0415 - likewise

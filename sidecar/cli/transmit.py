@@ -18,7 +18,7 @@ examples:
   sidecar transmit --config /etc/sidecar/sidecar.yaml
   SIDECAR_TRANSMITTER__BIND=0.0.0.0:8090 sidecar transmit
 
-exit status: 0 it ended as it was told, 1 a fault of its own, 2 bad configuration or surroundings
+exit status: 0 it ended as asked, 1 a fault of its own, 2 bad configuration or surroundings
 """
     add_config(parser)
 

@@ -23,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Read the configuration, the policies and the files that they name as the daemon would, "
-        "with the same environment, and tell everything that is wrong: FILE:LINE: field: message. "
-        "What is allowed but probably not meant is told as a warning, with its code."
+        "with the same environment, and say everything that is wrong: FILE:LINE: field: message. "
+        "What is allowed but probably not meant is given as a warning, with its code."
     )
     parser.epilog = """\
 examples:
@@ -42,7 +42,7 @@ exit status: 0 done, 2 a mistake, or a warning with --strict
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell what is wrong, or what is there."""
+    """Print what is wrong, or what is there."""
     from sidecar.adapters.geography.geography import Geography  # noqa: PLC0415 - a command starts quickly
     from sidecar.daemon.configuration.host_checks import host_problems  # noqa: PLC0415 - likewise
     from sidecar.daemon.configuration.loading import read_configuration  # noqa: PLC0415 - likewise
@@ -92,7 +92,7 @@ def _accounts(named: "BreakGlass") -> str:
     )
 
 
-def _warnings(found: "Configuration", told: frozenset[str], allowed: Sequence[str]) -> list[str]:
+def _warnings(found: "Configuration", located: frozenset[str], allowed: Sequence[str]) -> list[str]:
     """Return what is probably not meant, a line for each; raises Stop for a code that is none."""
     from sidecar.daemon.configuration.lint import lint_configuration  # noqa: PLC0415 - a command starts quickly
     from sidecar.wire.checks.hardening import ALL_CODES as CODES  # noqa: PLC0415 - likewise
@@ -103,6 +103,6 @@ def _warnings(found: "Configuration", told: frozenset[str], allowed: Sequence[st
             raise Stop(f"sidecar validate: --allow: no code {code!r}; known are {known}")
     return [
         f"{problem.file}:{problem.line}: {problem.field}: warning: {problem.message} ({code})"
-        for code, problem in lint_configuration(found, told)
+        for code, problem in lint_configuration(found, located)
         if code not in allowed
     ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.admin_client import add_admin, asking_admin, in_path
+from sidecar.cli.admin_client import add_admin, in_path, open_admin_client
 from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.cli.run import add_config
 from sidecar.cli.socket_options import plain
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Describe a session that signs in, and a call; see how the configured policies would "
-        "answer it, each with its conditions told. With --then, things happen after the sign-in, "
+        "answer it, each with its conditions shown. With --then, things happen after the sign-in, "
         "a minute apart, and marks arise as they would in life. Needs no running daemon. Ends "
         "with status 0 if the call (after the last change) may pass, 1 if not. With --session, a "
         "running daemon is asked of a session that it knows, as it now is."
@@ -79,7 +79,7 @@ def _add_session(group: "argparse._ArgumentGroup") -> None:
         action="append",
         default=[],
         choices=["groups", "roles"],
-        help="nobody has told the user's groups, or roles: what a token that leaves them out means",
+        help="nobody has said the user's groups, or roles: what a token that leaves them out means",
     )
     group.add_argument("--claim", metavar="NAME=VALUE", action="append", default=[])
     group.add_argument("--ip", default="", help="where it is; databases and named places count")
@@ -113,7 +113,7 @@ def _add_session(group: "argparse._ArgumentGroup") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer, and tell why."""
+    """Answer, and say why."""
     if arguments.session is not None:
         return _of_session(arguments)
     from sidecar.tuning.scenario.session_changes import InvalidChange  # noqa: PLC0415 - likewise
@@ -148,19 +148,19 @@ def _of_session(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option):
             raise Stop(f"sidecar what-if: --{option}: is not for a --session of a running daemon")
     query = {"explain": ",".join(arguments.context), "app": arguments.app}
-    with asking_admin("what-if", arguments) as client:
+    with open_admin_client("what-if", arguments) as client:
         found = client.get(f"/v1/sessions/{in_path(arguments.session)}", query)
     try:
-        told = msgspec.convert(found, Explanation)
+        explanation = msgspec.convert(found, Explanation)
     except msgspec.ValidationError as error:
         raise Stop(
             "sidecar what-if: the daemon is of another version, and explains otherwise"
         ) from error
     if arguments.json:
-        print(msgspec.json.encode(told).decode())
+        print(msgspec.json.encode(explanation).decode())
     else:
-        print_explanation(told, every=arguments.all)
-    return DONE if told.verdict == "allow" else NEGATIVE
+        print_explanation(explanation, every=arguments.all)
+    return DONE if explanation.verdict == "allow" else NEGATIVE
 
 
 def _known(contexts: Sequence[str], settings: "Settings") -> list[str]:
@@ -304,9 +304,9 @@ def _print(answers: "Sequence[WhatIfAnswer]", arguments: argparse.Namespace) -> 
         return
     from sidecar.cli import explanation_tree  # noqa: PLC0415 - rich is slow to load
 
-    for told in answers[:-1]:
-        change = f"then {told.change}" if told.change else "signed in"
-        print(f"{plain(change)}: {told.explanation.verdict}: {plain(told.explanation.why)}")
+    for one in answers[:-1]:
+        change = f"then {one.change}" if one.change else "signed in"
+        print(f"{plain(change)}: {one.explanation.verdict}: {plain(one.explanation.why)}")
     if len(answers) > 1:
         print(f"then {plain(answers[-1].change)}:")
     explanation_tree.print_explanation(answers[-1].explanation, every=arguments.all)

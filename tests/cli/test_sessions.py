@@ -259,7 +259,7 @@ async def test_an_answer_of_another_server_is_told(
     url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
     done = await sidecar("sessions", *words, "--url", url, SIDECAR_ADMIN__TOKEN="t")
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("sidecar sessions: what answers tells no `")
+    assert done.err.startswith("sidecar sessions: what answers has no `")
     nursery.cancel_scope.cancel()
 
 
@@ -298,9 +298,9 @@ async def answered(
     [
         ((), JSON + b'{"sessions": 5}', "Expected `array`, got `int` - at `$.sessions`"),
         ((), JSON + b'{"sessions": [{"session": "s", "standing": "x", "marks": ["x"]}]}', "marks"),
-        ((), JSON + b'{"sessions": ' + b"[" * 50_000, "tells no JSON object"),
-        ((), JSON + b'{"sessions": [], "cursor": NaN}', "tells no JSON object"),
-        ((), PACKED + b"no gzip", "tells no JSON object"),
+        ((), JSON + b'{"sessions": ' + b"[" * 50_000, "sends no JSON object"),
+        ((), JSON + b'{"sessions": [], "cursor": NaN}', "sends no JSON object"),
+        ((), PACKED + b"no gzip", "sends no JSON object"),
         (("s1",), JSON + b'{"summary": {"session": "s", "standing": "x", "score": "x"}}', "score"),
         (("s1",), JSON + b'{"timeline": [{"time": 1e300}]}', "$.timeline[0].time"),
         (("--rescore-status",), JSON + b'{"done": 1, "seconds_left": 1e300}', "$.seconds_left"),
@@ -319,7 +319,7 @@ async def test_an_answer_that_no_sidecar_gives_is_told(
 async def test_an_answer_without_end_is_not_kept(nursery: trio.Nursery) -> None:
     done = await answered(nursery, JSON, "--timeout", "60", more=b" " * 1_048_576)
     assert done.status == 2
-    assert done.err.startswith("sidecar sessions: what answers tells no JSON object")
+    assert done.err.startswith("sidecar sessions: what answers sends no JSON object")
 
 
 async def test_an_answer_in_drops_is_waited_for_no_longer_than_asked(nursery: trio.Nursery) -> None:
@@ -335,7 +335,7 @@ async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:
         "1,500 of 20,000 sessions re-scored, 500 a second, 0:00:37 left",
         "  at work: pod-a/1",
         "  at work: pod-b/2",
-        "events that touch very many sessions: 4,096 found, not yet told",
+        "events that touch very many sessions: 4,096 found, not yet logged",
         "  at work: pod-c/3",
     ]
     assert json.loads((await admin.ask("--rescore-status", "--json")).out)["done"] == 1500
