@@ -15,7 +15,7 @@ class Checks(Protocol):
         """Return the answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
 
 
-class Watching(Protocol):
+class StandingChanges(Protocol):
     """Publishes changes of standing."""
 
     def watch(

@@ -28,8 +28,8 @@ from sidecar.wire.events.operator_acts import Act, Order, Where, order_of
 from sidecar.wire.events.socket_lines import EventRequest, Refusal
 
 
-class Preparing(Protocol):
-    """Make an event of an order."""
+class OrderReader(Protocol):
+    """Makes events of an order."""
 
     async def prepare(self, order: Order, operator: str) -> PreparedAct:
         """Return the events of an order.
@@ -38,8 +38,8 @@ class Preparing(Protocol):
         """
 
 
-class Acted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Answer an act that is done; `sessions` is the number of live ones that it is known to be of.
+class ActAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to an act that is done; `sessions` is how many live ones it is known to concern.
 
     `settled` and the two counts are there where waiting was asked for; `seconds` is how long it
     took until then.
@@ -61,10 +61,10 @@ class Acted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ActDoor:
-    """Do what operators order."""
+    """Does what operators order."""
 
     def __init__(
-        self, *, acts: Preparing, events: EventIntake, record: Callable[[OperatorActed], None]
+        self, *, acts: OrderReader, events: EventIntake, record: Callable[[OperatorActed], None]
     ) -> None:
         self._acts = acts
         self._events = events
@@ -110,7 +110,7 @@ class ActDoor:
         outcome = await self._take_all(prepared.signals, order, begun)
         match outcome:
             case DurableEvent(accepted, acknowledgement):
-                done = Acted(
+                done = ActAnswer(
                     act=order.act,
                     on=order.scope,
                     name=order.name,

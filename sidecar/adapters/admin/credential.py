@@ -17,7 +17,7 @@ class Credential(NamedTuple):
 
 
 def sole(text: str) -> tuple[Credential, ...]:
-    """Return the credentials where there is but this one; empty: there is none."""
+    """Return credentials of this one alone; none where it is empty."""
     return (Credential(ADMIN, text),) if text else ()
 
 

@@ -1,4 +1,4 @@
-"""Reads what the admin listener is asked of dead letters: to show, put back or drop them.
+"""Requests of the admin listener about dead letters: to show, put back or drop them.
 
 GET     /v1/dead-letters?limit=&cursor=     a page, oldest first
 GET     /v1/dead-letters/{id}               one
@@ -24,7 +24,7 @@ _CURSOR = re.compile(_ID)
 
 
 class _LetterConvertor(StringConvertor):
-    """Match the id of a letter."""
+    """The pattern of a letter's id in a route."""
 
     regex = _ID
 
@@ -33,7 +33,7 @@ register_url_convertor("letter", _LetterConvertor())
 
 
 class Letters(Protocol):
-    """Look at dead letters, put them back and drop them. All raise `Unavailable`, `Overloaded`."""
+    """Shows dead letters, puts them back and drops them. All raise `Unavailable`, `Overloaded`."""
 
     async def page(self, limit: int, after: str = "") -> object:
         """Return some letters, after the one with this id."""
@@ -49,7 +49,7 @@ class Letters(Protocol):
 
 
 class PageQuery(NamedTuple):
-    """Ask for a page of `limit` letters, after the letter `cursor`."""
+    """A question for a page of `limit` letters, after the letter `cursor`."""
 
     limit: int
     cursor: str

@@ -20,7 +20,7 @@ from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.admin.credential import Credential
 from sidecar.adapters.admin.dead_letters import Letters
 from sidecar.adapters.admin.scrapes import Scrapes
-from sidecar.adapters.events.guesses import Guesses
+from sidecar.adapters.events.guesses import GuessLimit
 from sidecar.adapters.listening.application import (
     JSON,
     Admitted,
@@ -47,7 +47,7 @@ from sidecar.wire.settings.admin import Admin
 
 
 class Inspection(Protocol):
-    """Show operators what is known. Results are values that msgspec encodes.
+    """Shows operators what is known. Results are values that msgspec encodes.
 
     Raises `Unavailable` where the store is away.
     """
@@ -71,8 +71,8 @@ class Inspection(Protocol):
         """Return how far the re-score of all sessions is."""
 
 
-class Scraped(Observed, Protocol):
-    """Count and log, and render the metrics."""
+class AdminTelemetry(Observed, Protocol):
+    """Counts and logs, and renders the metrics."""
 
     def expose(self, form: ScrapeFormat) -> Exposition:
         """Return all metrics in this form."""
@@ -83,7 +83,7 @@ _READING = ("GET", "HEAD")
 
 
 class AdminApp(Application):
-    """Answer operators, Prometheus and probes; `credentials` gives those of operators as of now.
+    """Answers operators, Prometheus and probes; `credentials` gives those of operators as of now.
 
     If one of them cannot be read, whoever shows none of the others gets 503: it may be right.
 
@@ -94,11 +94,11 @@ class AdminApp(Application):
     def __init__(  # noqa: PLR0913, PLR0917 - ports
         self,
         health: Health,
-        telemetry: Scraped,
+        telemetry: AdminTelemetry,
         inspection: Inspection | None,
         credentials: Callable[[], tuple[Credential, ...]] = lambda: (),
         letters: Letters | None = None,
-        guesses: Guesses | None = None,
+        guesses: GuessLimit | None = None,
         act_door: ActDoor | None = None,
     ) -> None:
         self._health = health
@@ -107,7 +107,7 @@ class AdminApp(Application):
         self._inspection = inspection
         self._letters = letters
         self._credentials = credentials
-        self._guesses = guesses or Guesses()
+        self._guesses = guesses or GuessLimit()
         self._acts = act_door
         routes = (*self._probes(), *self._looks(), *self._letter_looks(), *self._act_routes())
         super().__init__(

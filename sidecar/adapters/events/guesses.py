@@ -28,7 +28,7 @@ class _Left(NamedTuple):
     at: float
 
 
-class Guesses:
+class GuessLimit:
     """Counts wrong credentials. The caller looks at none where `left` says that none is left."""
 
     def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from sidecar.adapters.events.guesses import Guesses
+from sidecar.adapters.events.guesses import GuessLimit
 from sidecar.adapters.listening.seats import uid_owner
 from sidecar.adapters.tokens.secrets import SecretFile
 from sidecar.domain.sources.source import Source
@@ -53,7 +53,7 @@ class Speakers:
     ) -> None:
         self._settings = settings
         self._on_wrong = on_wrong
-        self._guesses = Guesses(monotonic)
+        self._guesses = GuessLimit(monotonic)
         self._on_secret = on_secret
         self._known: Settings | None = None
         self._credentials: dict[str, SecretFile] = {}

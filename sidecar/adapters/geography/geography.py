@@ -352,9 +352,9 @@ def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Database
                     held.update({DatabaseMessage.ASN} if operator.asn else ())
                     says_something |= operator != SystemOperator()
                 case Database.ANONYMOUS_IP:
-                    says_something |= flag.told
+                    says_something |= flag.has_anonymizer
                 case Database.CONNECTION_TYPE:
-                    says_something |= flag.told_connection
+                    says_something |= flag.has_connection
                 case _:
                     assert_never(database)
     except InvalidRecord as error:
@@ -374,9 +374,9 @@ def _held_by(location: Location) -> Iterator[DatabaseMessage]:
 
 
 def _held_by_flags(flag: Flags) -> Iterator[DatabaseMessage]:
-    if flag.told:
+    if flag.has_anonymizer:
         yield DatabaseMessage.ANONYMIZER
-    if flag.told_connection:
+    if flag.has_connection:
         yield DatabaseMessage.CONNECTION
 
 

@@ -228,7 +228,7 @@ class _Resets:
         return self._left < 1
 
 
-class _Frugal(H2Connection):
+class _FrugalConnection(H2Connection):
     """Remembers of few calls how they ended: h2 keeps 65,536 of a connection, which take 10 MB.
 
     It is asked of what was under way to a call that was reset; else what comes is a fault.
@@ -264,7 +264,7 @@ class _Connection:
         self._given_up = 0  # calls, in the latest piece
         self._last = -1  # the last stream that is answered, once draining
         self._goaway = b""
-        self._h2 = _Frugal(H2Configuration(client_side=False, header_encoding=None))
+        self._h2 = _FrugalConnection(H2Configuration(client_side=False, header_encoding=None))
         self._h2.local_settings = Settings(
             client=False,
             initial_values={

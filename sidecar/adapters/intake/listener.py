@@ -37,8 +37,8 @@ EVENTS, LOGOUT, REVOCATION = "/v1/events", "/v1/logout", "/v1/global-token-revoc
 DOOR = "intake"
 
 
-class Posted(msgspec.Struct, frozen=True):
-    """Hold a request whose body was read; `authorization` is None if there is none, or two."""
+class PostedRequest(msgspec.Struct, frozen=True):
+    """A request whose body was read; `authorization` is None if there is none, or two."""
 
     body: bytes
     content_type: str
@@ -46,21 +46,26 @@ class Posted(msgspec.Struct, frozen=True):
     address: str
 
 
-class Answers(Protocol):
-    """Answer what a provider posts."""
+class LogoutRequests(Protocol):
+    """Answers requests of identity providers to end sessions."""
 
-    async def logout(self, posted: Posted) -> Response:
+    async def logout(self, posted: PostedRequest) -> Response:
         """Answer a logout token."""
 
-    async def revocation(self, posted: Posted) -> Response:
+    async def revocation(self, posted: PostedRequest) -> Response:
         """Answer a request for global token revocation."""
 
 
 class IntakeApp(Application):
-    """Answer what sources and providers post."""
+    """Answers what sources and providers post."""
 
     def __init__(
-        self, settings: IntakeSettings, *, events: EventDoor, logouts: Answers, telemetry: Observed
+        self,
+        settings: IntakeSettings,
+        *,
+        events: EventDoor,
+        logouts: LogoutRequests,
+        telemetry: Observed,
     ) -> None:
         self._settings = settings
         self._events = events
@@ -96,9 +101,9 @@ def intake_listener(settings: IntakeSettings, app: IntakeApp, telemetry: Observe
     return listener_of(settings, app, telemetry, DOOR, tls=tls)
 
 
-def _posted(request: Request, body: bytes) -> Posted:
+def _posted(request: Request, body: bytes) -> PostedRequest:
     shown = request.headers.getlist("authorization")
-    return Posted(
+    return PostedRequest(
         body=body,
         content_type=media_type_of(request),
         authorization=shown[0] if len(shown) == 1 else None,

@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.responses import Response
 
-from sidecar.adapters.events.guesses import Guesses
+from sidecar.adapters.events.guesses import GuessLimit
 from sidecar.adapters.events.intake import DurableEvent, EventIntake
-from sidecar.adapters.intake.listener import Posted
+from sidecar.adapters.intake.listener import PostedRequest
 from sidecar.adapters.intake.signed_requests import RequestVerifier, SignedClaims
 from sidecar.adapters.listening.application import JSON, RequestRefused, retry_after
 from sidecar.adapters.listening.asgi import Records
@@ -40,7 +40,7 @@ _REALM = 'Bearer realm="global token revocation"'
 
 
 class Ids(Protocol):
-    """Remember, for all sidecars, for what the id of a request has counted."""
+    """Remembers, for all sidecars, for what the id of a request has counted."""
 
     async def claim(self, event_id: str, content: str) -> bool:
         """Return whether an id counts for this, and for nothing else.
@@ -56,7 +56,7 @@ class Ids(Protocol):
 
 
 class Users(Protocol):
-    """Know which users there are."""
+    """Knows which users there are."""
 
     async def is_known(self, signal: SessionRevoked) -> bool:
         """Return whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
@@ -66,7 +66,7 @@ class Users(Protocol):
 
 
 class _End(NamedTuple):
-    """End a request with this status, and a word and a sentence for its sender."""
+    """The end of a request: its status, and a word and a sentence for its sender."""
 
     status: int
     outcome: LogoutOutcome
@@ -92,7 +92,7 @@ _NOTHING_ENDED = _End(
 
 
 class LogoutDoor:
-    """Answer logout tokens and requests for global token revocation."""
+    """Answers logout tokens and requests for global token revocation."""
 
     def __init__(  # noqa: PLR0913 - ports and settings, by name
         self,
@@ -112,9 +112,9 @@ class LogoutDoor:
         self._settings = settings
         self._clock = clock
         self._telemetry = telemetry
-        self._guesses = Guesses()
+        self._guesses = GuessLimit()
 
-    async def logout(self, posted: Posted) -> Response:
+    async def logout(self, posted: PostedRequest) -> Response:
         """Answer a logout token (OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8)."""
         issuer, event_id = "", ""
         try:
@@ -149,7 +149,7 @@ class LogoutDoor:
             pass  # it is durable, on this sidecar's disk
         return {Meant.USER: _ALL_ENDED, Meant.STRANGER: _UNKNOWN}.get(meant, end)
 
-    async def revocation(self, posted: Posted) -> Response:
+    async def revocation(self, posted: PostedRequest) -> Response:
         """Answer a request for global token revocation."""
         issuer, event_id = "", ""
         try:
@@ -164,14 +164,14 @@ class LogoutDoor:
         self._record_outcome(_REVOCATION, end, issuer, event_id)
         return Response(status_code=204) if end.status == HTTPStatus.NO_CONTENT else _error_of(end)
 
-    async def _bearer(self, posted: Posted) -> tuple[SignedClaims, SignedRequest]:
+    async def _bearer(self, posted: PostedRequest) -> tuple[SignedClaims, SignedRequest]:
         scheme, _, token = (posted.authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise InvalidLogout("a signed JWT is asked for, as bearer token")
         believed = await self._verifier.verify(token.strip(), revocation_requests.TYPES)
         return believed, self._signed(believed, believed.issuer.endpoints)
 
-    def _wrong(self, posted: Posted, error: InvalidLogout) -> RequestRefused:
+    def _wrong(self, posted: PostedRequest, error: InvalidLogout) -> RequestRefused:
         """Refuse a credential that is not to be believed: 401, or 429 where there were many."""
         shown = posted.authorization is not None
         refused = LogoutOutcome.REFUSED
@@ -184,7 +184,9 @@ class LogoutDoor:
         challenge = _REALM + (', error="invalid_token"' if shown else "")
         return RequestRefused(401, error.description, {"www-authenticate": challenge})
 
-    async def _revoke(self, posted: Posted, believed: SignedClaims, signed: SignedRequest) -> _End:
+    async def _revoke(
+        self, posted: PostedRequest, believed: SignedClaims, signed: SignedRequest
+    ) -> _End:
         try:
             subject = revocation_requests.subject_of(_json_of(posted))
             settings = self._settings()
@@ -266,7 +268,7 @@ class LogoutDoor:
         )
 
 
-def _token_of(posted: Posted) -> str:
+def _token_of(posted: PostedRequest) -> str:
     if posted.content_type != FORM:
         raise InvalidLogout(f"the content type must be {FORM}")
     try:
@@ -279,7 +281,7 @@ def _token_of(posted: Posted) -> str:
     return tokens[0]
 
 
-def _json_of(posted: Posted) -> bytes:
+def _json_of(posted: PostedRequest) -> bytes:
     if posted.content_type != "application/json":
         raise InvalidLogout("the content type must be application/json")
     return posted.body

@@ -35,7 +35,7 @@ It notes in the seat when the connection waits for its client and when it works.
 """
 
 
-class Crowding(StrEnum):
+class CrowdOutcome(StrEnum):
     """The outcome of a connection for which there is no place, or no descriptor."""
 
     REFUSED = "refused"  # all work: the new one is closed
@@ -64,7 +64,7 @@ class Acceptor:
         refusal: bytes,
         drain: Callable[[], None],
         drain_timeout: Callable[[], float],
-        on_crowding: Callable[[Crowding], None],
+        on_crowding: Callable[[CrowdOutcome], None],
         rate: float = BY_ADDRESS,
     ) -> None:
         self._serve = serve
@@ -135,9 +135,9 @@ class Acceptor:
         """
         if error.errno not in _CAPACITY or not _has_waiting(waiting):
             return  # Linux says EMFILE before it looks whether anybody waits
-        self._on_crowding(Crowding.NO_DESCRIPTOR)
+        self._on_crowding(CrowdOutcome.NO_DESCRIPTOR)
         if self._seats.make_room() is not None:
-            self._on_crowding(Crowding.MADE_ROOM)
+            self._on_crowding(CrowdOutcome.MADE_ROOM)
         await trio.sleep(CAPACITY_PAUSE)
 
     def _accept_some(self, waiting: socket.socket, connections: trio.Nursery) -> None:
@@ -150,11 +150,11 @@ class Acceptor:
                 address_owner(address) if address else uid_owner(uid_of(connection))
             )
             if left is not None:
-                self._on_crowding(Crowding.MADE_ROOM)
+                self._on_crowding(CrowdOutcome.MADE_ROOM)
             if seat is not None:
                 connections.start_soon(self._serve_one, connection, address, seat)
                 continue
-            self._on_crowding(Crowding.REFUSED)
+            self._on_crowding(CrowdOutcome.REFUSED)
             if self._refusing < self._most_refusing:
                 self._refusing += 1
                 connections.start_soon(self._refuse, connection)

@@ -76,14 +76,14 @@ Cause: TypeAlias = Callable[[Any], RequestRefused]
 
 
 class Observed(Records, Protocol):
-    """Count and log for an application."""
+    """Counts and logs for an application."""
 
     def answered(self, route: str, status: int) -> None:
         """Count a request."""
 
 
 class Admitted(Route):
-    """Route a request of a path after `admit` has looked at who asks, and before its method.
+    """Routes a request of a path after `admit` has looked at who asks, and before its method.
 
     `admit` raises `RequestRefused`. GET does not bring HEAD: the methods are those that are named.
     """
@@ -109,7 +109,7 @@ class Admitted(Route):
 
 
 class Application:
-    """Answer requests by these routes; `door` names the application in metrics and in the log.
+    """Answers requests by these routes; `door` names the application in metrics and in the log.
 
     A route's name is its label in metrics. `causes` are the exceptions of endpoints that refuse a
     request, and `render` makes the answer to a refusal. More than `limit` requests at a time are

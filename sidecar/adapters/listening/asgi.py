@@ -26,7 +26,7 @@ from hypercorn.typing import (
 from hypercorn.utils import repr_socket_addr
 from trio.socket import SocketType
 
-from sidecar.adapters.listening.acceptor import Acceptor, Crowding
+from sidecar.adapters.listening.acceptor import Acceptor, CrowdOutcome
 from sidecar.adapters.listening.certificates import Certificate
 from sidecar.adapters.listening.seats import BY_ADDRESS_LONG, Seat
 from sidecar.adapters.listening.tcp_listeners import tcp_listeners
@@ -39,7 +39,7 @@ CONNECTIONS = 64
 
 
 class SecureConfig(Config):
-    """Configure hypercorn with a TLS context of ours; None: without TLS."""
+    """The configuration of hypercorn with a TLS context of ours; None: without TLS."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         super().__init__()
@@ -55,12 +55,12 @@ class SecureConfig(Config):
         return self.context
 
 
-def _ignore(_: Crowding) -> None:
-    """Count nothing."""
+def _ignore(_: CrowdOutcome) -> None:
+    """Do nothing."""
 
 
 class Listener:
-    """Serve an application by HTTP/1.1 at `binds` (`[::]:9090`; port 0: any free one).
+    """Serves an application by HTTP/1.1 at `binds` (`[::]:9090`; port 0: any free one).
 
     The listener has `limit` places, and a peer may take only a share of them. If all are taken, a
     connection that waits for its client is closed for a new one (`seats`), so that a peer who holds
@@ -76,7 +76,7 @@ class Listener:
         limit: int = CONNECTIONS,
         header_timeout: float = HEADER_TIMEOUT,
         certificate: Certificate | None = None,
-        on_crowding: Callable[[Crowding], None] = _ignore,
+        on_crowding: Callable[[CrowdOutcome], None] = _ignore,
     ) -> None:
         config = SecureConfig(certificate.context if certificate is not None else None)
         config.accesslog = None
@@ -158,14 +158,14 @@ class Listener:
 
 
 class Records(Protocol):
-    """Record observations."""
+    """Records observations."""
 
     def record(self, observation: Observation) -> None:
         """Count and log."""
 
 
 class Section(Protocol):
-    """Configure a listener: a section that has `bind`, too."""
+    """The settings of a listener: a section that has `bind`, too."""
 
     @property
     def max_connections(self) -> int:
@@ -173,7 +173,7 @@ class Section(Protocol):
 
 
 class TlsFiles(NamedTuple):
-    """Name the files of a certificate and its key; `field` is the setting that does."""
+    """The files of a certificate and its key; `field` is the setting that names them."""
 
     certificate: str
     key: str
@@ -220,7 +220,7 @@ async def _close_when_cancelled(connection: SocketType) -> None:
 
 
 class _Seated:
-    """Pass requests of a connection to the application, and note in its seat what it waits for."""
+    """Passes requests of a connection to the application, and notes in its seat its state."""
 
     def __init__(self, app: ASGIFramework, seat: Seat) -> None:
         self._app = app

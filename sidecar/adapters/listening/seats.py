@@ -31,7 +31,7 @@ BY_ADDRESS_LONG = 100.0
 _UID = "uid "
 
 
-class Waiting(IntEnum):
+class SeatState(IntEnum):
     """The state of a connection; the lower, the sooner it makes room. `WORKING`: it never does.
 
     `NEW`: its first request, of which a part may have come. `IDLE`: a later one. `WATCHING`: it is
@@ -45,7 +45,7 @@ class Waiting(IntEnum):
 
 
 class _Owner:
-    """A peer, and its connections that wait, by what for; those that have waited longest first."""
+    """A peer, and its waiting connections by state; those that have waited longest first."""
 
     __slots__ = ("_at", "_left", "_rate", "connections", "name", "waiting")
 
@@ -67,7 +67,7 @@ class _Owner:
         self._left -= 1
         return True
 
-    def first(self, most: Waiting) -> "Seat | None":
+    def first(self, most: SeatState) -> "Seat | None":
         """Return which makes room, of those that wait for no more than this."""
         for waiting in self.waiting[: most + 1]:
             if waiting:
@@ -86,7 +86,7 @@ class Seat:
         self.left = False
         self.scope = trio.CancelScope()
         self.since = 0.0
-        self.waiting = Waiting.WORKING
+        self.waiting = SeatState.WORKING
         self.waits()
 
     @property
@@ -96,24 +96,24 @@ class Seat:
 
     def waits(self) -> None:
         """Wait for the next request, of which nothing or only a part has come."""
-        self._wait(Waiting.IDLE if self._served else Waiting.NEW)
+        self._wait(SeatState.IDLE if self._served else SeatState.NEW)
 
     def works(self) -> None:
         """Work on a request that is whole."""
         self._served = True
         self.stop_waiting()
-        self.waiting = Waiting.WORKING
+        self.waiting = SeatState.WORKING
 
     def watches(self) -> None:
         """Wait for changes to send."""
-        self._wait(Waiting.WATCHING)
+        self._wait(SeatState.WATCHING)
 
     def stop_waiting(self) -> None:
         """Be none of those that wait."""
-        if self.waiting is not Waiting.WORKING:
+        if self.waiting is not SeatState.WORKING:
             self._owner.waiting[self.waiting].pop(self, None)
 
-    def _wait(self, waiting: Waiting) -> None:
+    def _wait(self, waiting: SeatState) -> None:
         self.stop_waiting()
         self.waiting = waiting
         self.since = trio.current_time()
@@ -140,7 +140,7 @@ class Seats:
         leaving: Seat | None = None
         if owner.connections >= self._share or self._taken >= self._limit:
             full = owner.connections >= self._share
-            leaving = owner.first(Waiting.IDLE) if full else self._leaving(owner)
+            leaving = owner.first(SeatState.IDLE) if full else self._leaving(owner)
             if leaving is None or (leaving.owner == name and not owner.may_replace()):
                 return None, None
             self._ask_to_leave(leaving)
@@ -178,12 +178,12 @@ class Seats:
         lowest: tuple[float, int, float] = (math.inf, 0, 0.0)
         for owner in self._owners.values():
             if owner is newcomer:
-                most = Waiting.IDLE
+                most = SeatState.IDLE
             elif owner.connections > newcomer.connections + 1:
-                most = Waiting.WATCHING
+                most = SeatState.WATCHING
             else:
                 # Who would have no more than the newcomer keeps what has been of use.
-                most = Waiting.NEW
+                most = SeatState.NEW
             seat = owner.first(most)
             if seat is not None:
                 rank = (-owner.connections, seat.waiting, seat.since)

@@ -40,7 +40,7 @@ Command: TypeAlias = tuple[bytes | str | int, ...]
 
 
 class Evaluate(msgspec.Struct, frozen=True):
-    """Run one of `SCRIPTS`, by its `sha`."""
+    """A run of one of `SCRIPTS`, by its `sha`."""
 
     keys: tuple[bytes, ...]
     sha: str

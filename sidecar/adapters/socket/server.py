@@ -41,7 +41,7 @@ from sidecar.adapters.events.speakers import Speakers, uid_of
 from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all, ten_seconds
 from sidecar.adapters.listening.seats import Seat
 from sidecar.adapters.listening.socket_files import SocketFile
-from sidecar.adapters.ports import Checks, Watching
+from sidecar.adapters.ports import Checks, StandingChanges
 from sidecar.service.ports.calls import (
     Call,
     Overloaded,
@@ -113,7 +113,7 @@ class LocalSocket:
         *,
         checks: Checks,
         events: DurableEvents,
-        watches: Watching,
+        watches: StandingChanges,
         speakers: Speakers,
         clock: Callable[[], float],
         skew: Callable[[], float],

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sidecar.adapters.events.guesses import Guesses
+from sidecar.adapters.events.guesses import GuessLimit
 from sidecar.adapters.listening.application import (
     JSON,
     Application,
@@ -92,7 +92,7 @@ class PushApp(Application):
         self._authorizations = authorizations
         self._transmitters = transmitters
         self._observed = telemetry
-        self._guesses = Guesses()
+        self._guesses = GuessLimit()
         super().__init__(
             DOOR,
             [Route(PATH, self._take, methods=["POST"], name=PATH)],

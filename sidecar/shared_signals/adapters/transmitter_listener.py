@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sidecar.adapters.events.guesses import Guesses
+from sidecar.adapters.events.guesses import GuessLimit
 from sidecar.adapters.listening.application import (
     JSON,
     Admitted,
@@ -117,7 +117,7 @@ class TransmitterDoor(Application):
         self._observed = telemetry
         self._endpoints = Endpoints(settings.issuer)
         self._polls = 0
-        self._guesses = Guesses()
+        self._guesses = GuessLimit()
         super().__init__(
             DOOR,
             (*self._public_routes(), *self._recipients_routes()),

@@ -89,7 +89,7 @@ def ext_authz_call(request: Request) -> Original:
 
 
 def direct_call(request: Request) -> Original:
-    """Return the original call where the request is the call itself, as Envoy tells it over gRPC.
+    """Return the original call where the request is the call itself, as Envoy sends it over gRPC.
 
     Raises `InvalidCall`.
     """

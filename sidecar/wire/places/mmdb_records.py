@@ -76,15 +76,15 @@ class SystemOperator(NamedTuple):
 class Flags(NamedTuple):
     """What databases say of an address's users: kinds of anonymizer, and if they are elsewhere.
 
-    `carrier`: they use a mobile carrier, which hands their traffic on here. `told` is whether the
-    record has any flag of an anonymizer, set or not; `told_connection` likewise of a connection.
+    `carrier`: they use a mobile carrier, which hands their traffic on here. `has_anonymizer`: the
+    record has any flag of an anonymizer, set or not; `has_connection` likewise of a connection.
     """
 
     anonymizer: tuple[str, ...] = ()
     elsewhere: bool = False
-    told: bool = False
+    has_anonymizer: bool = False
     carrier: bool = False
-    told_connection: bool = False
+    has_connection: bool = False
 
 
 class Fields:
@@ -132,8 +132,8 @@ def flags(record: object) -> Flags:
         return Flags()
     traits = record.get("traits")
     values = {**traits, **record} if isinstance(traits, Mapping) else record
-    told = _KNOWN_FLAGS & values.keys()
-    raised = {flag for flag in told if _is_set(values[flag])}
+    known = _KNOWN_FLAGS & values.keys()
+    raised = {flag for flag in known if _is_set(values[flag])}
     kinds = {_ANONYMIZERS[flag] for flag in raised if flag in _ANONYMIZERS}
     if not kinds and "is_anonymous" in raised:
         kinds = {"anonymous"}
@@ -141,13 +141,13 @@ def flags(record: object) -> Flags:
     return Flags(
         tuple(sorted(kinds)),
         bool(raised & _ELSEWHERE) or "satellite" in types,
-        bool(told),
+        bool(known),
         _is_carrier(values, types),
-        bool(types or _told_of_carrier(values)),
+        bool(types or _names_carrier(values)),
     )
 
 
-def _told_of_carrier(values: Mapping[Any, Any]) -> bool:
+def _names_carrier(values: Mapping[Any, Any]) -> bool:
     known = (*_CARRIER_CODES, *_CARRIER_FLAGS, "carrier")
     return any(values.get(name) is not None for name in known)
 

@@ -10,7 +10,7 @@ import trio
 
 from sidecar.adapters.admin.credential import AdminCredentials, Credential, sole
 from sidecar.adapters.admin.listener import AdminApp
-from sidecar.adapters.events.guesses import ADDRESSES, AT_ONCE, Guesses
+from sidecar.adapters.events.guesses import ADDRESSES, AT_ONCE, GuessLimit
 from sidecar.adapters.listening.asgi import CONNECTIONS, Listener
 from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
@@ -83,7 +83,7 @@ class Admin:
         self.book = Book()
         self.token = token
         self.seconds = 0.0
-        guesses = Guesses(lambda: self.seconds)
+        guesses = GuessLimit(lambda: self.seconds)
         app = AdminApp(
             self.health, self.telemetry, self.book, lambda: sole(self.token), guesses=guesses
         )
@@ -114,7 +114,7 @@ async def admin(nursery: trio.Nursery) -> AsyncIterator[Admin]:
 
 
 def test_what_one_address_has_tried_is_not_held_against_another() -> None:
-    guesses = Guesses(lambda: 0.0)
+    guesses = GuessLimit(lambda: 0.0)
     for address in ["10.0.0.1"] * AT_ONCE + [f"2001:db8::{n}" for n in range(AT_ONCE)]:
         assert guesses.left(address)
         guesses.wrong(address)
@@ -133,7 +133,7 @@ async def test_a_credential_that_cannot_be_read_lets_nobody_in_and_keeps_no_othe
     seconds = 0.0
     known = (Credential("admin", ""), Credential("ada", "of-ada"))
     telemetry = PrometheusTelemetry(Settings(), LogLines(Sink()))  # type: ignore[arg-type]
-    guesses = Guesses(lambda: seconds)
+    guesses = GuessLimit(lambda: seconds)
     app = AdminApp(Health(), telemetry, Book(), lambda: known, guesses=guesses)
     listener = Listener("127.0.0.1:0", app)
     (url,) = await nursery.start(listener.run)

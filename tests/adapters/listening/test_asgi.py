@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sidecar.adapters.listening.acceptor import Crowding
+from sidecar.adapters.listening.acceptor import CrowdOutcome
 from sidecar.adapters.listening.application import body_of
 from sidecar.adapters.listening.asgi import Listener
 from tests.waiting import until
@@ -29,7 +29,7 @@ class Site:
     """A listener whose application answers once it may, and its clients."""
 
     def __init__(self) -> None:
-        self.crowding: list[Crowding] = []
+        self.crowding: list[CrowdOutcome] = []
         self.may_answer = trio.Event()
         self.working = self.asked = 0
         self.answer = Response(b"here")
@@ -88,7 +88,7 @@ async def test_connections_without_a_whole_request_make_room(site: Site, said: b
     site.may_answer.set()
     await site.clients(3 * LIMIT, said)
     assert (await read(await site.client(WHOLE))).startswith(b"HTTP/1.1 200")
-    assert set(site.crowding) == {Crowding.MADE_ROOM}
+    assert set(site.crowding) == {CrowdOutcome.MADE_ROOM}
 
 
 async def test_a_whole_request_keeps_its_place_and_others_have_theirs(site: Site) -> None:
@@ -98,7 +98,7 @@ async def test_a_whole_request_keeps_its_place_and_others_have_theirs(site: Site
     theirs = await site.clients(LIMIT - MOST, WHOLE, "127.0.0.2")
     await until(lambda: site.working == LIMIT)
     assert await read(await site.client(WHOLE, "127.0.0.3")) == b""
-    assert site.crowding == [Crowding.REFUSED] * 2
+    assert site.crowding == [CrowdOutcome.REFUSED] * 2
     site.may_answer.set()
     for stream in (*mine, *theirs):
         assert b"here" in await read(stream)
@@ -111,7 +111,7 @@ async def test_who_has_been_answered_waits_and_who_does_not_read_makes_room(site
     site.answer = Response(b"here")
     for _ in range(LIMIT):
         assert (await read(await site.client(WHOLE, "127.0.0.2"))).startswith(b"HTTP/1.1 200")
-    assert set(site.crowding) == {Crowding.MADE_ROOM}
+    assert set(site.crowding) == {CrowdOutcome.MADE_ROOM}
 
 
 @pytest.mark.parametrize("upgrade", [False, True])

@@ -3,7 +3,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.listening.seats import Seats, Waiting, address_owner
+from sidecar.adapters.listening.seats import Seats, SeatState, address_owner
 
 LIMIT = 8
 MOST = 6
@@ -81,7 +81,7 @@ async def test_where_all_look_alike_the_oldest_unfinished_request_makes_room() -
         assert left is not gateway
     assert oldest not in here.taken
     assert gateway in here.taken
-    assert seat.waiting is Waiting.NEW
+    assert seat.waiting is SeatState.NEW
 
 
 async def test_many_addresses_with_an_unfinished_request_each_lock_nobody_out() -> None:
@@ -108,7 +108,7 @@ async def test_no_places_are_taken_that_are_not_there(arrivals: list[tuple[str, 
         assert max(map(here.of, "abc")) <= MOST
         if seat is None:  # nobody who has clearly more could have made room
             assert not any(
-                one.waiting is not Waiting.WORKING and here.of(one.owner) > before + 1
+                one.waiting is not SeatState.WORKING and here.of(one.owner) > before + 1
                 for one in here.taken
                 if one.owner != owner and before < MOST
             )

@@ -200,12 +200,12 @@ def test_flags_become_kinds_of_anonymizer(record: Any, kinds: tuple[str, ...]) -
 def test_users_of_satellites_relays_and_anycast_are_elsewhere_but_not_anonymous(
     record: Any,
 ) -> None:
-    assert flags(record) == Flags((), elsewhere=True, told=True)
+    assert flags(record) == Flags((), elsewhere=True, has_anonymizer=True)
 
 
 def test_a_record_without_flags_tells_none() -> None:
-    assert not flags(NESTED_RECORD).told
-    assert flags({"is_anonymous_vpn": False}).told
+    assert not flags(NESTED_RECORD).has_anonymizer
+    assert flags({"is_anonymous_vpn": False}).has_anonymizer
 
 
 @given(records)
@@ -246,7 +246,7 @@ def test_what_is_read_is_always_a_location_on_earth(record: Any) -> None:
 )
 def test_a_mobile_carrier_is_told_in_many_ways(record: dict[str, object]) -> None:
     assert flags(record).carrier
-    assert flags(record).told_connection
+    assert flags(record).has_connection
 
 
 @pytest.mark.parametrize(
