@@ -1,4 +1,4 @@
-"""What a name is: one definition for tokens, events, SETs, AuthZEN, policies and the commands.
+"""Names: one definition for tokens, events, SETs, AuthZEN, policies and the commands.
 
 A name (of a user, session, device, app, group, role or issuer, an `acr`, an `amr`) is 1 to 512
 characters in Unicode's normalisation form C (Unicode Standard Annex 15), none of which is a control

@@ -1,4 +1,4 @@
-"""What does not fit together in the configuration of operators."""
+"""Checks of what must fit together in the configuration of operators."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from sidecar.wire.yaml.tree import Problems, Table, place_of, shown
 
 
 def check_operators(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
-    """Add operators who could not be told apart, once their credentials are read."""
+    """Report operators who share a credential, once their credentials are read."""
     admin = values.get("admin")
     if not isinstance(admin, Admin):
         return
@@ -26,5 +26,5 @@ def check_operators(root: Table, values: Mapping[str, Any], problems: Problems) 
         if credential:
             owner = owners.setdefault(credential, operator.name)
             if owner != operator.name:
-                message = f"holds the credential of {shown(owner)!r}: nobody could tell them apart"
+                message = f"holds the credential of {shown(owner)!r}: nobody could distinguish them"
                 problems.add(place, f"{field}.token_file", message)

@@ -1,4 +1,4 @@
-"""What no single value shows: names that must be unique, must exist, or must fit together.
+"""Cross checks of several values: names that must be unique, must exist, or must fit together.
 
 Each check looks at the tree, which knows its lines, and at those sections that could be read; so
 a mistake in one section hides none in another.
@@ -40,7 +40,7 @@ NO_ALIAS = frozenset({EVERYTHING, ROUTINE, "unknown"})
 LEAST_STALENESS = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,32}")
-_UNTELLABLE = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, section 3: in no challenge
+_NOT_IN_REALMS = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, section 3: in no challenge
 _RESERVED = frozenset({BLOCK, COMPLIANT_DEVICE, ROUTINE})
 _EACH = "{}"
 _SOURCES = ("cidrs", "cidr_file", "countries", "asns")
@@ -117,7 +117,7 @@ class _Checks:
                 yield field, node.place, node.value
 
     def _place(self, *steps: str) -> FilePosition:
-        """Where this stands, else where the nearest thing around it stands."""
+        """Return where this stands, else where the nearest thing around it stands."""
         for end in range(len(steps), 0, -1):
             for _, node in _find(self._root, steps[:end]):
                 return node.place
@@ -127,7 +127,7 @@ class _Checks:
         self._problems.add(self._place(*field.split(".")), field, message)
 
     def unique(self, *steps: str) -> None:
-        """No two of these may be the same."""
+        """Report those of these values that are empty or the same."""
         first: dict[str, tuple[str, FilePosition]] = {}
         for field, place, name in self._texts(*steps):
             owner, there = first.setdefault(name, (field, place))
@@ -138,7 +138,7 @@ class _Checks:
                 self._problems.add(place, field, message)
 
     def names(self, *steps: str) -> None:
-        """These must be names that policies can refer to, and unique."""
+        """Report those of these names that policies cannot refer to, or that are not unique."""
         self.unique(*steps)
         for field, place, name in self._texts(*steps):
             if name and not _NAME.fullmatch(name):
@@ -146,7 +146,7 @@ class _Checks:
                 self._problems.add(place, field, message)
 
     def contexts(self, contexts: Mapping[str, Context]) -> None:
-        """Contexts are named c1 to c99, and ask for no freshness that cannot be had."""
+        """Report contexts not named c1 to c99, and those with a freshness that cannot be had."""
         for _, node in _find(self._root, ("contexts.unknown",)):
             if not contexts and isinstance(node, Scalar) and node.value == "strictest":
                 message = "must have contexts beside it: the strictest of none would be nothing"
@@ -162,7 +162,7 @@ class _Checks:
                     self._problems.add(entry.place, join("contexts", name), message)
 
     def aliases(self, contexts: Mapping[str, Context]) -> None:
-        """An alias stands for one context, and could not be taken for an id."""
+        """Report aliases that stand for two contexts, or could be taken for an id."""
         first: dict[str, str] = {}
         for name, context in contexts.items():
             if not context.alias:
@@ -175,7 +175,7 @@ class _Checks:
             first.setdefault(alias, name)
 
     def sessions(self, sessions: Sessions) -> None:
-        """What stops a session outlives it, and a view that is in step counts as fresh."""
+        """Report revocations that sessions would outlive, and views that would never be fresh."""
         if sessions.facts_ttl < sessions.min_ttl:
             message = (
                 f"must be at least min_ttl ({sessions.min_ttl:g}s): a revocation of a user must"
@@ -185,13 +185,13 @@ class _Checks:
         self.staleness("sessions.max_staleness", sessions.max_staleness)
 
     def staleness(self, field: str, seconds: float) -> None:
-        """A view is known to be fresh as of the last ping, and there is one a second."""
+        """Report a bound that is too low: a view is fresh as of the last ping, one a second."""
         if seconds < LEAST_STALENESS:
             message = f"must be at least {LEAST_STALENESS:g}s: that a view is fresh is found out"
             self._add(field, f"{message} once a second")
 
     def required(self, contexts: Mapping[str, Context], assurance: Assurance | None) -> None:
-        """What a context requires is something, and known."""
+        """Report contexts that require nothing, or an assurance that is not known."""
         for name, context in contexts.items():
             requires, field = context.requires, f"contexts.{name}.requires"
             if requires is None:
@@ -206,7 +206,7 @@ class _Checks:
                     self._add(f"{field}.assurance", message)
 
     def routes(self) -> None:
-        """Routes name contexts that exist, and have templates that can match."""
+        """Report routes with contexts that do not exist, or templates that cannot match."""
         known = frozenset(
             name
             for _, node in _find(self._root, ("contexts",))
@@ -234,17 +234,17 @@ class _Checks:
             self._problems.add(place, field, error.message)
 
     def locations(self) -> None:
-        """A location that lies nowhere would be a condition that never holds."""
+        """Report locations that lie nowhere: their condition would never hold."""
         for field, node in _find(self._root, ("locations", "*")):
             if isinstance(node, Table) and not any(name in node.entries for name in _SOURCES):
                 message = f"has none of {', '.join(_SOURCES)}: no address would lie in it"
                 self._problems.add(node.place, field, message)
 
     def challenges(self) -> None:
-        """What challenges name can stand in one; and what is said of an app is said of one here."""
+        """Report realms that cannot stand in a challenge, and apps that never count here."""
         realms = (("app", "realm"), ("apps", _EACH, "realm"))
         for field, place, realm in (text for steps in realms for text in self._texts(*steps)):
-            if _UNTELLABLE.search(realm):
+            if _NOT_IN_REALMS.search(realm):
                 message = "must be printable ASCII without quotes and backslashes"
                 self._problems.add(place, field, message)
         (_, _, app), *_ = (*self._texts("app", "id"), ("", self._root.place, ""))
@@ -255,7 +255,7 @@ class _Checks:
                     self._problems.add(entry.place, join("apps", name), message)
 
     def issuers(self, tokens: Tokens) -> None:
-        """Keys come from one place."""
+        """Report issuers with keys from two places or none, or with claims that do not serve."""
         for (field, node), issuer in zip(
             _find(self._root, ("tokens", "issuers", "*")), tokens.issuers, strict=False
         ):
@@ -282,19 +282,19 @@ class _Checks:
         self._prefixes(tokens)
 
     def _prefixes(self, tokens: Tokens) -> None:
-        """An opaque token shows by its beginning whose it is, where several issuers have such."""
+        """Report issuers whose opaque tokens begin alike: the prefix shows whose a token is."""
         first: dict[str, str] = {}
         for index, issuer in enumerate(tokens.issuers):
             asked = issuer.introspection
             owner = first.setdefault(asked.prefix, issuer.issuer) if asked.endpoint else None
             if owner is not None and owner != issuer.issuer:
                 field = f"tokens.issuers[{index}].introspection.prefix"
-                message = f"is that of {shown(owner)!r}, too: nobody could tell their tokens apart"
+                message = f"is that of {shown(owner)!r}, too: nobody could distinguish their tokens"
                 for _, node in list(_find(self._root, ("tokens", "issuers", "*")))[index:][:1]:
                     self._problems.add(node.place, field, message)
 
     def assurance(self, assurance: Assurance) -> None:
-        """There are levels; no combination of methods is empty; no `acr` shows two levels."""
+        """Report a lack of levels, empty combinations, and an `acr` that shows two levels."""
         if not assurance.levels:
             self._add("assurance.levels", "must name at least one level")
         owners: dict[str, str] = {}
@@ -306,7 +306,7 @@ class _Checks:
                 message = "has an empty combination, which every sign-in would show"
                 self._problems.add(node.place, f"{field}.amr", message)
             for acr in level.acr:
-                if not acr or " " in acr or _UNTELLABLE.search(acr):
+                if not acr or " " in acr or _NOT_IN_REALMS.search(acr):
                     message = f"{shown(acr)!r} cannot be asked for: spaces part `acr_values`"
                     self._problems.add(node.place, f"{field}.acr", message)
                 owner = owners.setdefault(acr, level.name)
@@ -331,7 +331,7 @@ class _Checks:
                 message = "has neither `acr` nor `amr`: no sign-in would have it"
                 self._strength(name, field, message)
             if "" in strength.acr:
-                message = "has an empty value, which a sign-in that tells none would show"
+                message = "has an empty value, which a sign-in that has none would show"
                 self._strength(name, f"{field}.acr", message)
             if frozenset() in strength.amr:
                 message = "has an empty combination, which every sign-in would show"
@@ -364,7 +364,7 @@ class _Checks:
             self._add("store.wait_timeout", f"must be less than timeout ({store.timeout:g}s)")
 
     def transmitter(self, transmitter: Transmitter) -> None:
-        """What is told is signed and has somebody to tell it; pauses grow."""
+        """Report a transmitter that cannot sign, or a recipient that could have nothing."""
         if not transmitter.issuer:
             return
         if "?" in transmitter.issuer or transmitter.issuer.endswith("/"):
@@ -383,7 +383,7 @@ class _Checks:
                 self._problems.add(node.place, f"{field}.credentials_file", message)
 
     def cors(self, http: Http | None) -> None:
-        """Browsers let no page of just any origin read what came with its credentials."""
+        """Report credentials for just any origin: browsers refuse the two together."""
         if http is not None and http.cors.credentials and "*" in http.cors.origins:
             message = "must be false with the origin `*`: browsers refuse the two together"
             self._add("http.cors.credentials", message)

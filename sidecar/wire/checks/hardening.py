@@ -1,4 +1,4 @@
-"""What a configuration allows that makes a deployment weak: findings, each with a name.
+"""Weaknesses that a configuration allows in a deployment: findings, each with a name.
 
 `run` can use all of it, so that none of it is an error: somebody may have a reason, which
 `warnings.accept` states by the name. What `run` cannot use is refused elsewhere (`cross_checks`).
@@ -52,13 +52,13 @@ CODES: Mapping[str, str] = {
     "public-everything": "every call passes behind a gateway, unasked and without a token",
     "route-unasked": "all calls of a route pass behind a gateway unasked, so that it asks for"
     " nothing",
-    "unasked-unreached": "no gateway tells what is called, so that nothing passes unasked",
+    "unasked-unreached": "no gateway says what is called, so that nothing passes unasked",
     "store-plain": "the store's password, and who is marked and revoked, cross the network in"
     " plain text",
     "admin-credential-short": "the admin credential can be guessed",
     "admin-credential-plain": "the admin credential crosses the network in plain text",
     "receiver-open": "anybody can post to the receiver, in plain text and without a credential:"
-    " only the signature tells events from noise",
+    " only the signature distinguishes events from noise",
     "receiver-credential-plain": "what transmitters show to be known crosses the network in plain"
     " text",
     "transmitter-credential-plain": "what recipients show to be known, and the events that they"
@@ -123,7 +123,7 @@ ALL_ADVICE: Mapping[str, str] = MappingProxyType({**ADVICE, **lint.ADVICE})
 """Those that policies and names are looked at for, too."""
 
 OF_ALL = frozenset({"issuers-alike", "routes-unreached", "session-by-sign-in", "app-by-client"})
-"""Of those the ones that no policy has a part in: they are told at the start, too."""
+"""Of those the ones that no policy has a part in: they are logged at the start, too."""
 
 
 def check_accepted(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
@@ -192,9 +192,9 @@ def _unasked(settings: Settings) -> Iterator[Weakness]:
         found = _passes_unasked(route, http)
         if found:
             yield Weakness("route-unasked", f"routes[{index}]", found)
-    is_told = http.gateway is not Gateway.NONE or settings.grpc.bind
-    if http.enabled and not is_told and (http.public or http.unchecked or http.preflight):
-        yield Weakness("unasked-unreached", "http.gateway", "is none: it tells no path")
+    is_sent = http.gateway is not Gateway.NONE or settings.grpc.bind
+    if http.enabled and not is_sent and (http.public or http.unchecked or http.preflight):
+        yield Weakness("unasked-unreached", "http.gateway", "is none: it sends no path")
 
 
 def _passes_unasked(route: Route, http: Http) -> str:

@@ -1,4 +1,4 @@
-"""What does not fit together in the configuration of the intake listener."""
+"""Checks of what must fit together in the configuration of the intake listener."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +33,7 @@ class _Checks:
         self._problems = problems
 
     def listener(self, intake: IntakeSettings) -> None:
-        """It has a whole certificate, and needs one wherever others can reach it."""
+        """Report half a certificate, and none where others can reach the listener."""
         add = self._problems.add
         if bool(intake.tls_cert_file) != bool(intake.tls_key_file):
             missing = "tls_key_file" if intake.tls_cert_file else "tls_cert_file"
@@ -49,7 +49,7 @@ class _Checks:
             add(self._place, "intake.bind", "is required: `issuers` would have nowhere to send to")
 
     def issuer(self, field: str, place: FilePosition, issuer: IntakeIssuer) -> None:
-        """It sends something that can be told to be for us, and names users somehow."""
+        """Report an issuer without an audience of ours, or with unusable rules for its users."""
         add = self._problems.add
         if not (issuer.clients or issuer.endpoints):
             message = (
@@ -68,7 +68,7 @@ class _Checks:
     def names(
         self, field: str, place: FilePosition, issuer: IntakeIssuer, known: list[str]
     ) -> None:
-        """Its users are those of an issuer whose tokens are believed; so are its keys, or named."""
+        """Report users of an issuer that is not believed, and keys from two places or none."""
         add = self._problems.add
         name = "users_of" if issuer.users_of else "issuer"
         users = issuer.users_of or issuer.issuer

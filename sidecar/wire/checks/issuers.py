@@ -1,4 +1,4 @@
-"""What does not fit together of issuers: their namespaces, and who is named of which of them."""
+"""Checks of what must fit together of issuers: namespaces, and who is named of which issuer."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

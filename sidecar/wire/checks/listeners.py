@@ -1,4 +1,4 @@
-"""What does not fit together of the addresses that this daemon listens at."""
+"""Checks of what must fit together of the addresses that this daemon listens at."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -23,7 +23,7 @@ def check_listeners(root: Table, values: Mapping[str, Any], problems: Problems) 
 
 
 def _addresses(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each listener has an address of its own."""
+    """Yield the problem of each two listeners that share an address."""
     listeners = [
         (section, bind)
         for section in _SECTIONS
@@ -63,7 +63,7 @@ def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _certificate(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """A certificate has its key."""
+    """Yield the problem of a certificate without its key, or a key without its certificate."""
     admin = values.get("admin")
     if isinstance(admin, Admin) and bool(admin.tls.certificate) != bool(admin.tls.key):
         missing = "key" if admin.tls.certificate else "certificate"

@@ -1,4 +1,4 @@
-"""Whether the settings of personal data fit together, and the keys that their file holds."""
+"""Checks of the settings of personal data, and of the keys that their file holds."""
 
 import msgspec
 

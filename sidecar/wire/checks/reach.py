@@ -1,4 +1,4 @@
-"""Who can reach an address that we listen at, and which addresses we may ask."""
+"""Reach of addresses: who can reach one that we listen at, and which ones we may ask."""
 
 import ipaddress
 from urllib.parse import urlsplit

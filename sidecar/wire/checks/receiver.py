@@ -1,4 +1,4 @@
-"""What does not fit together in the configuration of Shared Signals in."""
+"""Checks of what must fit together in the configuration of the receiver of Shared Signals."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -57,7 +57,7 @@ class _Checks:
         self._place = place_of(root, "receiver")
 
     def listener(self, receiver: Receiver) -> None:
-        """It has a whole certificate, and somebody to listen to."""
+        """Report half a certificate, and a listener that no transmitter pushes to."""
         add = self._problems.add
         if bool(receiver.tls_cert_file) != bool(receiver.tls_key_file):
             missing = "tls_key_file" if receiver.tls_cert_file else "tls_cert_file"
@@ -69,7 +69,7 @@ class _Checks:
             add(self._place, "receiver.bind", "is given, but no transmitter would push there")
 
     def keys(self, field: str, place: FilePosition, transmitter: KnownTransmitter) -> None:
-        """Keys come from one place, and may be used."""
+        """Report keys from two places or none, or from where none may be fetched."""
         if transmitter.jwks_uri and transmitter.jwks_file:
             message = "is given, and so is jwks_uri; give one of them"
             self._problems.add(place, f"{field}.jwks_file", message)
@@ -89,7 +89,7 @@ class _Checks:
     def delivery(
         self, field: str, place: FilePosition, transmitter: KnownTransmitter, receiver: Receiver
     ) -> None:
-        """It pushes or is polled, and a token goes to nobody over a wire that all can read."""
+        """Report a transmitter that neither pushes nor is polled, or is polled in plain text."""
         url = transmitter.poll_url
         if not url and not receiver.bind:
             message = "is required: without receiver.bind it cannot push"
@@ -102,7 +102,7 @@ class _Checks:
             self._problems.add(place, f"{field}.poll_url", message)
 
     def events(self, field: str, place: FilePosition, transmitter: KnownTransmitter) -> None:
-        """It may send some events, and they exist: nobody is believed in everything."""
+        """Report a transmitter that may send no event, or one that does not exist."""
         if not transmitter.events:
             message = "is required: the types of events that it may send"
             self._problems.add(place, f"{field}.events", message)
@@ -112,7 +112,7 @@ class _Checks:
                 self._problems.add(place, f"{field}.events[{index}]", message)
 
     def subjects(self, field: str, place: FilePosition, transmitter: KnownTransmitter) -> None:
-        """Each rule can match something."""
+        """Report rules that can match nothing."""
         subjects = transmitter.subjects
         for kind in KINDS:
             for index, match in enumerate(getattr(subjects, kind)):

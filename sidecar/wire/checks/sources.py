@@ -1,4 +1,4 @@
-"""What does not fit together in the configuration of sources."""
+"""Checks of what must fit together in the configuration of sources."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -49,7 +49,7 @@ def check_credentials(
             continue
         owner = owners.setdefault(credential, source.name)
         if owner != source.name:
-            message = f"holds the credential of {shown(owner)!r}: nobody could tell them apart"
+            message = f"holds the credential of {shown(owner)!r}: nobody could distinguish them"
             problems.add(place, f"{field}.token_file", message)
 
 
@@ -75,7 +75,7 @@ class _Checks:
         return _each(self._root, self._sources)
 
     def names(self) -> None:
-        """No source has a name that a door gives."""
+        """Report sources with a name that only a door gives."""
         for field, place, source in self._each():
             for prefix in _RESERVED:
                 if source.name.startswith(prefix):
@@ -83,7 +83,7 @@ class _Checks:
                     self._problems.add(place, f"{field}.name", message)
 
     def identities(self, receiver: object) -> None:
-        """Each source is known by one thing, and nobody is two sources."""
+        """Report sources known by none or several things, and things that are two sources."""
         known = (
             frozenset(one.name for one in receiver.transmitters)
             if isinstance(receiver, Receiver)
@@ -118,7 +118,7 @@ class _Checks:
                 self._problems.add(place, f"{field}.name", message)
 
     def powers(self) -> None:
-        """Event types exist, and what may loosen may be sent."""
+        """Report event types that do not exist, or that may loosen and may not be sent."""
         for field, place, source in self._each():
             for key in ("may", "may_loosen"):
                 for name in getattr(source, key) or ():
@@ -131,7 +131,7 @@ class _Checks:
                         self._problems.add(place, f"{field}.{key}", message)
 
     def over(self, receiver: object) -> None:
-        """Nobody stands over who is not known, or over itself by way of others."""
+        """Report sources that stand over unknown ones, or over themselves by way of others."""
         transmitters = receiver.transmitters if isinstance(receiver, Receiver) else ()
         known = self._names | {one.name for one in transmitters}
         below = {source.name: source.over for source in self._sources}
@@ -146,7 +146,7 @@ class _Checks:
                 self._problems.add(place, f"{field}.over", message)
 
     def issuers(self, tokens: Tokens) -> None:
-        """A source speaks for users of issuers that exist."""
+        """Report sources that speak for users of issuers that do not exist."""
         known = {one.issuer for one in tokens.issuers}
         known |= {getattr(one, "namespace", "") for one in tokens.issuers} - {""}
         for field, place, source in self._each():
@@ -157,7 +157,7 @@ class _Checks:
                     self._problems.add(place, f"{field}.issuers", message)
 
     def transmitters(self, tokens: Tokens, receiver: object) -> None:
-        """A transmitter speaks for somebody: for users of its own issuer, or as its entry says."""
+        """Report transmitters that speak for nobody: for no users of their own issuer or others."""
         if not (isinstance(receiver, Receiver) and tokens.issuers):
             return
         mapped = {source.transmitter for source in self._sources if source.issuers}

@@ -20,7 +20,7 @@ _USER = re.compile(
 """Also of `u:47/11@host`, where `u` is read as the host, and what begins the password as a port."""
 
 _PARAMETER = re.compile(r"([?&;#])([^=?&;#\s]*)=([^&;#\s'\"]*)")
-_TELLING = re.compile(
+_CREDENTIAL_NAME = re.compile(
     r"(?:token|passw(?:or)?d|passphrase|secret|credentials?|api[-_]?key|authori[sz]ation|^auth"
     r"|jwt|pwd)$",
     re.IGNORECASE,
@@ -37,7 +37,7 @@ def credential_in(url: str) -> str:
     """
     if _USER.search(url):
         return "a user or password"
-    if any(_TELLING.search(found[2]) for found in _PARAMETER.finditer(url)):
+    if any(_CREDENTIAL_NAME.search(found[2]) for found in _PARAMETER.finditer(url)):
         return "a credential in its parameters"
     return ""
 
@@ -50,7 +50,7 @@ def masked(text: str) -> str:
 
 
 def _without_value(found: re.Match[str]) -> str:
-    if not _TELLING.search(found[2]):
+    if not _CREDENTIAL_NAME.search(found[2]):
         return found[0]
     return f"{found[1]}{found[2]}={HIDDEN}"
 

@@ -1,4 +1,4 @@
-"""How many descriptors the connections of all listeners need, and what bounds fit into a limit.
+"""Descriptors that the connections of all listeners need, and bounds that fit into a limit.
 
 Each listener bounds its own connections. What they add up to may be more than the process may have
 open; then a flood at one door would take the descriptors of all others, of the store's links and of

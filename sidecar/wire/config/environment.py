@@ -48,7 +48,7 @@ class _Variable(NamedTuple):
 
 
 def overlay(root: Table, environ: Mapping[str, str], shapes: Shapes, problems: Problems) -> Table:
-    """Return the tree with the environment's values in it; what cannot be used is told."""
+    """Return the tree with the environment's values in it; what cannot be used is reported."""
     layer = _Overlay(shapes, problems, root.place.file)
     tree: Node = root
     kind = struct_type(Settings)
@@ -216,13 +216,13 @@ def _inner(kind: mi.Type) -> mi.Type:
 
 
 def _drop_partner(entries: dict[str, MappingEntry], name: str, file: str) -> None:
-    """A secret from the environment takes the place of the file's, in whichever of two forms."""
+    """Drop the file's secret, in whichever of two forms: the environment's takes its place."""
     partner = name.removesuffix(FILE_SUFFIX) if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
     if partner in entries and entries[partner].place.file == file:
         del entries[partner]
 
 
 def _weights() -> frozenset[str]:
-    """Names with dashes, which a shell cannot put into a variable's name."""
+    """Return the names with dashes, which a shell cannot put into a variable's name."""
     (risk,) = (m for m in struct_type(Settings).fields if m.name == "risk")
     return frozenset(default_of(risk).weights)

@@ -1,4 +1,4 @@
-"""What a sidecar may keep in memory, by how much of it there is.
+"""Shares of the memory that a sidecar may take, by how much of it there is.
 
 The costs are measured: `python -m benchmarks.memory`. They are of sessions on a device of their own
 and of tokens without long lists; for what costs more, `service.view.memory_guard` looks at the
@@ -36,7 +36,7 @@ class Shares(NamedTuple):
 def shares_of(settings: Settings, limit: int | None) -> Shares:
     """Return how many are kept within a limit of bytes (None: there is none).
 
-    A number that is configured stands, and is told of where it does not fit; the default is the
+    A number that is configured stands, and is reported where it does not fit; the default is the
     most that is chosen, and gives way.
     """
     view, cache = settings.sessions.view, settings.tokens.cache

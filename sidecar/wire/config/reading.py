@@ -75,10 +75,10 @@ def read_settings(
 
 
 class ConfigReading(NamedTuple):
-    """What was read: where there are `problems`, `settings` serve to read policies by, at most.
+    """A configuration as read; with `problems`, `settings` serve at most to read policies by.
 
-    `root` knows where each value stands, in the file or the environment. `policies`: whether it is
-    known where those lie.
+    `root` knows where each value stands, in the file or the environment. `policies` says whether
+    it is known where those lie.
     """
 
     settings: Settings
@@ -90,7 +90,7 @@ class ConfigReading(NamedTuple):
 def read_what_can_be(
     text: str, file: str, environ: Mapping[str, str], read_file: ReadFile
 ) -> ConfigReading:
-    """Read the configuration as `read_settings` does, and tell what is wrong beside the rest."""
+    """Read the configuration as `read_settings` does; return what is wrong beside the rest."""
     problems = Problems()
     shapes = Shapes(problems, REFINED, _readers(posixpath.dirname(file)))
     root = _root(text, file, problems)

@@ -1,6 +1,6 @@
-"""What can still be said of a configuration in which something is wrong.
+"""Salvage of a configuration in which something is wrong.
 
-Policies name contexts, locations, networks, levels and issuers. So that their own mistakes are told
+Policies name contexts, locations, networks, levels and issuers. So that their mistakes are shown
 together with those of the configuration, sections that could not be read are stood in for by the
 names in them.
 """

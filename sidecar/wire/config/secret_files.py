@@ -61,7 +61,7 @@ def with_renewed_secrets(value: _S, read_file: ReadFile) -> _S:
         changes = {name: with_renewed_secrets(one, read_file) for name, one in fields.items()}
         for name in secrets_of(type(value)):
             if path := fields[name + FILE_SUFFIX]:
-                with contextlib.suppress(Misspelt):  # told by what looks at the file for its use
+                with contextlib.suppress(Misspelt):  # its check reports this
                     changes[name] = read_secret(path, read_file)
         changes = {name: one for name, one in changes.items() if one != fields[name]}
         renewed = msgspec.structs.replace(value, **changes) if changes else value

@@ -1,1 +1,1 @@
-"""What `sidecar doctor` says of each part of a set-up."""
+"""Diagnoses of `sidecar doctor` for each part of a set-up."""

@@ -1,4 +1,4 @@
-"""What a gateway is asked to find out whether it asks as it should, and what its answers mean.
+"""Trial calls that show whether a gateway asks as it should, and the meaning of its replies.
 
 All calls are GETs, and change nothing. Those without a token must be refused; what a client may not
 say must make no difference: where it does, it reaches the check or the app. A path that no server
@@ -32,7 +32,7 @@ class Trial(NamedTuple):
 
 
 class GatewayReply(NamedTuple):
-    """What came back: a status and all text that there was, or why nothing came."""
+    """The reply to a call: a status and all text that there was, or why nothing came."""
 
     status: int
     text: str = ""
@@ -45,7 +45,7 @@ TRIALS: Mapping[str, Trial] = {
     "dot": Trial(_UNFIT),
     "forged": Trial(headers=_FORGED),
     "context": Trial(headers=(("X-Auth-Context", MARK),)),
-    "told": Trial(headers=tuple((name, _FIT) for name in _PATHS)),
+    "stated": Trial(headers=tuple((name, _FIT) for name in _PATHS)),
     **{name: Trial(headers=((name, _UNFIT),)) for name in _PATHS},
 }
 """The calls without a token, by name."""
@@ -68,7 +68,7 @@ def diagnose_gateway(replies: Mapping[str, GatewayReply], gateway: Gateway) -> I
         cure = "start it, or correct --gateway-url; is it reached from here?"
         yield wrong(_PART, "answer", plain.trouble, cure)
         return
-    asks = _asks(plain, replies["told"], gateway)
+    asks = _asks(plain, replies["stated"], gateway)
     yield asks
     if plain.status not in _REFUSED:
         return
@@ -92,20 +92,20 @@ def _files(gateway: Gateway) -> str:
     return f"as deploy/gateways/{name} does" if gateway is not Gateway.NONE else "docs/gateways.md"
 
 
-def _asks(plain: GatewayReply, told: GatewayReply, gateway: Gateway) -> Diagnosis:
+def _asks(plain: GatewayReply, stated: GatewayReply, gateway: Gateway) -> Diagnosis:
     """Judge the answer to a call that shows no token."""
     status = plain.status
     if status in _REFUSED:
         return right(_PART, "question", f"a call without a token is refused ({status})")
-    if told.status in _REFUSED:
+    if stated.status in _REFUSED:
         words = (
-            f"it tells no path ({status}), and passes on what the client says: with X-Forwarded-Uri"
-            f" or X-Original-URI of its own the answer is {told.status}, so that clients choose"
+            f"it sends no path ({status}), and passes on what the client says: with X-Forwarded-Uri"
+            f" or X-Original-URI of its own the answer is {stated.status}, so that clients choose"
             " the path they are judged by"
         )
         return wrong(_PART, "path", words, _cure_of_path(gateway))
     if status in (400, 500):
-        words = f"each call ends with {status}: the check is told no path, or cannot be reached"
+        words = f"each call ends with {status}: the check is sent no path, or cannot be reached"
         return wrong(_PART, "path", words, _cure_of_path(gateway))
     if status in (502, 503, 504):
         words = f"each call ends with {status}: the sidecar cannot be reached, or cannot decide"

@@ -1,4 +1,4 @@
-"""What is right, doubtful and wrong with an issuer: its keys, and what its metadata offers."""
+"""Diagnosis of an issuer: its keys, and what its metadata offers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _PART = Part.ISSUERS
 
 
 class IssuerReport(NamedTuple):
-    """What came of asking an issuer.
+    """The outcome of asking an issuer.
 
     `keys` are the names of its keys, None where they cannot be had for the reason `trouble`.
     `metadata` is its discovery document, empty where there is none for the reason `unmet`.

@@ -1,4 +1,4 @@
-"""Which warnings of `validate` mean that something does not work, and their words for `doctor`."""
+"""Warnings of `validate` about what does not work, and their words for `doctor`."""
 
 from collections.abc import Iterable, Iterator
 

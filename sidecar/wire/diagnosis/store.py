@@ -1,4 +1,4 @@
-"""What is right, doubtful and wrong with a server of the store, by what it says of itself."""
+"""Diagnosis of a server of the store, by what it says of itself."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -16,14 +16,14 @@ _PERSIST = "`appendonly yes` there, or accept that sessions sign in anew after i
 
 
 class ServerReport(NamedTuple):
-    """What one server says: its INFO, its snapshots' `save` (None: not allowed to ask).
+    """The answers of one server: its `info`, its snapshots' `save` (None: not allowed to ask).
 
     `lacks` are the rights that it does not grant us, and `words` those of its refusal; `ahead` is
-    how far its clock is ahead of ours in seconds, None where it does not tell.
+    how far its clock is ahead of ours in seconds, None where it does not say.
     """
 
     name: str
-    told: Mapping[str, object]
+    info: Mapping[str, object]
     lacks: tuple[str, ...] = ()
     words: str = ""
     save: str | None = None
@@ -35,7 +35,7 @@ def diagnose_server(
 ) -> Iterator[Diagnosis]:
     """Return how it stands with one server; `skew` is the most that clocks may differ by."""
     yield _rights(report, settings)
-    if not report.told:
+    if not report.info:
         words = "it does not say what it is"
         yield doubtful(_PART, _name(report, "server"), words, "grant the right +info")
         return
@@ -65,8 +65,8 @@ def _rights(report: ServerReport, settings: StoreSettings) -> Diagnosis:
 
 
 def _version(report: ServerReport, settings: StoreSettings) -> Iterator[Diagnosis]:
-    found = str(report.told.get("redis_version", ""))
-    valkey = str(report.told.get("valkey_version", ""))
+    found = str(report.info.get("redis_version", ""))
+    valkey = str(report.info.get("valkey_version", ""))
     shown = f"Valkey {valkey}" if valkey else f"Redis {found or 'of an unknown version'}"
     parts = tuple(int(one) for one in found.split(".")[:2] if one.isdigit())
     name = _name(report, "version")
@@ -80,14 +80,14 @@ def _version(report: ServerReport, settings: StoreSettings) -> Iterator[Diagnosi
 
 
 def _role(report: ServerReport) -> Iterator[Diagnosis]:
-    if report.told.get("role") in ("slave", "replica"):
+    if report.info.get("role") in ("slave", "replica"):
         cure = "name the master in `store.url`, or sentinels, which know it (redis+sentinel://)"
         yield wrong(_PART, _name(report, "role"), "it is a replica, which takes no writes", cure)
 
 
 def _eviction(report: ServerReport, settings: StoreSettings) -> Diagnosis:
     name = _name(report, "eviction")
-    policy = str(report.told.get("maxmemory_policy", "unknown"))
+    policy = str(report.info.get("maxmemory_policy", "unknown"))
     if policy == "noeviction":
         return right(_PART, name, policy)
     words = f"{policy}: when it is full, it throws out marks and revocations"
@@ -97,9 +97,9 @@ def _eviction(report: ServerReport, settings: StoreSettings) -> Diagnosis:
 
 
 def _persistence(report: ServerReport, settings: StoreSettings) -> Diagnosis:
-    name, told = _name(report, "persistence"), report.told
-    if told.get("aof_enabled") == 1:
-        if told.get("aof_last_write_status", "ok") != "ok":
+    name, info = _name(report, "persistence"), report.info
+    if info.get("aof_enabled") == 1:
+        if info.get("aof_last_write_status", "ok") != "ok":
             words = "its last write to the append-only file failed"
             return wrong(_PART, name, words, "look at its log: is its disk full?")
         return right(_PART, name, "it keeps an append-only file")
@@ -107,7 +107,7 @@ def _persistence(report: ServerReport, settings: StoreSettings) -> Diagnosis:
         words = "it keeps no append-only file, and `store.wait_aof` waits for one"
         cure = "`appendonly yes` there, or leave `wait_aof` out"
         return wrong(_PART, name, words, cure)
-    if told.get("rdb_last_bgsave_status", "ok") != "ok":
+    if info.get("rdb_last_bgsave_status", "ok") != "ok":
         words = "its last snapshot failed, after which it takes no writes"
         return wrong(_PART, name, words, "look at its log: is its disk full?")
     if report.save is None:

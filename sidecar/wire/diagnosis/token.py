@@ -1,4 +1,4 @@
-"""What is right, doubtful and wrong with a token: each claim that is read, and what is missing.
+"""Diagnosis of a token: each claim that is read, and what is missing.
 
 Nothing is verified here: whoever asks has had the token verified, and says how that ended.
 """
@@ -97,8 +97,8 @@ def _issuer(case: Examined) -> Diagnosis:
 
 
 def _audience(case: Examined, issuer: Issuer) -> Diagnosis:
-    told = case.parts.claims.get("aud")
-    named = told if isinstance(told, list) else [told]
+    found = case.parts.claims.get("aud")
+    named = found if isinstance(found, list) else [found]
     known = [one for one in issuer.audiences if one in named]
     if known:
         return right(_PART, "audience", f"its aud has {_all(known)}, as configured")
@@ -226,7 +226,7 @@ def _auth_time(case: Examined, issuer: Issuer, token: Token) -> Diagnosis:
 
 
 def _level(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
-    """Tell `acr`, `amr`, and the level that they come to."""
+    """Show `acr`, `amr`, and the level that they come to."""
     signed_in, ladder = token.authentication, case.ladder
     shows, acr = ladder.shown(signed_in), signed_in.acr
     if acr or not signed_in.amr:

@@ -23,7 +23,7 @@ MAX_BODY = 16384
 
 
 class Act(StrEnum):
-    """What an operator does."""
+    """An act of an operator."""
 
     REVOKE = "revoke"
     MARK = "mark"
@@ -58,9 +58,9 @@ class Where(NamedTuple):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator wants done.
+    """An operator's order for an act.
 
-    `name` is that of the session, user or device, `issuer` whose name it is (empty: not told);
+    `name` is that of the session, user or device, `issuer` whose name it is (empty: not given);
     `user` narrows down a session that several users have. `id` empty: none was given. `unseen`:
     also where nobody has heard of it. `wait`: for every sidecar, so many seconds.
 

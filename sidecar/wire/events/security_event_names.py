@@ -23,12 +23,12 @@ INFORMING = frozenset(
         *("x509_issuer", "x509_serial", "fido2_aaguid", "fp_ua"),
     }
 )
-"""Members on which nothing depends but what people are told, and `event_timestamp`, for which
+"""Members on which nothing depends but what people are shown, and `event_timestamp`, for which
 `toe` and `iat` stand in."""
 
 
 class Fault(StrEnum):
-    """Why a SET was refused: `err` on the wire (RFC 8935, section 2.4; SSF 1.0, "Verification")."""
+    """The reason to refuse a SET: `err` on the wire (RFC 8935, 2.4; SSF 1.0, "Verification")."""
 
     INVALID_REQUEST = "invalid_request"
     INVALID_KEY = "invalid_key"

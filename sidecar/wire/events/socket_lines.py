@@ -51,7 +51,7 @@ class EventRequest(msgspec.Struct, frozen=True):
 
 
 class CheckRequest(msgspec.Struct, frozen=True):
-    """May this call pass? `path` is normalised; empty texts are not told.
+    """A request to check a call. `path` is normalised; empty texts were not given.
 
     `dpop` and `certificate` are what the client showed with its token (RFC 9449, RFC 8705).
     """
@@ -69,7 +69,7 @@ class CheckRequest(msgspec.Struct, frozen=True):
 
 
 class WatchRequest(msgspec.Struct, frozen=True):
-    """Tell of changes of these sessions' standing (None: of all that this pod serves)."""
+    """A request to be notified when these sessions' standing changes (None: all of this pod's)."""
 
     sessions: frozenset[str] | None = None
     ref: Ref = msgspec.UNSET
@@ -146,7 +146,7 @@ def credential_of(values: Mapping[str, object]) -> str:
 
 
 def wait_of(values: Mapping[str, object]) -> float | None:
-    """How many seconds the sender of an event wants to wait for every sidecar; None: not at all.
+    """Return the seconds that an event's sender would wait for every sidecar; None: not at all.
 
     Raises `InvalidSignal`.
     """

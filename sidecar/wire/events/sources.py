@@ -12,7 +12,7 @@ from sidecar.wire.settings.sources import SourceSettings
 
 
 class Share(msgspec.Struct, frozen=True):
-    """How much of this sidecar a source may take up: events a second, at once, of the spool."""
+    """The share of this sidecar that a source may take: events a second, at once, of the spool."""
 
     rate: float
     burst: int

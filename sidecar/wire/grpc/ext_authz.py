@@ -101,7 +101,7 @@ def _header_fields(http: Message) -> Iterator[tuple[bytes, bytes]]:
 def encode_response(response: Response, seen: Iterable[bytes] = ()) -> bytes:
     """Encode the response to a check as a `CheckResponse`.
 
-    `seen` are the names of the request's headers as far as Envoy tells them: also of these, what an
+    `seen` are the names of the request's headers as far as Envoy sends them: also of these, what an
     app might take for ours is taken away (`x.sidecar.subject` is the same to some).
     """
     fields = header_pairs(response.fields)

@@ -1,1 +1,1 @@
-"""Reads calls as gateways tell them, and writes answers over HTTP."""
+"""Reads calls as gateways describe them, and writes responses over HTTP."""

@@ -75,7 +75,7 @@ Who: TypeAlias = ByToken | BySession
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """One evaluation: may this call pass? Empty texts are not told."""
+    """One evaluation: may this call pass? Empty texts were not given."""
 
     who: Who
     contexts: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 class Semantic(StrEnum):
-    """How far a batch is evaluated."""
+    """The rule for how far a batch is evaluated."""
 
     EXECUTE_ALL = "execute_all"
     DENY_ON_FIRST_DENY = "deny_on_first_deny"
@@ -147,7 +147,7 @@ def encode_result(result: Result) -> bytes:
 
 
 def encode_results(results: Iterable[Result]) -> bytes:
-    """Return an Access Evaluations Response: the answers to a batch, in its order."""
+    """Return an Access Evaluations Response: the verdicts for a batch, in its order."""
     return msgspec.json.encode({"evaluations": [_plain(result) for result in results]})
 
 
@@ -296,18 +296,18 @@ def _target(resource: Mapping[str, object], what: Mapping[str, object]) -> tuple
 
     Members that contradict each other are refused.
     """
-    told: list[tuple[str, str]] = []
-    if _is_told(what, "path"):
-        told.append(("", str(what["path"])))
-    if _is_told(what, "uri"):
-        told.append(_split(str(what["uri"])))
-    if not told and resource["type"] in _BY_ID:
-        told.append(_split(str(resource["id"])))
-    hosts = {_host(host) for host, _ in told}
+    given: list[tuple[str, str]] = []
+    if _is_given(what, "path"):
+        given.append(("", str(what["path"])))
+    if _is_given(what, "uri"):
+        given.append(_split(str(what["uri"])))
+    if not given and resource["type"] in _BY_ID:
+        given.append(_split(str(resource["id"])))
+    hosts = {_host(host) for host, _ in given}
     hosts |= {_host(_text(what, name, f"resource.properties.{name}", "host")) for name in _HOSTS}
     hosts -= {""}
     try:
-        paths = {normalise(path) for _, path in told}
+        paths = {normalise(path) for _, path in given}
     except PathInvalid as error:
         raise InvalidEvaluation("resource", str(error)) from None
     if len(hosts) > 1 or len(paths) > 1:
@@ -318,7 +318,7 @@ def _target(resource: Mapping[str, object], what: Mapping[str, object]) -> tuple
 _HOSTS = ("host", "hostname")
 
 
-def _is_told(what: Mapping[str, object], name: str) -> bool:
+def _is_given(what: Mapping[str, object], name: str) -> bool:
     value = what.get(name)
     if value is not None and not isinstance(value, str):
         raise InvalidEvaluation(f"resource.properties.{name}", "must be a string")
@@ -341,12 +341,12 @@ def _host(raw: str) -> str:
 
 
 def _ip(context: Mapping[str, object], about: Mapping[str, object]) -> str:
-    told = (
+    given = (
         _text(context, "ip", "context.ip"),
         _text(context, "ip_address", "context.ip_address", "ip"),
         _text(about, "ip_address", "subject.properties.ip_address", "ip"),
     )
-    ip = next((one for one in told if one), "")
+    ip = next((one for one in given if one), "")
     canonical = address.canonical(ip)
     if ip and not canonical:
         raise InvalidEvaluation("context.ip", "must be an IPv4 or IPv6 address")

@@ -32,7 +32,7 @@ def bearer(
     extra: Iterable[tuple[str, str]] = (),
     scheme: str = "Bearer",
 ) -> str:
-    """A Bearer challenge (RFC 6750, section 3), or a DPoP one, which has the same parameters.
+    """Return a Bearer challenge (RFC 6750, section 3), or a DPoP one, which is written alike.
 
     Without `error`: no credentials were sent.
     """
@@ -86,7 +86,7 @@ def context_claims(context: str) -> object:
 
 
 def revocation_claims(not_before: int) -> object:
-    """The claims that ask for a token issued after a revocation (`not_before`, unix seconds)."""
+    """Return the claims that ask for a token issued after a revocation (`not_before`, seconds)."""
     return {"access_token": {"nbf": {"essential": True, "value": str(not_before)}}}
 
 

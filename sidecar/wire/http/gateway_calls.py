@@ -1,4 +1,4 @@
-"""What a gateway tells of the original call: its method, host, path, token and client address.
+"""Reader of the original call from a gateway's request: method, host, path, token, client.
 
 Every header may come from the client. Those are believed that the configured gateway sets itself,
 and no others: `http.gateway` says which, nothing is guessed from what is present. A believed
@@ -11,9 +11,9 @@ header that comes twice was sent by the client as well, and the call is refused.
 | envoy | the request's own | `Host` | what follows `/v1/ext_authz` |
 | none | - | - | - |
 
-A method or host that is not told stays empty, and `Routes` then takes it for any. So does the
-method of a call with `_method` in its query: the app may run another one than was told. A path
-that is not told is an error: with a gateway that was set up wrongly, every call would be routine.
+A method or host that is not sent stays empty, and `Routes` then takes it for any. So does the
+method of a call with `_method` in its query: the app may run another one than was sent. A path
+that is not sent is an error: with a gateway that was set up wrongly, every call would be routine.
 With `none` and `envoy` only `X-Auth-Context` counts on `/v1/check`, and a call without it is an
 error, too.
 """
@@ -50,11 +50,11 @@ class InvalidCall(Exception):  # noqa: N818 - named by who must act: the sender
 
 
 class InvalidCredentials(InvalidCall):
-    """The request has more than one token, or none that can be told (RFC 6750, section 3.1)."""
+    """The request has more than one token, or none that can be read (RFC 6750, section 3.1)."""
 
 
 class Original(NamedTuple):
-    """The call that asks to pass; `path` is normalised, all else as it came. Empty: not told."""
+    """The call that asks to pass; `path` is normalised, all else as it came. Empty: not sent."""
 
     method: str = ""
     host: str = ""
@@ -80,7 +80,9 @@ def original_call(request: Request, gateway: Gateway) -> Original:
 
 
 def ext_authz_call(request: Request) -> Original:
-    """The original call of Envoy's HTTP service, whose path follows ours; raises `InvalidCall`.
+    """Return the original call of Envoy's HTTP service, whose path follows ours.
+
+    Raises `InvalidCall`.
 
     The target is taken as it came: `/v1/ext_authz/../x` asks for `/x`, not for one of our paths.
     """
@@ -99,26 +101,26 @@ def direct_call(request: Request) -> Original:
 def _nginx(request: Request) -> Original:
     uri = _believed(request, b"x-original-uri")
     url = _believed(request, b"x-original-url")
-    told: list[tuple[bytes, bytes]] = []
+    found: list[tuple[bytes, bytes]] = []
     if uri is not None:
-        told.append((request.host, uri))
+        found.append((request.host, uri))
     if url is not None:
         absolute = _ABSOLUTE.fullmatch(url)
-        told.append((absolute[1], absolute[2] or b"/") if absolute else (request.host, url))
-    if not told:
+        found.append((absolute[1], absolute[2] or b"/") if absolute else (request.host, url))
+    if not found:
         raise InvalidCall("the gateway must send X-Original-URI or X-Original-URL")
-    if len({_path(path) for _, path in told}) > 1:
+    if len({_path(path) for _, path in found}) > 1:
         # The gateway sets one of the two; which one, only its configuration knows.
         raise InvalidCall("X-Original-URI and X-Original-URL differ")
-    return _original(_believed(request, b"x-original-method"), *told[-1])
+    return _original(_believed(request, b"x-original-method"), *found[-1])
 
 
 def _original(method: bytes | None, host: bytes | None, target: bytes) -> Original:
     query = target.partition(b"?")[2].decode("latin-1")
-    told = _method(method)
+    sent = _method(method)
     if query and _OVERRIDING.search(unquote_plus(query)):
-        told = ""
-    return Original(told, _host(host), _path(target), query)
+        sent = ""
+    return Original(sent, _host(host), _path(target), query)
 
 
 def _believed(request: Request, name: bytes) -> bytes | None:
@@ -174,23 +176,23 @@ def asked_contexts(request: Request) -> tuple[str, ...]:
 
 
 def asked_call(request: Request, gateway: Gateway) -> tuple[Original, tuple[str, ...]]:
-    """The original call of a request for `/v1/check`, and the contexts that it asks for itself.
+    """Return the original call of a request for `/v1/check`, and the contexts it asks for itself.
 
-    Raises `InvalidCall`, also where it tells neither a path nor a context: what is absent is not
+    Raises `InvalidCall`, also where it names neither a path nor a context: what is absent is not
     routine.
     """
     original = original_call(request, gateway)
     contexts = asked_contexts(request)
     if not (original.path or contexts):
         raise InvalidCall(
-            f"neither a path nor a context is told: with http.gateway {gateway.value} only"
+            f"neither a path nor a context is sent: with http.gateway {gateway.value} only"
             " X-Auth-Context counts here"
         )
     return original, contexts
 
 
 class TokenSources:
-    """Where the token is: `Authorization`, and a header or cookie if configured.
+    """The places of a token: `Authorization`, and a header or cookie if configured.
 
     `Bearer` (RFC 6750) or `DPoP` (RFC 9449).
 
@@ -235,7 +237,7 @@ def _bearer(credentials: bytes) -> bytes:
 
 
 def dpop_proof(request: Request) -> str | None:
-    """The proof of a DPoP token, empty where it is missing; None for a token of another scheme.
+    """Return the proof of a DPoP token, empty if it is missing; None for a token of another scheme.
 
     Raises `InvalidCredentials` where there are several (RFC 9449, section 4.3).
     """
@@ -249,7 +251,7 @@ def dpop_proof(request: Request) -> str | None:
 
 
 class ClientAddresses:
-    """Whose address a request came from, as far as the trusted proxies tell."""
+    """The address of the client that a request came from, as far as the trusted proxies say."""
 
     def __init__(self, settings: Http) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
@@ -261,7 +263,7 @@ class ClientAddresses:
         )
 
     def client(self, request: Request) -> str:
-        """Return the client's address in canonical text; empty where it is not told.
+        """Return the client's address in canonical text; empty where it is unknown.
 
         Raises `InvalidCall` for an `X-Real-IP` that comes more than once.
 

@@ -1,4 +1,4 @@
-"""Where a browser is sent for a step-up: to the app's own page, with the way back.
+"""Redirects of a browser for a step-up: to the app's own page, with the way back.
 
 The way back is a path with its query and nothing else, made anew from the call that was refused: it
 begins with exactly one slash, has no empty or dot segments, and every character that a reader could
@@ -26,7 +26,7 @@ _HTML = re.compile(r"\s*(?:text/html|application/xhtml\+xml)\s*(?:;(?!\s*q=0(?:\
 
 
 class Way(NamedTuple):
-    """What a step-up asks for, and for which contexts (with commas, as the answer has them)."""
+    """The demands of a step-up, and its contexts (with commas, as the answer has them)."""
 
     acr_values: str
     max_age: int | None
@@ -70,8 +70,8 @@ def step_up_location(redirect: Redirect, address: str, way: Way, now: float) -> 
         parameters[f"{redirect.return_parameter}_signature"] = signature(
             redirect.key, address, int(now) + LIFETIME
         )
-    told = urlencode({name: value for name, value in parameters.items() if value})
-    return f"{redirect.start}{'&' if '?' in redirect.start else '?'}{told}"
+    query = urlencode({name: value for name, value in parameters.items() if value})
+    return f"{redirect.start}{'&' if '?' in redirect.start else '?'}{query}"
 
 
 def signature(key: str, address: str, expires: int) -> str:

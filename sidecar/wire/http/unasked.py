@@ -1,4 +1,4 @@
-"""Which calls pass without being asked about: `http.public`, `http.unchecked`, `http.preflight`.
+"""Calls that pass without being asked about: `http.public`, `http.unchecked`, `http.preflight`.
 
 As the middleware has them (`stepup_client.gate`, which imports nothing of the daemon): one table
 in `tests/wire/http/test_unasked.py` is run against both. Of a path that servers read in different
@@ -22,7 +22,7 @@ _OVERRIDING = re.compile(
 
 
 class Exemption(StrEnum):
-    """Why a call passes unasked."""
+    """The reason why a call passes unasked."""
 
     PUBLIC = "public"
     METHOD = "method"
@@ -44,7 +44,7 @@ class Unasked:
             return None
         if self._public.covers(unquote(original.path)):
             return Exemption.PUBLIC
-        # With one that may be overridden in the query none is told: `gateway_calls` sees to that.
+        # With one that may be overridden in the query none is known: `gateway_calls` sees to that.
         if any(map(_OVERRIDING.fullmatch, request.headers)):
             return None  # nobody here knows which method the app will run
         if original.method in self._methods:

@@ -25,7 +25,7 @@ MAX_AUDIENCES = 64
 
 
 class InvalidLogout(Exception):  # noqa: N818 - named by who must act: the provider
-    """What a provider sent is refused. `description` is for a person there; it quotes nothing."""
+    """A provider's request is refused. `description` is for a person there; it quotes nothing."""
 
     def __init__(self, description: str) -> None:
         super().__init__(description)
@@ -33,7 +33,7 @@ class InvalidLogout(Exception):  # noqa: N818 - named by who must act: the provi
 
 
 class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What every signed request says of itself: who, its id, and when it was issued (seconds)."""
+    """The claims of every signed request: who, its id, and when it was issued (seconds)."""
 
     issuer: str
     id: str
@@ -55,10 +55,10 @@ def signed_of(
     its `iat` at most, each `skew` seconds more.
     """
     named = claims.get("aud")
-    told = [named] if isinstance(named, str) else named
-    if not isinstance(told, list) or not 1 <= len(told) <= MAX_AUDIENCES:
+    listed = [named] if isinstance(named, str) else named
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_AUDIENCES:
         raise InvalidLogout("aud must be a text or a list of texts")
-    if not any(isinstance(one, str) and one in audiences for one in told):
+    if not any(isinstance(one, str) and one in audiences for one in listed):
         raise InvalidLogout("aud: it is for somebody else")
     issued, expires = _time(claims, "iat"), _time(claims, "exp")
     if issued > now + skew:

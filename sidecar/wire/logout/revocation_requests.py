@@ -64,9 +64,9 @@ def revocation_of(
     known = frozenset({issuer.issuer, users_of})
     rules = SubjectRules(SubjectSettings(user=issuer.users), known, namespaces)
     found = rules.match(subject, ("user",))
-    told = msgspec.to_builtins(subject)
+    members = msgspec.to_builtins(subject)
     if isinstance(found, Unmatched):
-        if told.get("format") == "iss_sub" and told.get("iss") not in known:
+        if members.get("format") == "iss_sub" and members.get("iss") not in known:
             raise NotFound("it names a user of another issuer")
         raise Uncovered("no rule of `users` says whom it names: see intake.issuers[].users")
     try:

@@ -1,4 +1,4 @@
-"""What a record of a geography database says, whatever its schema.
+"""Reader of the records of geography databases, whatever their schema.
 
 MaxMind's records are nested, others are flat; a `FieldMap` of dotted paths serves both
 (`subdivisions.0.iso_code`, `country_code`). Records are foreign data: a field of the wrong type
@@ -43,7 +43,7 @@ _CELLULAR = frozenset({"cellular", "mobile", "mob"})
 _CONNECTION = ("connection_type", "user_type", "usage_type")
 _CARRIER_CODES = ("mobile_country_code", "mobile_network_code", "mcc", "mnc")
 _CARRIER_FLAGS = ("is_mobile", "mobile")
-"""How databases tell a mobile carrier: a type of connection, its codes (ITU-T E.212), or a flag."""
+"""Signs of a mobile carrier: a type of connection, its codes (ITU-T E.212), or a flag."""
 
 _KNOWN_FLAGS = frozenset(_ANONYMIZERS) | _ELSEWHERE | {"is_anonymous"}
 _YES = frozenset({"true", "1", "yes"})
@@ -56,7 +56,7 @@ class InvalidRecord(ValueError):  # noqa: N818 - named by whose it is
 
 
 class Location(NamedTuple):
-    """What a city or country database says of an address; empty or None: it does not."""
+    """The location of an address by a city or country database; empty or None: it does not say."""
 
     country: str = ""
     region: str = ""
@@ -67,14 +67,14 @@ class Location(NamedTuple):
 
 
 class SystemOperator(NamedTuple):
-    """What an ASN database says of an address: its autonomous system, and whose that is."""
+    """The operator of an address by an ASN database: its autonomous system, and whose that is."""
 
     asn: int = 0
     organization: str = ""
 
 
 class Flags(NamedTuple):
-    """What databases say of an address's users: kinds of anonymizer, and if they are elsewhere.
+    """Flags of an address's users: kinds of anonymizer, and if they are elsewhere.
 
     `carrier`: they use a mobile carrier, which hands their traffic on here. `has_anonymizer`: the
     record has any flag of an anonymizer, set or not; `has_connection` likewise of a connection.

@@ -88,13 +88,13 @@ def says_nothing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def read_place(told: Mapping[str, object]) -> Place:
+def read_place(members: Mapping[str, object]) -> Place:
     """Read a place of which each member may be unknown; raises `InvalidPlace`."""
-    unknown = told.keys() - _READERS.keys()
+    unknown = members.keys() - _READERS.keys()
     if unknown:
         raise InvalidPlace(min(unknown, key=str), "is not known here")
     found: dict[str, object] = {}
-    for member, value in told.items():
+    for member, value in members.items():
         try:
             found[member] = _READERS[member](value)
         except ValueError as error:
@@ -162,4 +162,4 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "carrier": _truth,
 }
 MEMBERS = frozenset(_READERS)
-"""What a place may tell."""
+"""The members that a place may have."""

@@ -1,7 +1,7 @@
 """Contexts that always need something: each becomes a policy like any other.
 
-So what a context requires is evaluated, explained, counted and replayed as policies are; it is told
-under the policy's name, `context-c3`.
+So what a context requires is evaluated, explained, counted and replayed as policies are. Its
+policy is named `context-c3`.
 """
 
 from collections.abc import Mapping

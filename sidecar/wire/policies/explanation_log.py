@@ -28,35 +28,38 @@ _ELSEWHERE = frozenset(
 )
 
 
-def shortened(told: Explanation, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+def shortened(explanation: Explanation, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     """Return the explanation as plain values, its policies of at most so many bytes of JSON.
 
     `left_out` counts the policies that are not there.
     """
-    here = [policy for policy in told.policies if policy.outcome not in _ELSEWHERE]
+    here = [policy for policy in explanation.policies if policy.outcome not in _ELSEWHERE]
     firing = [policy for policy in here if policy.outcome.fires]
     bare = [msgspec.structs.replace(policy, conditions=None) for policy in firing]
     quiet = [p if p.outcome.fires else msgspec.structs.replace(p, conditions=None) for p in here]
     for policies in (here, quiet, firing, bare):
         if _size(policies) <= most_bytes:
-            return _plain(told, policies)
+            return _plain(explanation, policies)
     while bare and _size(bare) > most_bytes:
         bare.pop()
-    return _plain(told, bare)
+    return _plain(explanation, bare)
 
 
 def _size(policies: Sequence[PolicyExplanation]) -> int:
     return len(msgspec.json.encode(policies))
 
 
-def _plain(told: Explanation, policies: Sequence[PolicyExplanation]) -> dict[str, Any]:
+def _plain(explanation: Explanation, policies: Sequence[PolicyExplanation]) -> dict[str, Any]:
     session = msgspec.structs.replace(
-        told.session,
-        groups=told.session.groups[:MOST_NAMES],
-        roles=told.session.roles[:MOST_NAMES],
+        explanation.session,
+        groups=explanation.session.groups[:MOST_NAMES],
+        roles=explanation.session.roles[:MOST_NAMES],
     )
     short = msgspec.structs.replace(
-        told, policies=tuple(policies), reasons=told.reasons[:MOST_NAMES], session=session
+        explanation,
+        policies=tuple(policies),
+        reasons=explanation.reasons[:MOST_NAMES],
+        session=session,
     )
     plain: dict[str, Any] = msgspec.to_builtins(short)
-    return {**plain, "left_out": len(told.policies) - len(policies)}
+    return {**plain, "left_out": len(explanation.policies) - len(policies)}

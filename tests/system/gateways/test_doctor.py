@@ -83,7 +83,7 @@ def passing_headers(*without: str) -> Callable[[str], str]:
 
 BROKEN = [
     Broken(
-        "no path", less("X-Original-URI $request_uri"), "is told no path", "X-Original-URI $request"
+        "no path", less("X-Original-URI $request_uri"), "is sent no path", "X-Original-URI $request"
     ),
     Broken(
         "client's path",

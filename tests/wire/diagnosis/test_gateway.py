@@ -53,7 +53,7 @@ def test_a_gateway_that_does_not_refuse_is_looked_at_no_further(
 def test_a_gateway_that_takes_a_clients_word_for_the_path_is_wrong_with_its_own_cure(
     gateway: Gateway,
 ) -> None:
-    replies = dict.fromkeys(TRIALS, GatewayReply(400)) | {"told": REFUSED}
+    replies = dict.fromkeys(TRIALS, GatewayReply(400)) | {"stated": REFUSED}
     (found,) = diagnose_gateway(replies, gateway)
     assert (found.name, found.state) == ("path", W)
     assert ("docs/gateways.md" if gateway is Gateway.NONE else gateway.value) in found.cure

@@ -203,7 +203,7 @@ def test_users_of_satellites_relays_and_anycast_are_elsewhere_but_not_anonymous(
     assert flags(record) == Flags((), elsewhere=True, has_anonymizer=True)
 
 
-def test_a_record_without_flags_tells_none() -> None:
+def test_a_record_without_flags_has_no_anonymizer() -> None:
     assert not flags(NESTED_RECORD).has_anonymizer
     assert flags({"is_anonymous_vpn": False}).has_anonymizer
 
