@@ -93,10 +93,10 @@ class Running:
         self.telemetry = telemetry
         self._moment = 0
 
-    async def tell(self, session: str, change: Change | None = None, user: str = "u") -> str:
+    async def announce(self, session: str, change: Change | None = None, user: str = "u") -> str:
         """Record an announcement, as a sidecar does; gives its id."""
         self._moment += 1
-        told = Announcement(
+        announcement = Announcement(
             id=new_id(),
             cause="c",
             at=1_800_000_000,
@@ -105,11 +105,11 @@ class Running:
             change=change or SessionOver(),
         )
         value = f"{self._moment:016d}x.".encode()
-        await self.streams.record([TopicAnnouncement(f"!{new_id()}", b"", value, told)])
-        return told.id
+        await self.streams.record([TopicAnnouncement(f"!{new_id()}", b"", value, announcement)])
+        return announcement.id
 
     def counted(self, event: str, outcome: str) -> float:
-        """The metric of what was told to others."""
+        """The metric of what was announcement to others."""
         labels = {"event": event, "outcome": outcome}
         registry = self.telemetry.metrics.registry
         return registry.get_sample_value("sidecar_transmitted_events_total", labels) or 0.0

@@ -133,10 +133,10 @@ async def test_an_address_that_is_none_is_a_failure(courier: Courier) -> None:
     assert (await courier.post("http://[", "t", "")).fate is PushResult.FAILED
 
 
-async def test_a_proxy_that_is_no_address_is_told_and_not_quoted(
+async def test_a_proxy_that_is_no_address_is_reported_and_not_quoted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:tiger5@proxy:port")
-    with pytest.raises(Unavailable, match="no address such as http://proxy:3128") as told:
+    with pytest.raises(Unavailable, match="no address such as http://proxy:3128") as caught:
         Courier(1.0, lambda: 0.0)
-    assert "tiger5" not in str(told.value)
+    assert "tiger5" not in str(caught.value)

@@ -26,7 +26,7 @@ OPEN = KnownTransmitter(name="open", issuer="https://b.example", audiences=("us"
 
 
 class Taker:
-    """Takes SETs, or fails as told."""
+    """Takes SETs, or fails as it is set to."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, tuple[str, ...]]] = []
@@ -108,7 +108,7 @@ async def test_what_cannot_be_kept_now_is_to_be_sent_again(listening: Listening)
         assert answer.content == b""
 
 
-async def test_every_code_of_rfc_8935_is_told_as_it_says(listening: Listening) -> None:
+async def test_every_code_of_rfc_8935_is_answered_as_it_says(listening: Listening) -> None:
     url = await listening.open()
     for fault in Fault:
         listening.taker.fault = InvalidSet(fault, "because")
@@ -241,7 +241,7 @@ def test_a_certificate_that_is_not_there_keeps_it_from_opening() -> None:
         push_listener(settings, PushApp(settings, Taker(), dict, telemetry, tuple), telemetry)
 
 
-async def test_an_address_that_is_taken_is_told(listening: Listening) -> None:
+async def test_an_address_that_is_taken_is_reported(listening: Listening) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use"):

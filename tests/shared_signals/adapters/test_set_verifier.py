@@ -176,7 +176,7 @@ async def test_keys_are_found_by_the_metadata_of_a_transmitter_old_or_new(
     body = f'{{"issuer": "{provider.url}", "jwks_uri": "{provider.url}/jwks",'
     body += ' "critical_subject_members": ["tenant"]}'
     provider.paths[f"/.well-known/{name}"] = Answer(body.encode())
-    told: list[object] = []
+    found: list[object] = []
     source = KeySource(
         Issuer(issuer=provider.url, audiences=("us",)),
         Tokens(),
@@ -184,10 +184,10 @@ async def test_keys_are_found_by_the_metadata_of_a_transmitter_old_or_new(
             metadata_address(issuer),
             metadata_address(issuer, "risc-configuration"),
         ),
-        on_metadata=lambda metadata: told.append(metadata["critical_subject_members"]),
+        on_metadata=lambda metadata: found.append(metadata["critical_subject_members"]),
     )
     assert [key.key_id for key in await source.find("old", "ES256")] == ["old"]
-    assert told == [["tenant"]]
+    assert found == [["tenant"]]
 
 
 async def test_a_transmitter_is_believed_as_it_is_configured_now_and_not_where_it_is_left_out(
@@ -275,7 +275,7 @@ async def test_a_refusal_of_who_has_signed_is_a_warning_with_transmitter_type_an
 
 
 @pytest.mark.parametrize("events", [{}, [], None, {"urn:a": 1, "urn:b": 2}])
-async def test_what_cannot_be_told_of_a_refusal_is_empty(provider: Provider, events: Any) -> None:
+async def test_what_cannot_be_logged_of_a_refusal_is_empty(provider: Provider, events: Any) -> None:
     (line,) = await Taking(provider).refused(token(provider, events=events))
     assert (line["level"], line["transmitter"], line["type"]) == ("warning", "idp", "")
 

@@ -1,4 +1,4 @@
-"""A transmitter's answers are not trusted: each of its mistakes is told as what it is."""
+"""A transmitter's answers are not trusted: each of its mistakes is reported as what it is."""
 
 import json
 from pathlib import Path
@@ -123,7 +123,9 @@ async def test_our_token_goes_over_no_wire_that_others_can_read(url: str) -> Non
         await PollEndpoint(api("https://transmitter.example"), url).poll(PollRequest())
 
 
-async def test_what_a_refusal_says_is_told_as_far_as_it_can_be_printed(provider: Provider) -> None:
+async def test_what_a_refusal_says_is_reported_as_far_as_it_can_be_printed(
+    provider: Provider,
+) -> None:
     body = json.dumps({"detail": "push\x1b[2J " + "x" * 300}).encode()
     provider.paths["/streams?stream_id=s"] = Answer(body, status=400)
     with pytest.raises(TransmitterRefused) as caught:

@@ -295,7 +295,7 @@ async def test_a_paused_stream_holds_and_a_disabled_one_drops(here: Running) -> 
         return (await here.streams.backlog(stream, 0)).count
 
     await status("paused")
-    held = await here.tell("s1")
+    held = await here.announce("s1")
     await ask_until(handed, lambda n: n == 1)
     assert await here.poll(name) == {"sets": {}, "moreAvailable": False}
     await status("enabled")
@@ -303,10 +303,10 @@ async def test_a_paused_stream_holds_and_a_disabled_one_drops(here: Running) -> 
     await status("disabled")
     assert await handed() == 0
     witness = (await here.create())["stream_id"]
-    await here.tell("s2")
+    await here.announce("s2")
     await ask_until(lambda: handed(witness), lambda n: n == 1)
     await status("enabled")
-    after = await here.tell("s3")
+    after = await here.announce("s3")
     await ask_until(handed, lambda n: n == 1)
     assert set((await here.poll(name))["sets"]) == {after}
 
@@ -328,21 +328,21 @@ async def test_a_verification_event_echoes_its_state(here: Running) -> None:
 
 async def test_polling_gives_acknowledges_and_refuses(here: Running) -> None:
     name = (await here.create())["stream_id"]
-    told = [await here.tell(f"s{i}") for i in range(3)]
+    announced = [await here.announce(f"s{i}") for i in range(3)]
     first = await ask_until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 3)
-    assert list(first["sets"]) == told, "in order"
+    assert list(first["sets"]) == announced, "in order"
     assert first["moreAvailable"] is False
     two = await here.poll(name, maxEvents=2)
-    assert (list(two["sets"]), two["moreAvailable"]) == (told[:2], True)
-    errors = {told[1]: {"err": "invalid_request", "description": "no"}}
-    rest = await here.poll(name, ack=[told[0], "unknown"], setErrs=errors)
-    assert list(rest["sets"]) == told[2:]
+    assert (list(two["sets"]), two["moreAvailable"]) == (announced[:2], True)
+    errors = {announced[1]: {"err": "invalid_request", "description": "no"}}
+    rest = await here.poll(name, ack=[announced[0], "unknown"], setErrs=errors)
+    assert list(rest["sets"]) == announced[2:]
     assert await here.poll(name, maxEvents=0) == {"sets": {}, "moreAvailable": True}
     assert here.counted("several", "delivered") == 1
     assert here.counted("several", "refused") == 1
-    token = rest["sets"][told[2]]
+    token = rest["sets"][announced[2]]
     claims = verified(token, (await here.client.get("/jwks.json")).json(), AUDIENCE, ISSUER)
-    assert claims["jti"] == told[2]
+    assert claims["jti"] == announced[2]
     assert name_of(claims) == "session-revoked"
 
 
@@ -357,48 +357,52 @@ async def test_a_poll_waits_until_something_comes(here: Running) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.lowlevel.checkpoint()
-        told = await here.tell("s1")
-    assert set(answers[0]["sets"]) == {told}
+        announced = await here.announce("s1")
+    assert set(answers[0]["sets"]) == {announced}
 
 
 async def test_only_what_a_stream_asked_for_is_handed_to_it(here: Running) -> None:
     some = (await here.create(events_requested=[f"{CAEP}assurance-level-change"]))["stream_id"]
     every = (await here.create())["stream_id"]
-    await here.tell("s1")
-    lowered = await here.tell("s1", LOWERED)
+    await here.announce("s1")
+    lowered = await here.announce("s1", LOWERED)
     await ask_until(lambda: here.poll(every), lambda answer: len(answer["sets"]) == 2)
     assert set((await here.poll(some))["sets"]) == {lowered}
 
 
-async def test_a_removed_subject_is_not_told_of_until_it_is_added_again(here: Running) -> None:
+async def test_a_removed_subject_is_not_announced_until_it_is_added_again(here: Running) -> None:
     name = (await here.create())["stream_id"]
     bob = {"stream_id": name, "subject": {"format": "opaque", "id": "bob"}}
     removed = await here.ask("POST", "/ssf/subjects:remove", json=bob)
     assert (removed.status_code, removed.content) == (204, b"")
-    await here.tell("s1", user="bob")
-    alice = await here.tell("s2", user="alice")
+    await here.announce("s1", user="bob")
+    alice = await here.announce("s2", user="alice")
     await ask_until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 1)
     added = await here.ask("POST", "/ssf/subjects:add", json={**bob, "verified": True})
     assert (added.status_code, added.content) == (200, b"")
-    again = await here.tell("s3", user="bob")
+    again = await here.announce("s3", user="bob")
     answer = await ask_until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 2)
     assert set(answer["sets"]) == {alice, again}
 
 
-async def test_where_nobody_is_told_of_subjects_are_added(valkey_url: str, tmp_path: Path) -> None:
+async def test_where_nothing_is_announced_subjects_are_added(
+    valkey_url: str, tmp_path: Path
+) -> None:
     wanted = settings_of(tmp_path, valkey_url, default_subjects="NONE", max_subjects=1)
     async with transmitting(wanted) as here:
         name = (await here.create())["stream_id"]
-        await here.tell("s1", user="bob")
+        await here.announce("s1", user="bob")
         bob = {"stream_id": name, "subject": {"format": "opaque", "id": "bob"}}
         assert (await here.ask("POST", "/ssf/subjects:add", json=bob)).status_code == 200
         assert (await here.ask("POST", "/ssf/subjects:add", json=bob)).status_code == 200
         full = {"stream_id": name, "subject": {"format": "email", "email": "a@b.example"}}
         assert (await here.ask("POST", "/ssf/subjects:add", json=full)).status_code == 403
-        told = await here.tell("s2", user="bob")
-        await here.tell("s3", user="alice")
+        announced = await here.announce("s2", user="bob")
+        await here.announce("s3", user="alice")
         # What came before may still have been on its way when the subject was added.
-        answer = await ask_until(lambda: here.poll(name), lambda answer: told in answer["sets"])
+        answer = await ask_until(
+            lambda: here.poll(name), lambda answer: announced in answer["sets"]
+        )
         users = {claims_of(one)["sub_id"]["user"]["id"] for one in answer["sets"].values()}
         assert users == {"bob"}
         assert (await here.ask("POST", "/ssf/subjects:remove", json=bob)).status_code == 204
@@ -440,7 +444,7 @@ async def test_a_stream_of_the_configuration_is_not_the_recipients_to_change(
         ("DELETE", "/ssf/stream", 400),
     ],
 )
-async def test_requests_that_are_not_of_the_api_are_told_so(
+async def test_requests_that_are_not_of_the_api_are_refused_so(
     here: Running, method: str, path: str, status: int
 ) -> None:
     assert (await here.ask(method, path)).status_code == status

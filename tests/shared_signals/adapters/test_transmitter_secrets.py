@@ -113,7 +113,7 @@ def test_a_broken_file_leaves_all_as_it_is(tmp_path: Path) -> None:
     assert secrets.sign(b"{}")
 
 
-def test_every_problem_is_told_with_its_field_and_no_secret(tmp_path: Path) -> None:
+def test_every_problem_is_reported_with_its_field_and_no_secret(tmp_path: Path) -> None:
     short = secret_file(tmp_path, "short")
     spaced = secret_file(tmp_path, "a credential with spaces in it")
     (tmp_path / "empty").write_text("\n\n")
@@ -130,19 +130,19 @@ def test_every_problem_is_told_with_its_field_and_no_secret(tmp_path: Path) -> N
     key = key_file(tmp_path)
     with pytest.raises(InvalidFiles) as caught:
         read_files(settings(key, key, str(tmp_path / "huge"), recipients=many))
-    told = {one.field: one.message for one in caught.value.wrong}
-    assert set(told) == {
+    problems = {one.field: one.message for one in caught.value.wrong}
+    assert set(problems) == {
         "transmitter.key_files[1]",
         "transmitter.key_files[2]",
         *(f"transmitter.recipients[{i}].credentials_file" for i in range(4)),
         "transmitter.recipients[4].stream.authorization_file",
     }
-    assert "has the kid of a key before it" in told["transmitter.key_files[1]"]
-    assert told["transmitter.key_files[2]"].endswith("File too large")
-    assert "cannot be read" in told["transmitter.recipients[3].credentials_file"]
-    assert "a credential with" not in told["transmitter.recipients[1].credentials_file"].replace(
-        spaced, ""
-    )
+    assert "has the kid of a key before it" in problems["transmitter.key_files[1]"]
+    assert problems["transmitter.key_files[2]"].endswith("File too large")
+    assert "cannot be read" in problems["transmitter.recipients[3].credentials_file"]
+    assert "a credential with" not in problems[
+        "transmitter.recipients[1].credentials_file"
+    ].replace(spaced, "")
 
 
 def test_a_recipient_is_known_by_each_of_its_credentials_as_they_now_are(tmp_path: Path) -> None:

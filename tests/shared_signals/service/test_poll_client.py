@@ -54,7 +54,7 @@ class Outbox:
 
 
 class Taker:
-    """Takes SETs by their text; fails as told, once for each fault."""
+    """Takes SETs by their text; fails as it is set to, once for each fault."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -115,7 +115,7 @@ async def test_what_is_taken_is_acknowledged_with_the_next_poll(
     assert outbox.requests[0][1].max_events == IDP.poll_batch
 
 
-async def test_what_is_refused_is_told_with_its_code(
+async def test_what_is_refused_is_reported_with_its_code(
     autojump_clock: MockClock,
 ) -> None:
     outbox = Outbox("1")
@@ -140,7 +140,7 @@ async def test_what_cannot_be_kept_is_neither_acknowledged_nor_refused_and_comes
     assert len(outbox.requests[1][1].ack) == 1
 
 
-async def test_a_transmitter_that_fails_is_asked_ever_more_seldom_and_told_of_once(
+async def test_a_transmitter_that_fails_is_asked_ever_more_seldom_and_logged_once(
     autojump_clock: MockClock,
 ) -> None:
     outbox = Outbox("1")
@@ -151,7 +151,7 @@ async def test_a_transmitter_that_fails_is_asked_ever_more_seldom_and_told_of_on
     pauses = [round(b - a) for a, b in itertools.pairwise(times)]
     assert pauses[:10] == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
     assert max(pauses) <= LONGEST_PAUSE
-    # Each cause is told once.
+    # Each cause is logged once.
     changes = [one.detail for one in pod.polled() if one.changed]
     assert changes == ["down", "no, it refuses", ""]
     assert not pod.poller.trouble

@@ -56,10 +56,10 @@ async def test_the_next_is_not_sent_before_the_one_before_it_is_taken(
         recipient.answers.extend([BUSY, (500, {}, b""), refusal("invalid_key")])
         async with transmitting(settings_of(tmp_path, valkey_url, recipient.url)) as here:
             await ready(here)
-            told = [await here.tell(f"s{i}") for i in range(3)]
+            announced = [await here.announce(f"s{i}") for i in range(3)]
             await posts(recipient, 6)
             await counted(here, "delivered", 3)
-        assert ids(recipient) == [told[0]] * 4 + told[1:]
+        assert ids(recipient) == [announced[0]] * 4 + announced[1:]
         assert here.counted("session-revoked", "retried") == 3
         assert here.counted("session-revoked", "handed") == 3
 
@@ -71,11 +71,11 @@ async def test_an_event_that_is_refused_for_good_holds_up_nothing(
         recipient.answers.append(refusal("invalid_request"))
         async with transmitting(settings_of(tmp_path, valkey_url, recipient.url)) as here:
             await ready(here)
-            told = [await here.tell(f"s{i}") for i in range(2)]
+            announced = [await here.announce(f"s{i}") for i in range(2)]
             await posts(recipient, 2)
             await counted(here, "refused", 1)
             await counted(here, "delivered", 1)
-        assert ids(recipient) == told
+        assert ids(recipient) == announced
 
 
 async def test_after_its_patience_the_stream_is_paused_and_holds_what_waits(
@@ -88,7 +88,7 @@ async def test_after_its_patience_the_stream_is_paused_and_holds_what_waits(
             delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": recipient.url}
             recipient.always = BUSY
             name = (await here.create(delivery=delivery))["stream_id"]
-            told = [await here.tell(f"s{i}") for i in range(2)]
+            announced = [await here.announce(f"s{i}") for i in range(2)]
             found = await ask_until(lambda: status(here, name), lambda a: a["status"] == "paused")
             assert found["reason"] == "nothing could be delivered for 0.1 s: status 503"
 
@@ -106,7 +106,7 @@ async def test_after_its_patience_the_stream_is_paused_and_holds_what_waits(
             before = len(recipient.posts)
             await here.ask("POST", "/ssf/status", json={"stream_id": name, "status": "enabled"})
             await posts(recipient, before + 2)
-        assert ids(recipient)[before:] == told
+        assert ids(recipient)[before:] == announced
 
 
 async def test_who_refused_our_credential_is_shown_another_one_at_once(
@@ -125,12 +125,12 @@ async def test_who_refused_our_credential_is_shown_another_one_at_once(
         transmitter = msgspec.structs.replace(wanted.transmitter, recipients=recipients)
         async with transmitting(msgspec.structs.replace(wanted, transmitter=transmitter)) as here:
             await ready(here)
-            told = await here.tell("s")
+            announced = await here.announce("s")
             await posts(recipient, 1)
             file.write_text("Bearer the-second")
             await here.transmission.reload()
             await posts(recipient, 2)
-        assert ids(recipient) == [told, told]
+        assert ids(recipient) == [announced, announced]
     shown = [headers["authorization"] for headers, _ in recipient.posts]
     assert shown == ["Bearer the-first", "Bearer the-second"]
 
@@ -144,7 +144,7 @@ async def test_a_changed_endpoint_gets_what_the_old_one_would_not_take(
         async with transmitting(wanted) as here:
             delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": old.url}
             stream = await here.create(delivery=delivery)
-            told = await here.tell("s1")
+            announced = await here.announce("s1")
             await posts(old, 1)
             moved = {**delivery, "endpoint_url": new.url, "authorization_header": "Bearer two"}
             await here.ask(
@@ -153,7 +153,7 @@ async def test_a_changed_endpoint_gets_what_the_old_one_would_not_take(
                 json={"stream_id": stream["stream_id"], "delivery": moved},
             )
             await posts(new, 1)
-        assert ids(new) == [told]
+        assert ids(new) == [announced]
         assert new.posts[0][0]["authorization"] == "Bearer two"
 
 
@@ -165,7 +165,7 @@ async def test_a_verification_is_pushed_and_does_not_disturb(
             await ready(here)
             asked = {"stream_id": "mine", "state": "x"}
             assert (await here.ask("POST", "/ssf/verify", json=asked)).status_code == 204
-            await here.tell("s1")
+            await here.announce("s1")
             await posts(recipient, 2)
         assert sorted(recipient.events) == ["session-revoked", "verification"]
 
@@ -175,10 +175,10 @@ async def test_two_transmitters_hand_out_and_deliver_once(valkey_url: str, tmp_p
         wanted = settings_of(tmp_path, valkey_url, recipient.url)
         async with transmitting(wanted) as one, transmitting(wanted) as other:
             await ready(one)
-            told = [await (one, other)[i % 2].tell(f"s{i}") for i in range(20)]
+            announced = [await (one, other)[i % 2].announce(f"s{i}") for i in range(20)]
             await posts(recipient, 20)
             await ask_until(lambda: one.streams.backlog("mine", 0), lambda left: not left.count)
-        assert sorted(ids(recipient)) == sorted(told)
+        assert sorted(ids(recipient)) == sorted(announced)
 
 
 async def test_nothing_is_lost_or_out_of_order_while_the_store_is_away(
@@ -188,7 +188,7 @@ async def test_nothing_is_lost_or_out_of_order_while_the_store_is_away(
         recipient.always = BUSY
         async with transmitting(settings_of(tmp_path, valkey_url, recipient.url)) as here:
             await ready(here)
-            told = [await here.tell(f"s{i}") for i in range(2)]
+            announced = [await here.announce(f"s{i}") for i in range(2)]
             await posts(recipient, 2)
             with valkey_server.paused():
                 before = len(recipient.posts)
@@ -196,4 +196,4 @@ async def test_nothing_is_lost_or_out_of_order_while_the_store_is_away(
                 await posts(recipient, before + 1)
                 await ask_until(here.is_up, lambda up: not up)
             await ask_until(lambda: here.streams.backlog("mine", 0), lambda left: not left.count)
-        assert list(dict.fromkeys(ids(recipient))) == told
+        assert list(dict.fromkeys(ids(recipient))) == announced

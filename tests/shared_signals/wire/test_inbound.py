@@ -83,8 +83,8 @@ def test_a_revocation_keeps_all_that_it_names_and_one_of_its_reasons() -> None:
 
 
 def test_an_event_took_place_when_it_says() -> None:
-    told = caep("session-revoked", {"event_timestamp": NOW - 7.5})
-    assert told.stamp == Stamp(1_799_999_992_500_000, "id")
+    event = caep("session-revoked", {"event_timestamp": NOW - 7.5})
+    assert event.stamp == Stamp(1_799_999_992_500_000, "id")
     assert caep("session-revoked", toe=NOW - 5).stamp.time == 1_799_999_995_000_000
 
 
@@ -193,7 +193,7 @@ def test_an_account_that_is_gone_has_its_sessions_revoked(event: str) -> None:
     assert risc(event) == SessionRevoked(**COMMON, subject=USER, reason=event)
 
 
-def test_why_an_account_was_disabled_is_told() -> None:
+def test_why_an_account_was_disabled_is_kept() -> None:
     assert risc("account-disabled", {"reason": "hijacking"}).reason == "account-disabled hijacking"
 
 

@@ -57,8 +57,8 @@ ANNOUNCEMENTS = st.builds(
 
 
 @given(ANNOUNCEMENTS)
-def test_the_store_gives_back_what_was_recorded(told: Announcement) -> None:
-    assert decode_announcement(encode_announcement(told)) == told
+def test_the_store_gives_back_what_was_recorded(announcement: Announcement) -> None:
+    assert decode_announcement(encode_announcement(announcement)) == announcement
 
 
 @given(st.binary(max_size=64))
@@ -68,28 +68,32 @@ def test_no_bytes_make_the_reader_raise_anything_but_its_own_error(raw: bytes) -
 
 
 @given(ANNOUNCEMENTS)
-def test_the_receiver_reads_every_token_as_it_was_meant(told: Announcement) -> None:
-    token = VOICE.token(told, ("https://a", "https://b"), 1_800_000_000.7)
+def test_the_receiver_reads_every_token_as_it_was_meant(announcement: Announcement) -> None:
+    token = VOICE.token(announcement, ("https://a", "https://b"), 1_800_000_000.7)
     claims = msgspec.json.decode(payload_of(token))
     assert decode_claims(claims) == token
     assert set(claims) == {"iss", "jti", "iat", "aud", "events", "sub_id", "txn"}
-    assert claims["jti"] == told.id
-    assert claims["txn"] == told.cause
+    assert claims["jti"] == announcement.id
+    assert claims["txn"] == announcement.cause
     assert isinstance(claims["iat"], int)
     ((uri, body),) = claims["events"].items()
-    assert announced_of(uri) == kind_of(told.change)
-    assert body["event_timestamp"] == told.at
+    assert announced_of(uri) == kind_of(announcement.change)
+    assert body["event_timestamp"] == announcement.at
     members = claims["sub_id"]
-    assert members["user"] == {"format": "iss_sub", "iss": "https://id.example", "sub": told.user}
-    assert ("device" in members) == bool(told.device)
+    assert members["user"] == {
+        "format": "iss_sub",
+        "iss": "https://id.example",
+        "sub": announcement.user,
+    }
+    assert ("device" in members) == bool(announcement.device)
 
 
 def test_every_event_that_can_be_configured_has_a_uri_of_caep() -> None:
     assert {uri.rpartition("/")[2] for uri in URI_OF.values()} == {kind.value for kind in URI_OF}
 
 
-def test_a_user_agent_is_told_apart_and_not_told() -> None:
-    def told(agent: str) -> CaepSessionPresented:
+def test_user_agents_are_distinguished_and_not_revealed() -> None:
+    def presented(agent: str) -> CaepSessionPresented:
         one = Announcement(
             id="j",
             cause="c",
@@ -102,10 +106,10 @@ def test_a_user_agent_is_told_apart_and_not_told() -> None:
         assert isinstance(event, CaepSessionPresented)
         return event
 
-    assert told("Mozilla/5.0").fp_ua == told("Mozilla/5.0").fp_ua
-    assert told("Mozilla/5.0").fp_ua != told("curl/8").fp_ua
-    assert "Mozilla" not in told("Mozilla/5.0").fp_ua
-    assert told("").fp_ua == ""
+    assert presented("Mozilla/5.0").fp_ua == presented("Mozilla/5.0").fp_ua
+    assert presented("Mozilla/5.0").fp_ua != presented("curl/8").fp_ua
+    assert "Mozilla" not in presented("Mozilla/5.0").fp_ua
+    assert presented("").fp_ua == ""
 
 
 @pytest.mark.parametrize("issuer", ["", "https://id.example"])
@@ -123,7 +127,7 @@ def test_of_a_stream_it_speaks_as_of_an_opaque_subject() -> None:
     assert decode_claims(encode_claims(token)) == token
 
 
-def test_a_user_is_told_as_one_of_the_issuer_whose_names_they_are() -> None:
+def test_a_user_is_named_as_one_of_the_issuer_whose_names_they_are() -> None:
     issuers = {"staff": "https://id.example", "partners": "https://partner.example"}
     voice = msgspec.structs.replace(VOICE, subject_issuers=issuers)
     found = []

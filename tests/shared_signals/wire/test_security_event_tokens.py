@@ -201,7 +201,7 @@ def test_types_have_short_names() -> None:
         ({"de": "eins"}, "eins"),
     ],
 )
-def test_one_text_of_a_reason_is_told(reason: Any, text: str) -> None:
+def test_one_text_of_a_reason_is_kept(reason: Any, text: str) -> None:
     assert text_of(reason) == text
 
 

@@ -21,10 +21,10 @@ def complex_(**members: Any) -> dict[str, Any]:
 
 
 def matches(subject: dict[str, Any], device: str = "laptop", issuer: str = ISSUER) -> bool:
-    told = Announcement(
+    announcement = Announcement(
         id="j", cause="c", at=1, session="s1", user="bob", device=device, change=SessionOver()
     )
-    return StreamSubjects([decode_subject(subject)], issuer).match(told)
+    return StreamSubjects([decode_subject(subject)], issuer).match(announcement)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,16 @@ def test_without_an_issuer_of_ours_any_will_do() -> None:
 
 
 def test_no_subjects_match_nothing() -> None:
-    told = Announcement(id="j", cause="c", at=1, session="s", user="u", change=SessionOver())
-    assert not StreamSubjects([], ISSUER).match(told)
+    announcement = Announcement(
+        id="j", cause="c", at=1, session="s", user="u", change=SessionOver()
+    )
+    assert not StreamSubjects([], ISSUER).match(announcement)
 
 
 def test_a_user_of_one_issuer_is_not_that_of_another() -> None:
     issuers = {"staff": ISSUER, "partners": "https://partner.example"}
     for namespace, matched in (("staff", True), ("partners", False)):
-        told = Announcement(
+        announcement = Announcement(
             id="j",
             cause="c",
             at=1,
@@ -92,4 +94,7 @@ def test_a_user_of_one_issuer_is_not_that_of_another() -> None:
             issuer=namespace,
         )
         for subject in (BOB, complex_(user=BOB)):
-            assert StreamSubjects([decode_subject(subject)], "", issuers).match(told) is matched
+            assert (
+                StreamSubjects([decode_subject(subject)], "", issuers).match(announcement)
+                is matched
+            )
