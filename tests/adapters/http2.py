@@ -20,7 +20,7 @@ GOAWAY = 7
 
 
 class Outcome:
-    """What came back on a stream."""
+    """The answer that came back on a stream."""
 
     def __init__(self) -> None:
         self.fields: dict[bytes, bytes] = {}

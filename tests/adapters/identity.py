@@ -69,11 +69,11 @@ class Signer:
         return private_key(family, self.number, self.bits)
 
     def jwk(self, **changes: Any) -> dict[str, Any]:
-        """The public JWK; a change to None leaves the member out."""
+        """Return the public JWK; a change to None leaves the member out."""
         return self._members(self.private.public_key(), changes)
 
     def leaked_jwk(self, **changes: Any) -> dict[str, Any]:
-        """The JWK with its private part, as nobody should publish it."""
+        """Return the JWK with its private part, as nobody should publish it."""
         return self._members(self.private, changes)
 
     def _members(self, key: Any, changes: dict[str, Any]) -> dict[str, Any]:
@@ -88,14 +88,14 @@ class Signer:
         return {name: value for name, value in members.items() if value is not None}
 
     def token(self, headers: dict[str, Any] | None = None, **changes: Any) -> str:
-        """A signed token with `claims(**changes)`."""
+        """Return a signed token with `claims(**changes)`."""
         named = {"kid": self.kid} if self.kid is not None else {}
         return jwt.encode(
             claims(**changes), self.private, self.algorithm, headers={**named, **(headers or {})}
         )
 
     def raw(self, header: bytes, payload: bytes) -> str:
-        """A token over these very bytes, signed as `algorithm` says, whatever the header says."""
+        """Return a token over these bytes, signed as `algorithm` says, whatever the header says."""
         signed = encode(header) + "." + encode(payload)
         algorithm = JWS.get_algorithm_by_name(self.algorithm)
         return signed + "." + encode(algorithm.sign(signed.encode(), self.private))
@@ -106,7 +106,7 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def twin(token: str) -> str:
-    """The other text of a token signed with ES256: of its signature (r, s), (r, n - s)."""
+    """Return the other text of a token signed with ES256: of its signature (r, s), (r, n - s)."""
     signed, _, signature = token.rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "==")
     other = ORDER - int.from_bytes(raw[32:])
@@ -119,14 +119,14 @@ def encode(raw: bytes) -> str:
 
 
 def key_set(*keys: Signer | dict[str, Any]) -> bytes:
-    """A JWK Set."""
+    """Return a JWK Set."""
     members = [key.jwk() if isinstance(key, Signer) else key for key in keys]
     return json.dumps({"keys": members}).encode()
 
 
 @dataclass
 class Answer:
-    """How a path is answered. With a `gate`, not before it is opened."""
+    """The answer at a path. With a `gate`, not before it is opened."""
 
     body: bytes = b""
     status: int = 200

@@ -18,7 +18,7 @@ ACCEPTED: Scripted = (202, {}, b"")
 
 
 class Recipient:
-    """What was posted to it (headers and body), and what it answers next; then 202."""
+    """A recipient that keeps what was posted to it, and answers as set, then with 202."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -32,7 +32,7 @@ class Recipient:
 
     @property
     def claims(self) -> list[dict[str, Any]]:
-        """What was posted, unverified."""
+        """The claims that were posted, unverified."""
         return [claims_of(token) for token in self.tokens]
 
     @property

@@ -1,4 +1,4 @@
-"""What a connection held is free when it ends: no full garbage collection is needed for that.
+"""The memory of a connection is free when it ends, without a full garbage collection.
 
 There is one seldom (`daemon.process`), as it walks through every session in memory.
 """

@@ -63,12 +63,12 @@ async def http(gateway: Gateway, services: Services, **more: Any) -> AsyncIterat
         yield client
 
 
-Tells = Callable[[str, str], dict[str, str]]
-FORWARDED: Tells = lambda method, target: {  # noqa: E731 - as the others of the table
+HeadersOf = Callable[[str, str], dict[str, str]]
+FORWARDED: HeadersOf = lambda method, target: {  # noqa: E731 - as the others of the table
     "X-Forwarded-Method": method,
     "X-Forwarded-Uri": target,
 }
-TOLD: dict[str, tuple[Gateway, Tells]] = {
+GATEWAYS: dict[str, tuple[Gateway, HeadersOf]] = {
     **{
         one.value: (one, FORWARDED)
         for one in (Gateway.CADDY, Gateway.TRAEFIK, Gateway.HAPROXY, Gateway.APACHE)
@@ -88,8 +88,8 @@ TOLD: dict[str, tuple[Gateway, Tells]] = {
 
 
 @asynccontextmanager
-async def told(name: str, services: Services) -> AsyncIterator[Ask]:
-    gateway, headers = TOLD[name]
+async def described(name: str, services: Services) -> AsyncIterator[Ask]:
+    gateway, headers = GATEWAYS[name]
     async with http(gateway, services) as client:
 
         async def ask(method: str, target: str) -> int:
@@ -168,7 +168,7 @@ async def socket(directory: str, services: Services) -> AsyncIterator[Ask]:
             yield ask
 
 
-DOORS = {**dict.fromkeys(TOLD, told), "envoy": envoy, "grpc": grpc}
+DOORS = {**dict.fromkeys(GATEWAYS, described), "envoy": envoy, "grpc": grpc}
 UNASKING = tuple(DOORS)
 DOORS |= {"authzen": authzen, "socket": socket}
 
@@ -178,9 +178,9 @@ async def test_no_path_of_two_readings_is_asked_about_or_passes_unasked(
     name: str, tmp_path: Any
 ) -> None:
     services = Services()
-    async with DOORS[name](name if name in TOLD else str(tmp_path), services) as ask:
+    async with DOORS[name](name if name in GATEWAYS else str(tmp_path), services) as ask:
         # No header has these but for the tab.
-        raw = RAW if name in ("grpc", "authzen", "socket") else RAW[:1] if name in TOLD else ()
+        raw = RAW if name in ("grpc", "authzen", "socket") else RAW[:1] if name in GATEWAYS else ()
         for target in (*UNCLEAR, *raw):
             for method in METHODS:
                 assert await ask(method, target) == 400, (method, target)

@@ -19,7 +19,7 @@ PATIENCE = 0.5
 
 
 class Transmitter:
-    """What it has to tell, and what it was told. Thread-safe enough for tests: plain containers."""
+    """A transmitter: its events, and its requests. Plain containers are safe enough for tests."""
 
     def __init__(self, url: str, keys: bytes) -> None:
         self.url = url

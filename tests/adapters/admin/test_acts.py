@@ -56,8 +56,10 @@ class Two:
 async def test_its_events_are_waited_for_together_and_all_must_be_everywhere(
     autojump_clock: MockClock, slow: tuple[str, ...]
 ) -> None:
-    services, told = Slow(slow), list[OperatorActed]()
-    door = ActDoor(acts=Two(), events=EventIntake(services, services, crashed), record=told.append)
+    services, recorded = Slow(slow), list[OperatorActed]()
+    door = ActDoor(
+        acts=Two(), events=EventIntake(services, services, crashed), record=recorded.append
+    )
     where = where_of("/v1/users/ada/clear")
     assert where is not None
     begun = trio.current_time()
@@ -70,11 +72,13 @@ async def test_its_events_are_waited_for_together_and_all_must_be_everywhere(
 
 
 async def test_it_ends_with_the_event_that_is_not_taken() -> None:
-    services, told = Services(), list[OperatorActed]()
+    services, recorded = Services(), list[OperatorActed]()
     services.trouble = Unavailable("the store is away")
-    door = ActDoor(acts=Two(), events=EventIntake(services, services, crashed), record=told.append)
+    door = ActDoor(
+        acts=Two(), events=EventIntake(services, services, crashed), record=recorded.append
+    )
     where = where_of("/v1/users/ada/clear")
     assert where is not None
     with pytest.raises(RequestRefused) as refused:
         await door.answer(where, "ada", "application/json", BODY)
-    assert (refused.value.status_code, services.signals, len(told)) == (503, [], 1)
+    assert (refused.value.status_code, services.signals, len(recorded)) == (503, [], 1)

@@ -45,7 +45,7 @@ class Sink:
 
 
 class Book:
-    """An inspection that remembers the queries, and fails as told."""
+    """An inspection that remembers the queries, and fails as the test asks."""
 
     def __init__(self) -> None:
         self.queries: list[SessionQuery] = []
@@ -346,7 +346,7 @@ async def test_a_query_reaches_the_inspection_as_a_value(admin: Admin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "detail"),
     [
         ("limit=many", "limit"),
         ("usr=ada", "usr"),
@@ -355,11 +355,11 @@ async def test_a_query_reaches_the_inspection_as_a_value(admin: Admin) -> None:
     ],
 )
 async def test_a_query_that_makes_no_sense_is_the_askers_error(
-    admin: Admin, query: str, told: str
+    admin: Admin, query: str, detail: str
 ) -> None:
     reply = await admin.ask(f"/v1/sessions?{query}", headers=BEARER)
     assert reply.status_code == 400
-    assert told in reply.json()["detail"]
+    assert detail in reply.json()["detail"]
     assert admin.book.queries == []
 
 
@@ -382,7 +382,7 @@ async def test_a_call_of_a_session_is_explained_where_that_is_asked_for(admin: A
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "told"),
+    ("fault", "status", "detail"),
     [
         (InvalidQuery("cursor", "was never given"), 400, "cursor: was never given"),
         (Unavailable("the store is away"), 503, "the store is away"),
@@ -390,12 +390,12 @@ async def test_a_call_of_a_session_is_explained_where_that_is_asked_for(admin: A
     ],
 )
 async def test_a_fault_becomes_problem_details_without_its_innards(
-    admin: Admin, fault: Exception, status: int, told: str
+    admin: Admin, fault: Exception, status: int, detail: str
 ) -> None:
     admin.book.fault = fault
     reply = await admin.ask("/v1/sessions", headers=BEARER)
     assert reply.status_code == status
-    assert reply.json()["detail"] == told
+    assert reply.json()["detail"] == detail
     assert reply.json()["status"] == status
     assert ("retry-after" in reply.headers) == (status == 503)
 
@@ -456,7 +456,7 @@ async def test_stopping_ends_the_listener_and_leaves_nothing_open() -> None:
         await admin.ask("/livez")
 
 
-async def test_a_port_in_use_is_told_at_the_start(admin: Admin) -> None:
+async def test_a_port_in_use_is_reported_at_the_start(admin: Admin) -> None:
     second = Listener(
         f"127.0.0.1:{admin.port}", AdminApp(admin.health, admin.telemetry, admin.book)
     )

@@ -1,4 +1,4 @@
-"""Who is believed to speak at a door, and who is nobody."""
+"""The sources that speak at a door are found, and who is nobody is refused."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_who_is_not_let_in_at_the_local_socket_is_nobody_at_the_other_one(tmp_pa
     assert known.caller(request(1000)) == "agent"
     assert known.caller(request(1001)) == "local:payroll"
     assert known.caller(request(1002)) == ""
-    assert known.caller(request()) == "", "nor is one whose uid the system does not tell"
+    assert known.caller(request()) == "", "nor is one whose uid the system does not say"
     assert known.caller(request(1002, authorization="Bearer a-credential")) == "mdm"
     assert speakers().caller(request(1002)) == "local:payroll"
     assert known.caller(request(peer="127.0.0.1")) == "local:payroll", "http.events says who may"
@@ -58,7 +58,7 @@ def test_a_file_that_holds_no_credential_is_shown_by_nobody(
         assert known.caller(request(1000, authorization=f"{scheme} {shown}")) == ""
 
 
-def test_who_guesses_credentials_is_told_to_wait_and_keeps_no_other_from_its_own(
+def test_who_guesses_credentials_is_asked_to_wait_and_keeps_no_other_from_its_own(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "mdm"
@@ -83,11 +83,11 @@ def test_who_guesses_credentials_is_told_to_wait_and_keeps_no_other_from_its_own
     assert set(wrong) == {"uid 1000", "127.0.0.1"}
 
 
-def test_what_is_wrong_with_a_credential_is_told_once_and_never_quoted(tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_credential_is_reported_once_and_never_quoted(tmp_path: Path) -> None:
     file = tmp_path / "mdm"
     settings = Settings(sources=(SourceSettings(name="mdm", token_file=str(file)),))
-    told: list[SecretRead] = []
-    known = Speakers(lambda: settings, told.append)
+    reported: list[SecretRead] = []
+    known = Speakers(lambda: settings, reported.append)
     for text in (None, "", "secret one\nsecret two"):
         if text is not None:
             file.write_text(text)
@@ -96,6 +96,6 @@ def test_what_is_wrong_with_a_credential_is_told_once_and_never_quoted(tmp_path:
     assert known.bearer("the-credential") == "mdm"
     file.unlink()
     assert known.bearer("the-credential") == "", "it is gone"
-    assert [bool(one.reason) for one in told] == [True, False, True]
-    assert {one.field for one in told} == {"sources.mdm.token_file"}
-    assert "secret one" not in repr(told)
+    assert [bool(one.reason) for one in reported] == [True, False, True]
+    assert {one.field for one in reported} == {"sources.mdm.token_file"}
+    assert "secret one" not in repr(reported)

@@ -98,7 +98,9 @@ async def test_a_file_replaced_by_renaming_is_reported(nursery: trio.Nursery, wr
     nursery.cancel_scope.cancel()
 
 
-async def test_a_configmap_swap_is_told_each_time(tmp_path: Path, nursery: trio.Nursery) -> None:
+async def test_a_configmap_swap_is_reported_each_time(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     volume = ConfigMap(tmp_path / "volume", sidecar="a: 1", other="b: 1")
     watched = Watched(volume.root / "sidecar.yaml")
     await nursery.start(watched.watcher.run)
@@ -233,7 +235,7 @@ async def test_a_reload_that_fails_is_counted_and_the_next_is_tried(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_trigger_tells_every_path_though_none_changed(
+async def test_a_trigger_reports_every_path_though_none_changed(
     nursery: trio.Nursery, write: Any
 ) -> None:
     files = {write("a.yaml", "1"), write("b.yaml", "1")}
@@ -276,7 +278,7 @@ async def test_where_the_kernel_gives_no_notices_it_polls_and_says_so(
     nursery.cancel_scope.cancel()
 
 
-async def test_it_ends_when_it_is_told_to(write: Any) -> None:
+async def test_it_ends_when_it_is_reported_to(write: Any) -> None:
     config = write("sidecar.yaml", "a: 1")
     watched = Watched(config)
     with trio.fail_after(4):  # watchfiles alone would wait out its five seconds

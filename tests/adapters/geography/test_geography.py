@@ -172,7 +172,7 @@ def test_a_client_behind_a_translator_is_where_its_ipv4_address_is(files: demo.D
         assert geography.place(address) == geography.place("192.0.2.1")
 
 
-def test_a_database_of_connection_types_tells_carriers(
+def test_a_database_of_connection_types_names_carriers(
     files: demo.Databases, tmp_path: Path
 ) -> None:
     types = {
@@ -185,7 +185,7 @@ def test_a_database_of_connection_types_tells_carriers(
     assert not geography.place("192.0.2.129").carrier
 
 
-def test_carriers_that_no_database_tells_can_be_listed(files: demo.Databases) -> None:
+def test_carriers_that_no_database_names_can_be_listed(files: demo.Databases) -> None:
     by_asn = loaded(configured(files, carrier_asns=(64496,)))
     by_network = loaded(configured(files, carrier_networks=("192.0.2.0/25", "2001:db8::/48")))
     for geography in (by_asn, by_network):
@@ -194,7 +194,7 @@ def test_carriers_that_no_database_tells_can_be_listed(files: demo.Databases) ->
     assert by_network.place("2001:db8::1").carrier
 
 
-def test_a_database_that_tells_no_connections_is_refused(files: demo.Databases) -> None:
+def test_a_database_that_names_no_connections_is_refused(files: demo.Databases) -> None:
     geography = Geography(settings.GeographySettings(connection_type=str(files.city)))
     (outcome,) = geography.reload()
     assert "has a type of connection" in outcome.error
@@ -250,7 +250,7 @@ def test_a_database_of_the_wrong_kind_is_refused(files: demo.Databases) -> None:
     assert all(outcome.error for outcome in Geography(swapped).reload())
 
 
-def test_a_missing_file_is_told_with_its_setting_and_leaves_the_others_in_use(
+def test_a_missing_file_is_reported_with_its_setting_and_leaves_the_others_in_use(
     files: demo.Databases, tmp_path: Path
 ) -> None:
     files.asn.unlink()

@@ -46,7 +46,7 @@ def test_a_sound_file_is_read_with_its_build_time(tmp_path: Path, content: bytes
     assert look(mmdb, "8.8.8.8") is None
 
 
-def test_the_digest_tells_contents_apart_not_files(tmp_path: Path, content: bytes) -> None:
+def test_the_digest_distinguishes_contents_not_files(tmp_path: Path, content: bytes) -> None:
     one, same, other = (tmp_path / name for name in ("one", "same", "other"))
     one.write_bytes(content)
     same.write_bytes(content)
@@ -63,7 +63,7 @@ def test_metadata_that_make_no_sense_are_refused(tmp_path: Path, metadata: dict[
         read(path)
 
 
-def test_what_is_not_there_or_no_file_is_told_in_words(tmp_path: Path) -> None:
+def test_what_is_not_there_or_no_file_is_reported_in_words(tmp_path: Path) -> None:
     with pytest.raises(InvalidDatabase, match="No such file"):
         read(tmp_path / "gone.mmdb")
     with pytest.raises(InvalidDatabase, match="directory"):

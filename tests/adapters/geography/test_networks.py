@@ -187,7 +187,7 @@ def test_a_file_may_have_comments_blank_lines_and_a_byte_order_mark(tmp_path: Pa
     assert table.network_of("198.51.100.8") == ""
 
 
-def test_all_errors_are_told_at_once_each_with_its_file_and_line(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_each_with_its_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "office.txt").write_text("192.0.2.0/24\n# fine\nnonsense\n10.0.0.1/8\n")
     assert problems_of(
         (Network(name="office", cidrs=("10/8",), cidr_file="office.txt"),),

@@ -21,7 +21,7 @@ class Door:
         return await self.peer.outcome(await self.peer.call(path, packed(message)))
 
     async def check(self, headers: dict[str, str], **more: Any) -> tuple[int, Message]:
-        """The status of the refusal (200: none), and the refusal or the pass."""
+        """Return the status of the refusal (200: none), and the refusal or the pass."""
         outcome = await self.send(check_request(headers, **more))
         assert outcome.status == Code.OK
         answer = Message(unpacked(outcome.data))

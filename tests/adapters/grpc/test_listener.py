@@ -28,7 +28,7 @@ async def door(**http: Any) -> AsyncIterator[Door]:
 BEARER = {"authorization": "Bearer s1"}
 
 
-async def test_the_call_is_as_envoy_tells_it() -> None:
+async def test_the_call_is_as_envoy_describes_it() -> None:
     async with door() as here:
         headers = {**BEARER, "x-auth-context": "c3", "user-agent": "browser"}
         status, _ = await here.check(headers, contexts="c2,c3")
@@ -74,7 +74,7 @@ async def test_a_context_that_is_not_configured_is_refused() -> None:
         assert (await here.check({**BEARER, "x-auth-context": "c99"}))[0] == 400
 
 
-async def test_a_preflight_passes_unasked_and_takes_away_what_tells_of_somebody() -> None:
+async def test_a_preflight_passes_unasked_and_takes_away_what_names_somebody() -> None:
     asks = {"origin": "https://a.example", "access-control-request-method": "POST"}
     async with door(preflight=True) as here:
         status, passed = await here.check({**asks, "x-sidecar-subject": "x"}, method="OPTIONS")

@@ -119,7 +119,7 @@ async def test_a_call_without_an_answer_has_a_status(path: Any, body: Any, code:
         assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
 
 
-async def test_a_crash_is_told_here_and_not_there() -> None:
+async def test_a_crash_is_reported_here_and_not_there() -> None:
     async with served() as (here, peer):
         outcome = await peer.outcome(await peer.call(BROKEN, packed(b"secret")))
         assert outcome.status == Code.INTERNAL
@@ -199,7 +199,7 @@ async def test_who_reads_nothing_at_all_is_cut_off() -> None:
 async def test_more_streams_than_allowed_end_the_connection() -> None:
     async with served(max_streams=3) as (here, peer):
         await until(lambda: peer.h2.remote_settings.max_concurrent_streams == 3)
-        peer.h2.remote_settings[3] = 100  # the peer forgets what it was told
+        peer.h2.remote_settings[3] = 100  # the peer forgets what it was sent
         peer.h2.remote_settings.acknowledge()
         for _ in range(4):
             await peer.call(SLOW, packed(b""))
@@ -208,7 +208,7 @@ async def test_more_streams_than_allowed_end_the_connection() -> None:
 
 
 @pytest.mark.parametrize("kind", ["settings", "pings", "windows", "nothing"])
-async def test_who_floods_with_frames_that_ask_nothing_is_told_to_calm_down(kind: str) -> None:
+async def test_who_floods_with_frames_that_ask_nothing_is_asked_to_calm_down(kind: str) -> None:
     async with served() as (here, peer):
         assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
         h2, frames = peer.h2, b""
@@ -235,7 +235,7 @@ async def test_who_floods_with_frames_that_ask_nothing_is_told_to_calm_down(kind
 
 
 async def test_calls_that_are_given_up_end_no_others_of_their_connection() -> None:
-    """A gateway asks for many clients on one connection, and any of them may give up at once."""
+    """Give up calls at once, as any of a gateway's many clients on one connection may."""
     async with served() as (here, peer), talking(here.address) as other:
         kept = await peer.call(SLOW, packed(b"z"))
         h2, frames = peer.h2, b""
@@ -303,7 +303,7 @@ async def test_who_says_nothing_is_hung_up_on() -> None:
                 pass
 
 
-async def test_an_idle_connection_is_told_and_closed() -> None:
+async def test_an_idle_connection_is_reported_and_closed() -> None:
     async with served(idle_timeout=0.05) as (_, peer):
         assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
         await until(lambda: peer.closed)

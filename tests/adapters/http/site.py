@@ -16,7 +16,7 @@ LIMITS = {"max_header_bytes": 4096, "max_body_bytes": 10_000}
 
 
 class Site:
-    """A server whose handler tells what it was asked; some paths misbehave."""
+    """A server whose handler says what it was asked; some paths misbehave."""
 
     def __init__(self, **settings: Any) -> None:
         self.requests: list[Request] = []
@@ -46,7 +46,7 @@ class Site:
         return self.clients[-1]
 
     async def talk(self, data: Any) -> Any:
-        """Everything that comes back when just this is sent."""
+        """Return everything that comes back when just this is sent."""
         client = await self.client()
         await client.send(data)
         await client.stream.send_eof()
@@ -69,7 +69,7 @@ async def serving(
 
 
 async def answer(client: Any) -> Any:
-    """One response: its status, headers and body."""
+    """Read one response: its status, headers and body."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += await client.line() + b"\n"

@@ -48,7 +48,7 @@ async def pod(
 ) -> AsyncIterator[Any]:
     services, incidents = Services(), Incidents()
     settings.setdefault("events", HttpEvents.LOCAL)
-    told = {} if "gateway" in settings else {"X-Forwarded-Uri": "/routine"}
+    described = {} if "gateway" in settings else {"X-Forwarded-Uri": "/routine"}
     settings.setdefault("gateway", Gateway.CADDY)
     listener = DataListener(
         Http(bind="127.0.0.1:0", **settings),
@@ -65,7 +65,7 @@ async def pod(
     )
     async with (
         running(listener.run) as (address,),
-        httpx.AsyncClient(base_url=f"http://{address}", headers=told) as client,
+        httpx.AsyncClient(base_url=f"http://{address}", headers=described) as client,
     ):
         yield Pod(services, incidents, client, listener)
 
@@ -108,12 +108,12 @@ async def test_of_a_chain_in_the_certificate_header_the_clients_own_counts() -> 
     )
     async with pod(binding=binding) as here:
         for pem in (leaf, leaf + issuer):
-            told = {**BEARER, "X-Amzn-Mtls-Clientcert": quote(pem, safe="+=/")}
-            assert (await here.check(headers=told)).status_code == 200
+            described = {**BEARER, "X-Amzn-Mtls-Clientcert": quote(pem, safe="+=/")}
+            assert (await here.check(headers=described)).status_code == 200
         one, chain = (call.shown.certificate for call in here.services.calls)
         assert one == chain == thumbprint(leaf, CertificateForm.PEM)
-        told["X-Amzn-Mtls-Clientcert"] = quote(leaf + "x" + issuer)
-        assert (await here.check(headers=told)).status_code == 400
+        described["X-Amzn-Mtls-Clientcert"] = quote(leaf + "x" + issuer)
+        assert (await here.check(headers=described)).status_code == 400
 
 
 async def test_a_head_check_is_answered_without_a_body() -> None:
@@ -122,7 +122,7 @@ async def test_a_head_check_is_answered_without_a_body() -> None:
         assert (answer.status_code, answer.content) == (401, b"")
 
 
-async def test_a_routine_call_is_told_that_a_step_up_is_pending() -> None:
+async def test_a_routine_call_is_answered_that_a_step_up_is_pending() -> None:
     async with pod() as here:
         answer = await here.check(headers={"Authorization": "Bearer s-pending"})
         assert answer.headers["x-sidecar-step-up"] == "pending"
@@ -151,7 +151,7 @@ async def test_a_missing_token_is_challenged_without_an_error() -> None:
         assert answer.json()["type"].endswith(":invalid-token")
 
 
-async def test_a_denied_call_is_told_why() -> None:
+async def test_a_denied_call_is_answered_why() -> None:
     async with pod() as here:
         await here.events(EVENT)
         answer = await here.check()
@@ -184,7 +184,7 @@ async def test_an_unforeseen_error_is_a_500_that_says_nothing() -> None:
         assert [incident for incident, _ in here.incidents] == [HttpIncident.CRASHED] * 2
 
 
-async def test_a_check_hands_on_the_call_as_the_gateway_tells_it() -> None:
+async def test_a_check_hands_on_the_call_as_the_gateway_describes_it() -> None:
     async with pod(gateway=Gateway.TRAEFIK) as here:
         await here.check(
             headers={
@@ -232,7 +232,7 @@ async def test_a_call_that_is_not_described_is_refused(gateway: Gateway, headers
 
 
 @pytest.mark.parametrize("gateway", [Gateway.ENVOY, Gateway.NONE])
-async def test_where_no_gateway_describes_calls_the_context_must_be_told(gateway: Gateway) -> None:
+async def test_where_no_gateway_describes_calls_the_context_must_be_named(gateway: Gateway) -> None:
     async with pod(gateway=gateway) as here:
         answer = await here.check(headers={**BEARER, "X-Auth-Context": "c2"})
         assert answer.status_code == 200
@@ -240,7 +240,7 @@ async def test_where_no_gateway_describes_calls_the_context_must_be_told(gateway
         assert (call.contexts, call.path) == ({"c2"}, "")
 
 
-async def test_what_is_configured_passes_unasked_and_tells_of_nobody() -> None:
+async def test_what_is_configured_passes_unasked_and_names_nobody() -> None:
     asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
     options = {**BEARER, "X-Forwarded-Method": "OPTIONS", "X-Forwarded-Uri": "/pay"}
     async with pod(preflight=True, public=("/open/*",), unchecked=("PROPFIND",)) as here:
@@ -256,7 +256,7 @@ async def test_what_is_configured_passes_unasked_and_tells_of_nobody() -> None:
         for headers in (options, {**options, **asks, "X-Forwarded-Method": "POST"}):
             await here.check(headers=headers)
         assert [call.method for call in here.services.calls] == ["OPTIONS", "POST"]
-    async with pod(preflight=True, gateway=Gateway.NONE) as here:  # no method is told
+    async with pod(preflight=True, gateway=Gateway.NONE) as here:  # no method is named
         headers = {**asks, "X-Auth-Context": "c1"}
         assert (await here.check(method="OPTIONS", headers=headers)).status_code == 401
     async with pod(preflight=True, gateway=Gateway.ENVOY) as here:

@@ -117,7 +117,7 @@ async def test_what_follows_the_last_request_is_not_answered() -> None:
         assert len(site.requests) == 1
 
 
-async def test_a_client_that_waits_for_it_is_told_to_continue() -> None:
+async def test_a_client_that_waits_for_it_is_asked_to_continue() -> None:
     async with serving() as site:
         client = await site.client()
         head = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
@@ -351,7 +351,7 @@ async def test_a_large_answer_arrives_whole() -> None:
         assert len(got.partition(b"\r\n\r\n")[2]) == 20_000_000
 
 
-async def test_one_connection_too_many_is_told_so() -> None:
+async def test_one_connection_too_many_is_answered_so() -> None:
     async with serving(max_connections=1) as site:
         first = await site.client()
         await first.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -1,4 +1,4 @@
-"""What all applications of Starlette's routes do alike, at a real listener."""
+"""The duties that all applications of Starlette's routes share, at a real listener."""
 
 import io
 import subprocess

@@ -72,7 +72,7 @@ async def site(nursery: trio.Nursery) -> AsyncIterator[Site]:
 
 
 async def read(stream: trio.SocketStream) -> bytes:
-    """What comes until the other end closes, or until `here` came."""
+    """Return what comes until the other end closes, or until `here` came."""
     came = b""
     with trio.fail_after(10):
         try:

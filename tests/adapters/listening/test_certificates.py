@@ -29,11 +29,11 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 async def test_a_changed_certificate_counts_for_new_connections_and_a_broken_one_does_not(
     tmp_path: Path, nursery: trio.Nursery
 ) -> None:
-    first, second, told = trustme.CA(), trustme.CA(), list[str]()
+    first, second, reported = trustme.CA(), trustme.CA(), list[str]()
     issue(first, tmp_path)
     files = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     empty: Any = Response()
-    listener = Listener("127.0.0.1:0", empty, certificate=Certificate(*files, told.append))
+    listener = Listener("127.0.0.1:0", empty, certificate=Certificate(*files, reported.append))
     (url,) = await nursery.start(listener.run)
     assert url.startswith("https://")
     async with httpx.AsyncClient(verify=trusting(first), timeout=20) as early:
@@ -41,16 +41,16 @@ async def test_a_changed_certificate_counts_for_new_connections_and_a_broken_one
         (tmp_path / "key.pem").write_text("of no use")
         async with httpx.AsyncClient(verify=trusting(first), timeout=20) as client:
             assert (await client.get(url)).status_code == 200, "the old one stays"
-            assert len(told) == 1
+            assert len(reported) == 1
         issue(second, tmp_path)
         async with httpx.AsyncClient(verify=trusting(second), timeout=20) as client:
             assert (await client.get(url)).status_code == 200
-            assert told[1:] == [""]
+            assert reported[1:] == [""]
         with pytest.raises(httpx.ConnectError):
             await httpx.AsyncClient(verify=trusting(first), timeout=20).get(url)
         assert (await early.get(url)).status_code == 200, "what was open goes on"
 
 
-def test_a_certificate_that_cannot_be_used_is_told_at_once(tmp_path: Path) -> None:
+def test_a_certificate_that_cannot_be_used_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         Certificate(str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))

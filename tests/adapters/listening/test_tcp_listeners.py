@@ -10,7 +10,7 @@ from tests.adapters.servers import free_ports
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether somebody listens there."""
+    """Return whether somebody listens there."""
     try:
         with socket.create_connection((host, port), timeout=5):
             return True

@@ -8,8 +8,8 @@ from sidecar.adapters.process.held_signals import RECEIVED, hold_signals
 from sidecar.adapters.process.process_signals import ProcessSignals
 
 
-class Told:
-    """What was called, in order, to be waited for."""
+class Calls:
+    """The calls, in order, to be waited for."""
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[str](10)
@@ -24,48 +24,48 @@ class Told:
             return await self._receive.receive()
 
     async def after(self, *numbers: signal.Signals) -> list[str]:
-        told = []
+        calls = []
         for number in numbers:
             os.kill(os.getpid(), number)
-            told.append(await self.next())
-        return told
+            calls.append(await self.next())
+        return calls
 
 
 async def test_each_hangup_reloads(nursery: trio.Nursery) -> None:
-    told = Told()
-    await nursery.start(told.signals.run)
-    assert await told.after(signal.SIGHUP, signal.SIGHUP) == ["reload", "reload"]
+    calls = Calls()
+    await nursery.start(calls.signals.run)
+    assert await calls.after(signal.SIGHUP, signal.SIGHUP) == ["reload", "reload"]
     nursery.cancel_scope.cancel()
 
 
 async def test_the_first_termination_stops_and_the_second_stops_now(nursery: trio.Nursery) -> None:
-    told = Told()
-    await nursery.start(told.signals.run)
-    received = await told.after(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    calls = Calls()
+    await nursery.start(calls.signals.run)
+    received = await calls.after(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     assert received == ["stop", "reload", "stop now"]
     nursery.cancel_scope.cancel()
 
 
 async def test_other_signals_than_these_do_nothing(nursery: trio.Nursery) -> None:
-    told = Told()
-    await nursery.start(told.signals.run)
+    calls = Calls()
+    await nursery.start(calls.signals.run)
     os.kill(os.getpid(), signal.SIGUSR1)
     os.kill(os.getpid(), signal.SIGUSR2)
-    assert await told.after(signal.SIGHUP, signal.SIGTERM) == ["reload", "stop"]
+    assert await calls.after(signal.SIGHUP, signal.SIGTERM) == ["reload", "stop"]
     nursery.cancel_scope.cancel()
 
 
 async def test_what_was_held_is_received() -> None:
     before = {number: signal.getsignal(number) for number in RECEIVED}
-    told = Told()
+    calls = Calls()
     try:
         async with trio.open_nursery() as own:
             hold_signals()
             # To this thread: others that tests before this one began do not hold signals.
             signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
             signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-            await own.start(told.signals.run)
-            assert [*await told.after(signal.SIGTERM), await told.next()] == ["reload", "stop"]
+            await own.start(calls.signals.run)
+            assert [*await calls.after(signal.SIGTERM), await calls.next()] == ["reload", "stop"]
             own.cancel_scope.cancel()
     finally:
         for number, handler in before.items():
@@ -76,7 +76,7 @@ async def test_what_was_held_is_received() -> None:
 async def test_the_handlers_before_are_back_afterwards() -> None:
     before = [signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)]
     async with trio.open_nursery() as nursery:
-        await nursery.start(Told().signals.run)
+        await nursery.start(Calls().signals.run)
         assert signal.getsignal(signal.SIGTERM) != before[1]
         nursery.cancel_scope.cancel()
     assert [signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)] == before

@@ -1,4 +1,4 @@
-"""A store that runs against a server, and remembers what its hooks were told."""
+"""A store that runs against a server, and remembers the calls of its hooks."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ GIVE_UP = 30.0
 
 
 class Watch:
-    """What the store's hooks were told."""
+    """The calls of the store's hooks."""
 
     def __init__(self) -> None:
         self.operations: Counter[str] = Counter()

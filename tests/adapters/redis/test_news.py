@@ -22,11 +22,11 @@ from tests.adapters.servers import free_ports, impatient, serving
 from tests.waiting import until
 
 GIVE_UP = 30.0
-TOLD = b"3:k:1,3:a:1,1:x,"
+NEWS = b"3:k:1,3:a:1,1:x,"
 
 
 class Heard:
-    """What the news were and what became of the link, in order."""
+    """The news and the states of the link, in order."""
 
     def __init__(self) -> None:
         self.log: list[Any] = []
@@ -55,9 +55,9 @@ class Heard:
         return len(self.log) > count
 
     def is_in_turn(self) -> bool:
-        """Whether each loss of the link was told once, and each return; a busy machine has more."""
+        """Return whether each loss of the link and each return came once, in turn."""
         return all(
-            told == ("lost" if index % 2 else "restored") for index, told in enumerate(self.log)
+            state == ("lost" if index % 2 else "restored") for index, state in enumerate(self.log)
         )
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -88,7 +88,7 @@ async def test_what_is_published_after_follow_is_delivered(
 ) -> None:
     async with following(StoreSettings(url=valkey_url)) as (news, heard):
         await news.follow(b"c")
-        assert valkey.spublish("c", TOLD) == 1
+        assert valkey.spublish("c", NEWS) == 1
         await heard.until(lambda: len(heard.log) == 2)
         assert heard.log == ["restored", (b"k:1", {b"a:1": b"x"})]
 
@@ -103,7 +103,7 @@ async def test_follow_returns_only_once_the_server_knows(
 
         async def follow(channel: bytes) -> None:
             await news.follow(channel)
-            receivers.append(valkey.spublish(channel.decode(), TOLD))
+            receivers.append(valkey.spublish(channel.decode(), NEWS))
 
         async with trio.open_nursery() as nursery:
             for channel in channels:
@@ -121,19 +121,19 @@ async def test_a_channel_is_followed_until_the_last_has_left(
         await news.follow(b"other")
         news.unfollow(b"c")
         news.unfollow(b"other")
-        await until(lambda: valkey.spublish("other", TOLD) == 0)
-        assert valkey.spublish("c", TOLD) == 1
+        await until(lambda: valkey.spublish("other", NEWS) == 0)
+        assert valkey.spublish("c", NEWS) == 1
         news.unfollow(b"c")
-        await until(lambda: valkey.spublish("c", TOLD) == 0)
+        await until(lambda: valkey.spublish("c", NEWS) == 0)
         await news.follow(b"c")
-        assert valkey.spublish("c", TOLD) == 1
+        assert valkey.spublish("c", NEWS) == 1
 
 
 async def test_a_change_of_mind_costs_no_subscription(valkey_url: str, valkey: redis.Redis) -> None:
     async with following(StoreSettings(url=valkey_url)) as (news, _):
         for _ in range(200):
             await news.follow(b"c")
-            assert valkey.spublish("c", TOLD) == 1
+            assert valkey.spublish("c", NEWS) == 1
             news.unfollow(b"c")
             await trio.sleep(0.001)  # so that pings fall into some of the changes
 
@@ -156,8 +156,8 @@ async def test_a_silent_server_is_a_lost_link_and_restored_when_it_speaks() -> N
                 assert trio.current_time() - news.staleness() == pytest.approx(proven, abs=1e-6)
             await heard.until(lambda: heard.log[-1] == "restored")
             assert heard.is_in_turn()
-            assert client.spublish("c", TOLD) >= 1
-            assert client.spublish("d", TOLD) == 0
+            assert client.spublish("c", NEWS) >= 1
+            assert client.spublish("d", NEWS) == 0
             await heard.until(lambda: (b"k:1", {b"a:1": b"x"}) in heard.log)
             await until(lambda: trio.current_time() - news.staleness() > proven)
 
@@ -171,7 +171,7 @@ async def test_a_restarted_server_is_subscribed_to_again() -> None:
             server.start()
             await heard.until(lambda: heard.log[-1] == "restored")
             with server.client() as client:
-                assert client.spublish("c", TOLD) == 1
+                assert client.spublish("c", NEWS) == 1
 
 
 async def test_the_link_is_not_whole_until_what_is_held_was_loaded_again() -> None:
@@ -210,7 +210,7 @@ async def test_a_channel_one_may_not_read_is_refused_alone() -> None:
             await news.follow(b"su:1")
             with pytest.raises(Unavailable, match="refuses"):
                 await news.follow(b"another")
-            assert client.spublish("su:1", TOLD) == 1
+            assert client.spublish("su:1", NEWS) == 1
             await heard.until(lambda: len(heard.log) == 2)
             assert "lost" not in heard.log
 
@@ -218,7 +218,7 @@ async def test_a_channel_one_may_not_read_is_refused_alone() -> None:
 async def test_what_is_no_news_is_passed_over(valkey_url: str, valkey: redis.Redis) -> None:
     async with following(StoreSettings(url=valkey_url)) as (news, heard):
         await news.follow(b"c")
-        for payload in (b"", b"hello", b"3:k", b"-1:,", b"1:a,1:b,", b"99999999999999:", TOLD):
+        for payload in (b"", b"hello", b"3:k", b"-1:,", b"1:a,1:b,", b"99999999999999:", NEWS):
             valkey.spublish("c", payload)
         await heard.until(lambda: len(heard.log) == 2)
         assert heard.log[1] == (b"k:1", {b"a:1": b"x"})

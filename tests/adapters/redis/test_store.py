@@ -120,7 +120,7 @@ async def test_a_full_queue_refuses_the_next() -> None:
             assert await store.join(join(b"k"))
 
 
-async def test_a_dead_server_is_told_after_as_many_tries_as_configured() -> None:
+async def test_a_dead_server_is_reported_after_as_many_tries_as_configured() -> None:
     with serving() as server:
         async with running(impatient(server.url, retries=2)) as (store, watch):
             await store.join(join(b"k"))
@@ -164,16 +164,16 @@ async def test_a_store_that_is_away_at_the_start_may_come_later() -> None:
             assert await store.load(Load(b"k")) == [Loaded({})]
 
 
-async def test_who_waits_when_the_store_closes_is_told() -> None:
+async def test_who_waits_when_the_store_closes_is_reported() -> None:
     with serving() as server:
         settings = impatient(server.url)
         store = RedisStore(links_of(settings), settings)
-        told: list[str] = []
+        refusals: list[str] = []
 
         async def wait() -> None:
             with pytest.raises(Unavailable) as caught:
                 await store.load(Load(b"k"))
-            told.append(str(caught.value))
+            refusals.append(str(caught.value))
 
         with ExitStack() as stack:
             async with trio.open_nursery() as callers, trio.open_nursery() as nursery:
@@ -182,7 +182,7 @@ async def test_who_waits_when_the_store_closes_is_told() -> None:
                 callers.start_soon(wait)
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
-        assert told
+        assert refusals
         with pytest.raises(Unavailable):
             await store.load(Load(b"k"))
 

@@ -1,4 +1,4 @@
-"""Why the store is down: what is said of stores that were set up wrongly, one line each."""
+"""The causes why a store that was set up wrongly is down, one line each."""
 
 import re
 from collections.abc import Iterator
@@ -115,9 +115,9 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("address", "other", "told"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("address", "other", "expected"), CASES.values(), ids=CASES)
 async def test_a_store_that_is_set_up_wrongly_is_down_with_its_cause(
-    field: Field, address: str, other: dict[str, str], told: str
+    field: Field, address: str, other: dict[str, str], expected: str
 ) -> None:
     values = field._asdict()
     settings = impatient(
@@ -135,11 +135,11 @@ async def test_a_store_that_is_set_up_wrongly_is_down_with_its_cause(
     ((up, cause),) = heard[:1]
     assert not up
     where = re.escape(links_of(settings).where)
-    assert re.fullmatch(f"the store at {where}: {told}", cause), cause
+    assert re.fullmatch(f"the store at {where}: {expected}", cause), cause
     assert SECRET not in cause
 
 
-async def test_a_cause_that_changes_is_told_anew(field: Field) -> None:
+async def test_a_cause_that_changes_is_reported_anew(field: Field) -> None:
     causes: list[str] = []
     changed = trio.Event()
 

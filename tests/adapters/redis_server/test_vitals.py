@@ -1,4 +1,4 @@
-"""What servers tell of themselves, and when keys expire: against real ones."""
+"""The vitals of servers, and when keys expire: against real ones."""
 
 from sidecar.service.ports.store import Shard, Vitals
 from tests.adapters.redis.running import FAR, join, running
@@ -7,14 +7,14 @@ from tests.adapters.servers import impatient, serving
 WHOLE = Shard(((0, 16383),))
 
 
-async def test_a_server_tells_its_process_its_policy_and_how_much_it_evicted() -> None:
+async def test_a_server_says_its_process_its_policy_and_how_much_it_evicted() -> None:
     with serving("--maxmemory-policy", "allkeys-lru") as server:
         async with running(impatient(server.url)) as (store, _):
             assert store.shards() == (WHOLE,)
-            told = await store.vitals(WHOLE)
+            vitals = await store.vitals(WHOLE)
             with server.client() as client:
                 run = client.info("server")["run_id"]
-                assert told == Vitals(run, "allkeys-lru", 0)
+                assert vitals == Vitals(run, "allkeys-lru", 0)
                 client.config_set("maxmemory", client.info("memory")["used_memory"] + 500_000)
                 for n in range(200):
                     client.set(f"filler:{n}", b"x" * 10_000)
@@ -23,7 +23,7 @@ async def test_a_server_tells_its_process_its_policy_and_how_much_it_evicted() -
             assert later.evicted > 0
 
 
-async def test_a_user_who_may_not_ask_a_server_about_itself_is_told_nothing() -> None:
+async def test_a_user_who_may_not_ask_a_server_about_itself_gets_nothing() -> None:
     with serving() as server:
         with server.client() as client:
             client.execute_command("ACL SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info")
@@ -33,7 +33,7 @@ async def test_a_user_who_may_not_ask_a_server_about_itself_is_told_nothing() ->
             assert store.up
 
 
-async def test_when_keys_expire_is_told_in_order_and_0_of_those_that_are_not_there() -> None:
+async def test_when_keys_expire_is_reported_in_order_and_0_of_those_that_are_not_there() -> None:
     with serving() as server:
         async with running(impatient(server.url)) as (store, _):
             await store.join(join(b"{a}:1", b"x"))

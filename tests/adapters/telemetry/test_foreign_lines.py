@@ -68,11 +68,11 @@ def test_what_libraries_and_the_interpreter_write_is_one_line_of_json(
     with foreign_lines(lambda: logger(Log(), LogLines(stream))):
         happen()
     (line,) = stream.getvalue().splitlines()
-    told = json.loads(line)
-    assert told["event"] == event
-    assert told.items() >= fields.items()
+    logged = json.loads(line)
+    assert logged["event"] == event
+    assert logged.items() >= fields.items()
     assert "payload" not in line.decode()
     if "error" in fields or fields.get("level") == "error":
-        assert told["trace"][-1].endswith((" fail", " __del__"))
+        assert logged["trace"][-1].endswith((" fail", " __del__"))
     assert capfd.readouterr().err == ""
     assert (sys.unraisablehook, threading.excepthook, logging.getLogger().handlers[:]) == before

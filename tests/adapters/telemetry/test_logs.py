@@ -30,7 +30,7 @@ def test_a_line_is_one_json_object_with_time_level_and_event_first() -> None:
 def test_no_value_can_begin_a_line_or_steer_a_terminal() -> None:
     for form in ("json", "console"):
         log, stream = written(format=form)
-        log.warning("told", reason=NASTY, nested={"x": [NASTY]})
+        log.warning("noted", reason=NASTY, nested={"x": [NASTY]})
         line = stream.getvalue()
         assert line.count(b"\n") == 1
         assert line.endswith(b"\n")
@@ -53,7 +53,7 @@ def test_levels_below_the_configured_one_are_not_written() -> None:
 
 def test_a_value_of_any_length_costs_no_more_than_the_longest() -> None:
     log, stream = written()
-    log.info("told", reason="x" * 1_000_000, deep=[{"y": "z" * 1_000_000}])
+    log.info("noted", reason="x" * 1_000_000, deep=[{"y": "z" * 1_000_000}])
     assert len(stream.getvalue()) < 3 * LONGEST_VALUE
 
 
@@ -94,7 +94,7 @@ async def test_a_stalled_reader_stops_neither_the_loop_nor_memory() -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(lines.run)
         for _ in range(2000):  # more than the pipe, then the queue, can hold
-            log.info("told", reason="x" * 1000)
+            log.info("noted", reason="x" * 1000)
             await trio.lowlevel.checkpoint()
         assert sum(dropped) > 0
         reader.close()
@@ -165,7 +165,7 @@ def test_a_closed_stream_is_counted_and_harms_nobody() -> None:
     assert dropped == [1]
 
 
-def test_it_writes_to_standard_error_unless_told_otherwise(
+def test_it_writes_to_standard_error_unless_given_another(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     logger(Log(), LogLines()).info("hello")

@@ -7,7 +7,7 @@ from sidecar.adapters.telemetry.sampled_lines import CAUSES, EVERY, IN_FULL, QUI
 
 
 class Log:
-    """What was written."""
+    """A log that keeps its lines."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -16,11 +16,11 @@ class Log:
         self.lines.append({"event": event, **fields})
 
     @property
-    def told(self) -> int:
+    def counted(self) -> int:
         return sum(1 + line.get("and", 0) for line in self.lines)
 
 
-async def test_what_is_left_out_is_told_with_its_number_and_at_the_end(
+async def test_what_is_left_out_is_reported_with_its_number_and_at_the_end(
     autojump_clock: MockClock,
 ) -> None:
     log = Log()
@@ -42,7 +42,7 @@ async def test_what_is_left_out_is_told_with_its_number_and_at_the_end(
         lines.write("session-marked", ("p1", 6.0), session=5001)  # another cause
         nursery.cancel_scope.cancel()
     assert [line["session"] for line in log.lines[-2:]] == [5001, 5000]
-    assert log.told == 5002
+    assert log.counted == 5002
 
 
 async def test_a_cause_that_comes_up_no_more_is_forgotten(autojump_clock: MockClock) -> None:
@@ -64,6 +64,6 @@ def test_many_causes_are_bounded_and_lose_no_count() -> None:
     for cause in range(CAUSES + 5):
         for _ in range(IN_FULL + 3):
             lines.write("session-marked", (cause,))
-    assert log.told == (CAUSES + 5) * IN_FULL + 5 * 3
+    assert log.counted == (CAUSES + 5) * IN_FULL + 5 * 3
     lines.flush()
-    assert log.told == (CAUSES + 5) * (IN_FULL + 3)
+    assert log.counted == (CAUSES + 5) * (IN_FULL + 3)

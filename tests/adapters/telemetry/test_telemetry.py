@@ -112,7 +112,7 @@ EVERYTHING: tuple[Observation, ...] = (
 
 
 class Said:
-    """A telemetry at a time that the test tells, and the lines it wrote."""
+    """A telemetry at a time that the test sets, and the lines it wrote."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -141,8 +141,8 @@ def test_an_event_of_thousands_of_sessions_is_some_lines_and_counted_in_full() -
     for by in ((("idp", "e3"),), (("local:app", "e1"),)):
         said.telemetry.record(msgspec.structs.replace(MARK, since=1000.25, by=by))
     lines = map(json.loads, said.stream.getvalue().splitlines())
-    told = Counter((line["event"], line.get("policy")) for line in lines)
-    assert told == {
+    logged = Counter((line["event"], line.get("policy")) for line in lines)
+    assert logged == {
         ("session-marked", "p1"): IN_FULL + 2,
         ("session-marked", "p2"): 8000,  # of no event
         ("session-revoked", None): IN_FULL,
@@ -171,7 +171,7 @@ def test_a_flood_of_what_anybody_may_send_is_a_line_a_minute_with_a_count() -> N
     assert said.events() == [(name, unsaid) for unsaid in (0, 999) for name in names]
 
 
-def test_an_issuer_that_fails_now_and_then_is_told_of_once_a_minute() -> None:
+def test_an_issuer_that_fails_now_and_then_is_reported_once_a_minute() -> None:
     said = Said()
     for _ in range(100):
         said.telemetry.record(asked_about("failed", "the answer has status 500"))
@@ -285,8 +285,8 @@ def test_promtool_finds_nothing_to_complain_of() -> None:
     body = full().telemetry.expose().body
     command = ["promtool", "check", "metrics"]
     done = subprocess.run(command, input=body, capture_output=True, check=False)
-    told = done.stdout + done.stderr
-    assert (done.returncode, told) == (0, b"")
+    logged = done.stdout + done.stderr
+    assert (done.returncode, logged) == (0, b"")
 
 
 def test_two_daemons_in_a_process_share_no_counter_and_touch_no_global() -> None:
@@ -383,7 +383,7 @@ def test_every_event_type_and_fate_is_there_before_the_first_event() -> None:
             assert recorded.value("sidecar_events_total", type=kind, outcome=outcome) == 0
 
 
-def test_a_mark_is_counted_timed_and_told_with_its_reason() -> None:
+def test_a_mark_is_counted_timed_and_reported_with_its_reason() -> None:
     recorded = Recorded().record(MARK)
     labels = {"policy": "p1", "signal": "risk-level-change", "state": "enabled"}
     assert recorded.value("sidecar_marks_total", **labels) == 1
@@ -417,12 +417,12 @@ def test_a_report_only_mark_is_no_enabled_one() -> None:
     assert recorded.log[0]["event"] == "session-would-be-marked"
 
 
-def test_marks_clearings_and_revocations_are_always_told() -> None:
+def test_marks_clearings_and_revocations_are_always_reported() -> None:
     events = [line["event"] for line in Recorded().record(*EVERYTHING[:3]).log]
     assert events == ["session-marked", "mark-cleared", "session-revoked"]
 
 
-def test_a_claim_that_tokens_lack_is_counted_each_time_and_told_once() -> None:
+def test_a_claim_that_tokens_lack_is_counted_each_time_and_reported_once() -> None:
     recorded = Recorded()
     series = "sidecar_token_claims_missing_total"
     assert recorded.value(series, issuer="0", claim="auth_time") == 0
@@ -432,12 +432,12 @@ def test_a_claim_that_tokens_lack_is_counted_each_time_and_told_once() -> None:
     ]
     recorded.record(*missing, *missing)
     assert recorded.value(series, issuer="0", claim="auth_time") == 2
-    told = [line for line in recorded.log if line["event"] == "token-claim-missing"]
-    assert [(line["issuer"], line["claim"]) for line in told] == [
+    logged = [line for line in recorded.log if line["event"] == "token-claim-missing"]
+    assert [(line["issuer"], line["claim"]) for line in logged] == [
         ("https://a.example", "auth_time"),
         ("https://a.example", "sid"),
     ]
-    assert "token-without-auth-time" in told[0]["detail"]
+    assert "token-without-auth-time" in logged[0]["detail"]
 
 
 def test_each_use_of_a_break_glass_account_is_counted_and_logged() -> None:
@@ -454,7 +454,7 @@ def test_an_exceeded_prompt_budget_names_the_user_in_the_log_and_in_no_metric() 
     assert (line["event"], line["subject"], line["prompts"]) == ("prompt-budget-exceeded", "ada", 6)
 
 
-def test_checks_are_told_only_where_the_log_asks_for_them() -> None:
+def test_checks_are_logged_only_where_the_log_asks_for_them() -> None:
     check = EVERYTHING[6]
     assert Recorded().record(check).log == []
     (line,) = Recorded(checks=True).record(check).log
@@ -464,8 +464,8 @@ def test_checks_are_told_only_where_the_log_asks_for_them() -> None:
 
 def test_a_check_is_explained_in_its_line_within_a_bound() -> None:
     rules = evaluator(*(policy(None, name=f"p{number}") for number in range(300)))
-    told = explain_call(rules, rules.fold("s", established()), "app", frozenset({"c1"}), 1100)
-    check = msgspec.structs.replace(EVERYTHING[6], explanation=told)
+    logged = explain_call(rules, rules.fold("s", established()), "app", frozenset({"c1"}), 1100)
+    check = msgspec.structs.replace(EVERYTHING[6], explanation=logged)
     (line,) = Recorded(checks=True).record(check).log
     explained = line["explanation"]
     assert explained["verdict"] == "step_up"
@@ -484,14 +484,14 @@ def test_what_anybody_can_send_fills_no_log_at_its_usual_level() -> None:
     assert recorded.log == []
 
 
-def test_the_stores_state_is_told_when_it_changes_only() -> None:
+def test_the_stores_state_is_reported_when_it_changes_only() -> None:
     recorded = Recorded()
     recorded.record(*(StoreUp(up=up) for up in (True, True, False, False, True)))
     assert [line["event"] for line in recorded.log] == ["store-up", "store-down", "store-up"]
     assert recorded.value("sidecar_store_up") == 1
 
 
-def test_an_error_of_ours_is_told_by_kind_and_place_but_not_by_its_words() -> None:
+def test_an_error_of_ours_is_reported_by_kind_and_place_but_not_by_its_words() -> None:
     error = ExceptionGroup("both", [ValueError("eyJhbGciOi"), KeyError("eyJhbGciOi")])
     recorded = Recorded().record(WorkerFailed(where="door", error=error))
     assert [line["error"] for line in recorded.log] == ["ValueError", "KeyError"]

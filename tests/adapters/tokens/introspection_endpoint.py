@@ -45,8 +45,8 @@ class Endpoint:
             if self.gate is not None and asked["token"] not in self.free:
                 await self.gate.wait()
             known = self.active.get(asked["token"])
-            told = {"active": False} if known is None else {"active": True, **known}
-            answer = json.dumps(told).encode() if self.body is None else self.body
+            claims = {"active": False} if known is None else {"active": True, **known}
+            answer = json.dumps(claims).encode() if self.body is None else self.body
             status = self.status
             if self.odd is not None and asked["token"].startswith("odd"):
                 status, answer = self.odd

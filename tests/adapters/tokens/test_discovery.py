@@ -1,4 +1,4 @@
-"""What is found out of a provider, and how it is told where it cannot be."""
+"""The findings about a provider, and the refusals where there are none."""
 
 import json
 
@@ -24,7 +24,7 @@ def publish(provider: Provider, issuer: str, **more: object) -> None:
     provider.paths[WELL_KNOWN] = Answer(json.dumps(metadata).encode())
 
 
-async def test_it_tells_what_the_provider_offers_and_how_many_keys_can_be_used(
+async def test_it_says_what_the_provider_offers_and_how_many_keys_can_be_used(
     provider: Provider,
 ) -> None:
     publish(provider, provider.url, acr_values_supported=["a", 7, "a"], claims_supported=["sid"])
@@ -39,7 +39,7 @@ async def test_an_issuer_whose_name_ends_with_a_slash_is_found_without_it(
     assert (await discover(provider.url)).issuer == f"{provider.url}/"
 
 
-async def test_each_failure_tells_the_address(provider: Provider) -> None:
+async def test_each_failure_names_the_address(provider: Provider) -> None:
     at = WELL_KNOWN.replace(".", r"\.")
     with pytest.raises(Unavailable, match=f"{provider.url}{at}.*404"):
         await discover(provider.url)

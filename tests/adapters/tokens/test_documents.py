@@ -34,7 +34,7 @@ async def test_a_document_is_fetched(provider: Provider) -> None:
     assert await Documents().fetch(provider.url + "/jwks") == b"{}"
 
 
-async def test_an_error_status_is_told(provider: Provider) -> None:
+async def test_an_error_status_is_reported(provider: Provider) -> None:
     provider.paths["/jwks"] = Answer(b"{}", status=500)
     assert "500" in await refused(provider.url + "/jwks")
 
@@ -99,7 +99,7 @@ PROXIES = (
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-async def test_the_password_of_a_proxy_is_told_nowhere(
+async def test_the_password_of_a_proxy_stands_nowhere(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -178,9 +178,9 @@ async def test_nobody_listening_is_unavailable(provider: Provider) -> None:
     port = listener.socket.getsockname()[1]
     await listener.aclose()
     url = f"http://127.0.0.1:{port}/"
-    told = await refused(url)
-    assert told.startswith(f"{url}: ")
-    assert told.endswith(": Connection refused")
+    refusal = await refused(url)
+    assert refusal.startswith(f"{url}: ")
+    assert refusal.endswith(": Connection refused")
 
 
 async def test_an_answer_that_is_no_http_is_unavailable(nursery: trio.Nursery) -> None:

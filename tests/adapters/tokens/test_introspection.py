@@ -24,7 +24,7 @@ from tests.adapters.identity import AUDIENCE, ISSUER, NOW, Signer, key_set, priv
 from tests.adapters.tokens.introspection_endpoint import Endpoint
 
 
-class Told(list[tuple[IntrospectionOutcome, str]]):
+class Questions(list[tuple[IntrospectionOutcome, str]]):
     def __call__(
         self, issuer: str, outcome: IntrospectionOutcome, seconds: float, detail: str
     ) -> None:
@@ -39,9 +39,13 @@ class Told(list[tuple[IntrospectionOutcome, str]]):
 
 class World:
     def __init__(
-        self, endpoint: Endpoint, verifier: TokenVerifier, told: Told, introspector: Introspector
+        self,
+        endpoint: Endpoint,
+        verifier: TokenVerifier,
+        questions: Questions,
+        introspector: Introspector,
     ) -> None:
-        self.endpoint, self.verifier, self.told = endpoint, verifier, told
+        self.endpoint, self.verifier, self.questions = endpoint, verifier, questions
         self.introspector = introspector
 
     async def flaw(self, token: str, now: float = NOW) -> Flaw:
@@ -54,7 +58,7 @@ class World:
 async def world(
     cache: int = 100, jwks: Path | None = None, **settings: Any
 ) -> AsyncIterator[World]:
-    endpoint, told = Endpoint(), Told()
+    endpoint, questions = Endpoint(), Questions()
     endpoint.active["tok"] = {"sub": "alice", "sid": "s-1", "auth_time": int(NOW) - 9}
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -67,10 +71,12 @@ async def world(
         if jwks is not None:
             issuer = msgspec.structs.replace(issuer, jwks_file=str(jwks))
             keys = KeySource(issuer, Tokens())
-        introspector = Introspector(issuer, cache, keys=keys, on_answer=told, jitter=lambda: 0.0)
+        introspector = Introspector(
+            issuer, cache, keys=keys, on_answer=questions, jitter=lambda: 0.0
+        )
         await nursery.start(introspector.run)
         verifier = TokenVerifier([], Tokens(cache=cache), [introspector])
-        yield World(endpoint, verifier, told, introspector)
+        yield World(endpoint, verifier, questions, introspector)
         nursery.cancel_scope.cancel()
 
 
@@ -81,7 +87,7 @@ async def test_an_active_token_is_believed_and_asked_about_once() -> None:
         assert one.verifier.cached("tok", NOW + 59) is token
         assert await one.verifier.verify("tok", NOW + 59) is token
         assert one.endpoint.asked == [{"token": "tok", "token_type_hint": "access_token"}]
-        assert one.told.outcomes == [IntrospectionOutcome.ACTIVE]
+        assert one.questions.outcomes == [IntrospectionOutcome.ACTIVE]
         assert "Authorization: Basic c2lkZWNhcjpzM2NyZXQ=" in one.endpoint.headers[0]
 
 
@@ -184,8 +190,8 @@ async def test_no_answer_says_nothing_of_a_new_token(
         one.endpoint.status, one.endpoint.body = status, body
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
-        assert one.told.outcomes == [outcome]
-        assert not any("tok" in detail for _, detail in one.told)
+        assert one.questions.outcomes == [outcome]
+        assert not any("tok" in detail for _, detail in one.questions)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +214,7 @@ async def test_what_is_answered_of_one_token_concerns_no_other(status: int, body
             one.endpoint.active[user] = {"sub": user}
             assert (await one.verifier.verify(user, NOW)).user == user
             assert (await one.verifier.verify("tok", NOW + 61 * number)).unconfirmed is False
-        assert one.told.outcomes.count(IntrospectionOutcome.SKIPPED) == 0
+        assert one.questions.outcomes.count(IntrospectionOutcome.SKIPPED) == 0
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
@@ -232,7 +238,7 @@ async def test_tokens_that_their_issuer_stumbles_over_stop_no_known_one_for_long
             with pytest.raises(Unavailable):
                 await one.verifier.verify(f"odd{number}", NOW)
         assert (
-            one.told.outcomes[1:]
+            one.questions.outcomes[1:]
             == [IntrospectionOutcome.FAILED] * FAILURES + [IntrospectionOutcome.SKIPPED] * 10
         )
         assert (await one.verifier.verify("tok", NOW + 61)).unconfirmed
@@ -240,7 +246,7 @@ async def test_tokens_that_their_issuer_stumbles_over_stop_no_known_one_for_long
             mock_clock.jump(pause)
             with pytest.raises(Unavailable):
                 await one.verifier.verify(f"odd/{pause}", NOW)
-        assert one.told.outcomes[-3:] == [IntrospectionOutcome.FAILED] * 3
+        assert one.questions.outcomes[-3:] == [IntrospectionOutcome.FAILED] * 3
         mock_clock.jump(FIRST_PAUSE)
         assert not (await one.verifier.verify("tok", NOW + 61)).unconfirmed
         one.endpoint.active["new"] = {"sub": "bob"}
@@ -273,7 +279,7 @@ async def test_waiting_for_a_turn_is_no_failure_of_the_issuer() -> None:
 
             for number in range(3 * FAILURES):
                 flood.start_soon(ask, f"slow{number}")
-        details = [detail for _, detail in one.told]
+        details = [detail for _, detail in one.questions]
         assert details.count("it did not answer in time") < FAILURES
         one.endpoint.gate = None
         assert (await one.verifier.verify("tok", NOW)).user == "alice"
@@ -288,12 +294,12 @@ async def test_an_issuer_that_fails_is_left_alone_for_a_while() -> None:
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
         assert len(one.endpoint.asked) == FAILURES
-        assert one.told.outcomes == [IntrospectionOutcome.FAILED] * FAILURES + [
+        assert one.questions.outcomes == [IntrospectionOutcome.FAILED] * FAILURES + [
             IntrospectionOutcome.SKIPPED
         ]
         one.endpoint.status = 200
         with trio.fail_after(10 * FIRST_PAUSE):
-            while one.told.outcomes[-1] is not IntrospectionOutcome.ACTIVE:
+            while one.questions.outcomes[-1] is not IntrospectionOutcome.ACTIVE:
                 with contextlib.suppress(Unavailable):
                     await one.verifier.verify("tok", NOW)
                 await trio.sleep(0.02)  # the pace of asking
@@ -305,7 +311,7 @@ async def test_an_issuer_that_refused_us_is_asked_at_once_with_another_secret() 
         for number in range(FAILURES + 1):
             with pytest.raises(Unavailable):
                 await one.verifier.verify(f"other{number}", NOW)
-        assert one.told.outcomes[-1] is IntrospectionOutcome.SKIPPED
+        assert one.questions.outcomes[-1] is IntrospectionOutcome.SKIPPED
         one.endpoint.status = 200
         issuer = one.introspector.issuer
         asked = msgspec.structs.replace(issuer.introspection, client_secret="another")
@@ -319,7 +325,7 @@ async def test_a_slow_issuer_is_given_up() -> None:
         one.endpoint.gate = trio.Event()
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
-        ((outcome, detail),) = one.told
+        ((outcome, detail),) = one.questions
         assert outcome is IntrospectionOutcome.FAILED
         assert detail.endswith("/introspect: it did not answer in time")
 
@@ -407,7 +413,7 @@ async def test_a_client_may_show_itself_with_an_assertion(tmp_path: Path) -> Non
         file.write_text("no key")
         with pytest.raises(Unavailable):
             await one.verifier.verify("other", NOW)
-        assert one.told[-1][1] == "the private key is not one for its algorithm"
+        assert one.questions[-1][1] == "the private key is not one for its algorithm"
 
 
 def signed(signer: Signer, **changes: Any) -> bytes:
@@ -463,4 +469,4 @@ async def test_where_answers_are_to_be_signed_no_other_counts(tmp_path: Path, bo
         one.endpoint.body = body
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
-        assert one.told.outcomes == [IntrospectionOutcome.INVALID]
+        assert one.questions.outcomes == [IntrospectionOutcome.INVALID]

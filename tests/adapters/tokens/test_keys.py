@@ -21,8 +21,8 @@ async def provider(nursery: trio.Nursery) -> Provider:
     return provider
 
 
-class Told:
-    """What `on_refresh` was told, to be waited for."""
+class Refreshes:
+    """The calls of `on_refresh`, to be waited for."""
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[tuple[Refresh, str]](1000)
@@ -34,9 +34,11 @@ class Told:
         return (await self._receive.receive())[0]
 
 
-def source_at(provider: Provider, told: Told | None = None, **settings: Any) -> KeySource:
+def source_at(provider: Provider, refreshes: Refreshes | None = None, **settings: Any) -> KeySource:
     issuer = Issuer(issuer=provider.url, audiences=("api",), jwks_uri=provider.url + "/jwks")
-    return KeySource(issuer, Tokens(**settings), on_refresh=told or Told(), jitter=lambda: 0.0)
+    return KeySource(
+        issuer, Tokens(**settings), on_refresh=refreshes or Refreshes(), jitter=lambda: 0.0
+    )
 
 
 def kids(keys: Any) -> list[str | None]:
@@ -123,7 +125,7 @@ async def test_concurrent_callers_share_one_fetch_that_began_after_they_asked(
     async with trio.open_nursery() as callers:
         callers.start_soon(find, "bogus")
         await provider.asked_now.wait()
-        # The fetch under way has missed this rotation; those who come now must not be told by it.
+        # The fetch under way has missed this rotation; those who come now must not get its answer.
         provider.paths["/jwks"] = Answer(key_set(OLD, NEW))
         for _ in range(20):
             callers.start_soon(find, "new")
@@ -157,16 +159,16 @@ async def test_a_caller_that_gives_up_leaves_the_fetch_to_the_next(provider: Pro
     ],
     ids=lambda value: str(getattr(value, "status", value)),
 )
-async def test_a_bad_answer_leaves_the_old_keys_and_is_told(
+async def test_a_bad_answer_leaves_the_old_keys_and_is_reported(
     provider: Provider, answer: Answer, outcome: Refresh
 ) -> None:
-    told = Told()
-    source = source_at(provider, told)
+    refreshes = Refreshes()
+    source = source_at(provider, refreshes)
     await source.find("old", "ES256")
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     provider.paths["/jwks"] = answer
     assert await source.find("new", "ES256") == ()
-    assert await told.next() is outcome
+    assert await refreshes.next() is outcome
     assert kids(source.held("old", "ES256")) == ["old"]
 
 
@@ -181,14 +183,14 @@ async def test_without_any_keys_nothing_can_be_said(provider: Provider) -> None:
 async def test_an_issuer_that_never_answers_is_given_up_on(
     provider: Provider, mock_clock: trio.testing.MockClock
 ) -> None:
-    told = Told()
+    refreshes = Refreshes()
     provider.paths["/jwks"] = Answer(key_set(OLD), gate=trio.Event())
-    source = source_at(provider, told, jwks_timeout=3.0)
+    source = source_at(provider, refreshes, jwks_timeout=3.0)
     async with trio.open_nursery() as callers:
         callers.start_soon(source.renew)
         await provider.asked_now.wait()
         mock_clock.jump(3.1)
-    assert await told.next() is Refresh.FAILED
+    assert await refreshes.next() is Refresh.FAILED
 
 
 async def test_an_issuer_that_is_down_does_not_keep_run_from_starting(
@@ -204,10 +206,10 @@ async def test_an_issuer_that_is_down_does_not_keep_run_from_starting(
 async def test_run_refreshes_on_schedule_and_backs_off_from_failures(
     provider: Provider, nursery: trio.Nursery, mock_clock: trio.testing.MockClock
 ) -> None:
-    told = Told()
-    source = source_at(provider, told, jwks_refresh=300.0)
+    refreshes = Refreshes()
+    source = source_at(provider, refreshes, jwks_refresh=300.0)
     await nursery.start(lambda task_status: source.run(task_status=task_status))
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     provider.paths["/jwks"] = Answer(status=500)
     for pause in (300, 1, 2, 4):  # the schedule, then the retries
         await trio.testing.wait_all_tasks_blocked()
@@ -215,12 +217,12 @@ async def test_run_refreshes_on_schedule_and_backs_off_from_failures(
         await trio.testing.wait_all_tasks_blocked()
         asked = len(provider.asked)
         mock_clock.jump(0.02)
-        assert await told.next() is Refresh.FAILED
+        assert await refreshes.next() is Refresh.FAILED
         assert len(provider.asked) == asked + 1
     provider.paths["/jwks"] = Answer(key_set(NEW))
     await trio.testing.wait_all_tasks_blocked()
     mock_clock.jump(8.01)
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     assert kids(source.held("new", "ES256")) == ["new"]
     nursery.cancel_scope.cancel()
 
@@ -228,19 +230,19 @@ async def test_run_refreshes_on_schedule_and_backs_off_from_failures(
 async def test_keys_that_could_not_be_renewed_for_too_long_are_dropped(
     provider: Provider, nursery: trio.Nursery, mock_clock: trio.testing.MockClock
 ) -> None:
-    told = Told()
-    source = source_at(provider, told, jwks_refresh=300.0, jwks_max_staleness=310.0)
+    refreshes = Refreshes()
+    source = source_at(provider, refreshes, jwks_refresh=300.0, jwks_max_staleness=310.0)
     await nursery.start(lambda task_status: source.run(task_status=task_status))
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     provider.paths["/jwks"] = Answer(status=500)
     outcomes = []
     for pause in (300.01, 1.01, 2.01, 4.01, 2.98):
         await trio.testing.wait_all_tasks_blocked()
         assert source.ready
         mock_clock.jump(pause)
-        outcomes.append(await told.next())
+        outcomes.append(await refreshes.next())
     assert outcomes == [Refresh.FAILED] * 5
-    assert await told.next() is Refresh.STALE
+    assert await refreshes.next() is Refresh.STALE
     assert not source.ready
     nursery.cancel_scope.cancel()
 
@@ -248,18 +250,18 @@ async def test_keys_that_could_not_be_renewed_for_too_long_are_dropped(
 async def test_a_changed_file_counts_after_reload(tmp_path: Path, nursery: trio.Nursery) -> None:
     file = tmp_path / "jwks.json"
     file.write_bytes(key_set(OLD))
-    told = Told()
+    refreshes = Refreshes()
     issuer = Issuer(issuer="https://id.example", audiences=("api",), jwks_file=str(file))
-    source = KeySource(issuer, Tokens(), on_refresh=told)
+    source = KeySource(issuer, Tokens(), on_refresh=refreshes)
     await nursery.start(lambda task_status: source.run(task_status=task_status))
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     file.write_bytes(b"{broken")
     source.reload()
-    assert await told.next() is Refresh.REFUSED
+    assert await refreshes.next() is Refresh.REFUSED
     assert kids(source.held("old", "ES256")) == ["old"]
     file.write_bytes(key_set(NEW))
     source.reload()
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     assert kids(source.held("new", "ES256")) == ["new"]
     assert source.held("old", "ES256") == ()
     nursery.cancel_scope.cancel()
@@ -268,12 +270,12 @@ async def test_a_changed_file_counts_after_reload(tmp_path: Path, nursery: trio.
 async def test_one_reload_is_one_refresh(
     provider: Provider, nursery: trio.Nursery, mock_clock: trio.testing.MockClock
 ) -> None:
-    told = Told()
-    source = source_at(provider, told)
+    refreshes = Refreshes()
+    source = source_at(provider, refreshes)
     await nursery.start(lambda task_status: source.run(task_status=task_status))
-    await told.next()
+    await refreshes.next()
     source.reload()
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert len(provider.asked) == 2
     nursery.cancel_scope.cancel()
@@ -290,9 +292,11 @@ async def test_the_generation_changes_with_the_keys_only(provider: Provider) -> 
     assert source.generation != first
 
 
-def discovering(provider: Provider, path: str = "", told: Told | None = None) -> KeySource:
+def discovering(
+    provider: Provider, path: str = "", refreshes: Refreshes | None = None
+) -> KeySource:
     issuer = Issuer(issuer=provider.url + path, audiences=("api",))
-    return KeySource(issuer, Tokens(), on_refresh=told or Told())
+    return KeySource(issuer, Tokens(), on_refresh=refreshes or Refreshes())
 
 
 def metadata(provider: Provider, path: str = "", **changes: Any) -> Answer:
@@ -307,46 +311,46 @@ async def test_keys_are_discovered_by_openid_metadata(provider: Provider) -> Non
 
 @pytest.mark.parametrize("status", [503, 500, 403])
 @pytest.mark.parametrize("other", [404, 503])
-async def test_metadata_that_answers_badly_is_told_as_it_answers(
+async def test_metadata_that_answers_badly_is_reported_as_it_answers(
     provider: Provider, status: int, other: int
 ) -> None:
-    told: list[str] = []
+    refreshes: list[str] = []
     provider.paths["/t/.well-known/openid-configuration"] = Answer(status=status)
     provider.paths["/.well-known/oauth-authorization-server/t"] = Answer(status=other)
     issuer = Issuer(issuer=provider.url + "/t", audiences=("api",))
     source = KeySource(
-        issuer, Tokens(), on_refresh=lambda _issuer, _outcome, detail: told.append(detail)
+        issuer, Tokens(), on_refresh=lambda _issuer, _outcome, detail: refreshes.append(detail)
     )
     await source.renew()
     well_known = f"{provider.url}/t/.well-known/openid-configuration"
-    assert told == [f"{well_known}: the answer has status {status}"]
+    assert refreshes == [f"{well_known}: the answer has status {status}"]
 
 
-async def test_where_only_the_other_standard_answers_badly_that_is_told(
+async def test_where_only_the_other_standard_answers_badly_that_is_reported(
     provider: Provider,
 ) -> None:
-    told: list[str] = []
+    refreshes: list[str] = []
     well_known = "/.well-known/oauth-authorization-server"
     provider.paths[well_known] = Answer(status=502)
     issuer = Issuer(issuer=provider.url, audiences=("api",))
     source = KeySource(
-        issuer, Tokens(), on_refresh=lambda _issuer, _outcome, detail: told.append(detail)
+        issuer, Tokens(), on_refresh=lambda _issuer, _outcome, detail: refreshes.append(detail)
     )
     await source.renew()
-    assert told == [f"{provider.url}{well_known}: the answer has status 502"]
+    assert refreshes == [f"{provider.url}{well_known}: the answer has status 502"]
 
 
 async def test_discovery_leads_to_no_other_port_of_this_machine(
     provider: Provider, nursery: trio.Nursery
 ) -> None:
     neighbour = await serve(nursery)
-    told = Told()
+    refreshes = Refreshes()
     provider.paths["/.well-known/openid-configuration"] = metadata(
         provider, jwks_uri=f"{neighbour.url}/jwks"
     )
     with pytest.raises(Unavailable):
-        await discovering(provider, told=told).find("old", "ES256")
-    assert await told.next() is Refresh.FAILED
+        await discovering(provider, refreshes=refreshes).find("old", "ES256")
+    assert await refreshes.next() is Refresh.FAILED
     assert neighbour.asked == []
     nursery.cancel_scope.cancel()
 
@@ -374,31 +378,31 @@ async def test_keys_are_discovered_by_oauth_metadata(provider: Provider) -> None
 async def test_metadata_that_is_wrong_brings_no_keys(
     provider: Provider, changes: Any, outcome: Refresh
 ) -> None:
-    told = Told()
+    refreshes = Refreshes()
     provider.paths["/.well-known/openid-configuration"] = metadata(provider, **changes)
     with pytest.raises(Unavailable):
-        await discovering(provider, told=told).find("old", "ES256")
-    assert await told.next() is outcome
+        await discovering(provider, refreshes=refreshes).find("old", "ES256")
+    assert await refreshes.next() is outcome
     assert "/jwks" not in provider.asked
 
 
 async def test_a_rotation_does_not_ask_for_the_metadata_again_but_the_schedule_does(
     provider: Provider, nursery: trio.Nursery
 ) -> None:
-    told = Told()
+    refreshes = Refreshes()
     provider.paths["/.well-known/openid-configuration"] = metadata(provider)
-    source = discovering(provider, told=told)
+    source = discovering(provider, refreshes=refreshes)
     await nursery.start(lambda task_status: source.run(task_status=task_status))
-    await told.next()
+    await refreshes.next()
     await source.renew()
-    await told.next()
+    await refreshes.next()
     assert provider.asked == ["/.well-known/openid-configuration", "/jwks", "/jwks"]
     provider.paths["/moved"] = Answer(key_set(NEW))
     provider.paths["/.well-known/openid-configuration"] = metadata(
         provider, jwks_uri=provider.url + "/moved"
     )
     source.reload()
-    assert await told.next() is Refresh.DONE
+    assert await refreshes.next() is Refresh.DONE
     assert kids(source.held("new", "ES256")) == ["new"]
     nursery.cancel_scope.cancel()
 

@@ -27,8 +27,8 @@ from sidecar.wire.store.address import parse_store_address
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_secret_counts_as_its_file_now_is(tmp_path: Path, kept: bool) -> None:
-    file, told = tmp_path / "secret", list[str]()
-    secret = SecretFile(str(file), told.append, kept=kept)
+    file, reported = tmp_path / "secret", list[str]()
+    secret = SecretFile(str(file), reported.append, kept=kept)
     with pytest.raises(Unavailable):
         await secret.text()
     file.write_text("one\n")
@@ -43,8 +43,8 @@ async def test_a_secret_counts_as_its_file_now_is(tmp_path: Path, kept: bool) ->
         assert secret.current() == ("two" if kept else "")
     file.write_text("three")
     assert secret.current() == "three"
-    assert [bool(reason) for reason in told] == [True, False, True, False]
-    assert not any(word in reason for reason in told for word in ("one", "two", "three"))
+    assert [bool(reason) for reason in reported] == [True, False, True, False]
+    assert not any(word in reason for reason in reported for word in ("one", "two", "three"))
 
 
 def pipe(file: Path) -> None:
@@ -77,16 +77,16 @@ STATES: dict[str, tuple[Callable[[Path], object], str, str]] = {
 @pytest.mark.parametrize("state", STATES)
 def test_what_counts_while_a_file_is_replaced(tmp_path: Path, state: str) -> None:
     make, shown_by_us, shown_to_us = STATES[state]
-    file, told = tmp_path / "secret", list[str]()
+    file, reported = tmp_path / "secret", list[str]()
     file.write_text("old")
-    ours = SecretFile(str(file), told.append)
-    theirs = SecretFile(str(file), told.append, kept=False)
+    ours = SecretFile(str(file), reported.append)
+    theirs = SecretFile(str(file), reported.append, kept=False)
     assert ours.current() == theirs.current() == "old"
     file.unlink()
     make(file)
     assert (ours.current(), theirs.current()) == (shown_by_us, shown_to_us)
-    assert len(told) == (0 if shown_to_us else 2)
-    assert not any("new" in reason for reason in told)
+    assert len(reported) == (0 if shown_to_us else 2)
+    assert not any("new" in reason for reason in reported)
 
 
 def test_a_secret_is_followed_through_the_links_of_kubernetes(tmp_path: Path) -> None:
@@ -105,11 +105,11 @@ def test_a_secret_is_followed_through_the_links_of_kubernetes(tmp_path: Path) ->
 def test_admin_credentials_are_those_of_the_settings_now_and_of_their_files(
     tmp_path: Path,
 ) -> None:
-    file, told = tmp_path / "admin", list[tuple[str, str]]()
+    file, reported = tmp_path / "admin", list[tuple[str, str]]()
     file.write_text("in-a-file")
     current = [Admin()]
     credentials = AdminCredentials(
-        lambda: current[-1], lambda field, reason: told.append((field, reason))
+        lambda: current[-1], lambda field, reason: reported.append((field, reason))
     )
     assert credentials() == ()
     current.append(Admin(token="given"))
@@ -120,7 +120,7 @@ def test_admin_credentials_are_those_of_the_settings_now_and_of_their_files(
     file.unlink()
     assert [one.text for one in credentials()] == ["", ""], "what was given does not stand in"
     fields = ["admin.token_file", "admin.operators.ada.token_file"]
-    assert [field for field, _ in told] == fields
+    assert [field for field, _ in reported] == fields
 
 
 def test_the_store_is_shown_the_password_of_its_file_and_else_the_last_one(tmp_path: Path) -> None:
