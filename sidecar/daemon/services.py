@@ -328,7 +328,7 @@ class DaemonServices:
         of, audit = self.wired.view, self.wired.audit
         await work.start(of.view.run)
         await work.start(self.forms.run)
-        await work.start(audit.saver.run)
+        await work.start(audit.write_back.run)
         await work.start(of.guard.run)
         for _ in range(self._started.work.workers):
             await work.start(audit.auditor.run)

@@ -33,7 +33,7 @@ from sidecar.service.intake.dead_letters import DeadLetters
 from sidecar.service.intake.ended_users import RequestIds
 from sidecar.service.intake.fleet_ack import FleetAcknowledger
 from sidecar.service.intake.intake import Intake
-from sidecar.service.intake.spool_fallback import Spool, Spooling
+from sidecar.service.intake.spool_fallback import Spool, SpoolFallback
 from sidecar.service.intake.worklog import WorkLog
 from sidecar.service.observations.observations import Telemetry
 from sidecar.service.ports.calls import Accepted
@@ -47,7 +47,7 @@ from sidecar.service.view.news_router import NewsRouter
 from sidecar.service.view.store_epoch import BEAT, Guard
 from sidecar.service.view.view import View
 from sidecar.service.view.watchers import Watches
-from sidecar.service.view.write_back import Saver
+from sidecar.service.view.write_back import WriteBack
 from sidecar.wire.settings.settings import Eviction, Settings
 from sidecar.wire.store.keys import StoreKeys
 
@@ -115,7 +115,7 @@ class AuditServices:
     fan_out: FanOut
     rescore_all: AllSessionsRescorer
     sweeper: Sweeper
-    saver: Saver
+    write_back: WriteBack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class IntakeServices:
     letters: DeadLetters
     worklog: WorkLog
     intake: Intake
-    spooling: Spooling | None
+    spooling: SpoolFallback | None
     events: Admission
 
 
@@ -240,7 +240,7 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
             pause=lambda: ports.in_force.pause(lambda now: now.sessions.sweep_interval),
             telemetry=ports.telemetry,
         ),
-        saver=Saver(
+        write_back=WriteBack(
             view=of.view,
             records=of.records,
             telemetry=ports.telemetry,
@@ -331,10 +331,10 @@ def _wire_worklog(ports: Ports, audit: AuditServices, letters: DeadLetters) -> W
 
 def _wire_spooling(
     ports: Ports, pending: Pending, intake: Intake, letters: DeadLetters
-) -> Spooling | None:
+) -> SpoolFallback | None:
     if ports.spool is None:
         return None
-    return Spooling(
+    return SpoolFallback(
         intake=intake,
         spool=ports.spool,
         pending=pending,
@@ -347,7 +347,7 @@ def _wire_spooling(
 
 
 def _wire_admission(
-    ports: Ports, of: ViewServices, intake: Intake, spooling: Spooling | None
+    ports: Ports, of: ViewServices, intake: Intake, spooling: SpoolFallback | None
 ) -> Admission:
     """Put between the doors and the write path who may say what."""
     return Admission(

@@ -131,7 +131,7 @@ class Services:
         self.signals.append(signal)
         if isinstance(signal, SessionRevoked):
             self.revoked.add(signal.subject.session)
-            self.watches.tell(StandingChange(signal.subject.session, "revoked"))
+            self.watches.notify(StandingChange(signal.subject.session, "revoked"))
         return Accepted(signal.stamp.id, duplicate=duplicate)
 
     async def acknowledged(self, event: str, within: float, source: str) -> FleetAcknowledgement:

@@ -75,7 +75,7 @@ class Sidecar:
             await self._idle.wait()
 
     async def tell(self, change: StandingChange) -> None:
-        self._watches.tell(change)
+        self._watches.notify(change)
 
     async def until_watched(self, watchers: int = 1) -> None:
         await until(lambda: len(self._watches) == watchers)

@@ -421,7 +421,7 @@ class Pod:
         self.fan_out = self.services.audit.fan_out
         self.rescore_all = self.services.audit.rescore_all
         self.sweeper = self.services.audit.sweeper
-        self.saver = self.services.audit.saver
+        self.write_back = self.services.audit.write_back
         self.acknowledger = self.services.intake.acknowledger
         self.letters = self.services.intake.letters
         self.worklog = self.services.intake.worklog
@@ -453,7 +453,7 @@ class Pod:
     async def settle(self) -> None:
         """Save what is unsaved and log what is not logged, as the workers would."""
         if self.view.has_unsaved:
-            await self.saver.save(await self.view.take_unsaved())
+            await self.write_back.save(await self.view.take_unsaved())
         await self.auditor.drain()
         await self.worklog.strike_out()
 

@@ -329,7 +329,7 @@ async def test_what_was_found_while_the_store_was_away_is_saved_when_it_is_back(
     forward(10, a, b)
     await a.check(token, ip=AWAY)
     with trio.move_on_after(0.5):
-        await a.saver.run()
+        await a.write_back.run()
     a.store.away = False
     await a.settle()
     assert (await b.check(token, ip=AWAY)).verdict is Verdict.STEP_UP

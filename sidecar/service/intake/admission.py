@@ -1,4 +1,4 @@
-"""What stands between the doors and the write path: who says an event, and whether it may.
+"""The admission of events, between the doors and the write path: who says one, and may it.
 
     event of a source --> its share --> its id --> ruling (`sources.authority`) --> intake or spool
 
@@ -137,7 +137,7 @@ class Admission:
 
 
 class _Use:
-    """What a source has used up: a bucket of events, and the ids that have counted."""
+    """The use that a source has made of its limits: a bucket of events, and ids that counted."""
 
     __slots__ = ("_at", "_bound", "_ids", "_left", "_share")
 
@@ -176,7 +176,7 @@ class _Use:
 
 
 class _SubjectRecords:
-    """What the records tell of an event's subject, where a ruling depends on it."""
+    """The records of an event's subject, where a ruling depends on them."""
 
     def __init__(
         self,
@@ -214,7 +214,7 @@ class _SubjectRecords:
         )
 
     async def _of_session(self, signal: SessionEstablished | SessionPresented) -> KnownSubject:
-        """What this sidecar's view knows of the sessions of this name, else what the store does."""
+        """Return what the view knows of the sessions of this name, else what the store does."""
         session, namespaces = signal.subject.session, self._namespaces_of(signal)
         lives = self._view.find_session(session, namespaces)
         if lives:

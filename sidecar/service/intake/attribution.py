@@ -1,4 +1,4 @@
-"""Whose names an event's subject is: which issuer's user, session or device it concerns.
+"""The attribution of an event: which issuer's user, session or device it concerns.
 
 An event that names an issuer concerns that issuer's names alone. Of one that does not, a tightening
 concerns all for whose names its source may speak: what is too much can be made good, what is missed
@@ -45,9 +45,9 @@ class Attribution:
         """Return the namespaces that it can concern. Raises `InvalidSignal` where there is none."""
         namespaces = self._namespaces()
         speaks_for = self._speaks_for(signal, namespaces)
-        told = signal.subject.issuer
-        if told:
-            namespace = namespaces.named(told)
+        issuer = signal.subject.issuer
+        if issuer:
+            namespace = namespaces.named(issuer)
             if namespace is None:
                 _refuse("is not configured; " + _known(namespaces))
             if namespace not in speaks_for:
@@ -60,7 +60,7 @@ class Attribution:
     async def of(self, signal: Signal) -> tuple[Signal, ...]:
         """Return the event, once for each namespace that it concerns, each naming that one.
 
-        Raises `InvalidSignal` where nobody can tell which, `Unavailable` and `Overloaded` where the
+        Raises `InvalidSignal` where nobody knows which, `Unavailable` and `Overloaded` where the
         store would have to.
         """
         candidates = self.candidates(signal)
@@ -76,7 +76,7 @@ class Attribution:
         return tuple(_of(signal, namespace) for namespace in candidates)
 
     def beforehand(self, signal: Signal) -> tuple[Signal, ...]:
-        """As `of`, as far as the configuration alone tells; else the event as it is.
+        """Attribute as `of` does, by the configuration alone; else return the event as it is.
 
         Raises `InvalidSignal` where it can concern nobody's names.
         """
@@ -86,7 +86,7 @@ class Attribution:
         return tuple(_of(signal, namespace) for namespace in candidates)
 
     def here(self, signal: Signal) -> tuple[Signal, ...]:
-        """As `of`, by what this sidecar serves; nothing where that does not tell. Never raises."""
+        """Attribute as `of` does, by what this sidecar serves alone; else return nothing."""
         try:
             candidates = self.candidates(signal)
         except InvalidSignal:

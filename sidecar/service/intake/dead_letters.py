@@ -5,7 +5,7 @@ store refuses it, or what it did to its sessions cannot be worked out. That the 
 try. Nothing is lost by giving up: what can be kept of the event is in force, and fails closed.
 
 They are kept in one queue, bounded by `work.dead_letters`. None is dropped to make room: where it
-is full the event stays where it was (spool or work log), is told, and is tried again.
+is full the event stays where it was (spool or work log), is logged, and is tried again.
 """
 
 import traceback
@@ -34,7 +34,7 @@ PAGE = 100
 
 
 class Retried(StrEnum):
-    """What became of a letter that was put back."""
+    """The outcome of a letter that was put back."""
 
     DONE = "done"
     FAILED = "failed"
@@ -62,7 +62,7 @@ class LetterPage(msgspec.Struct, frozen=True):
 
 
 class RetryOutcome(msgspec.Struct, frozen=True):
-    """What became of a letter that was put back, and in words why it failed."""
+    """A letter that was put back, with its outcome, and in words why it failed."""
 
     id: str
     outcome: Retried
@@ -94,7 +94,7 @@ class DeadLetters:
         self.waiting = 0
 
     async def bury(self, reason: DeadReason, error: str, tries: int, what: Letter) -> bool:
-        """Keep an event as a letter; False where there is no room, which is told."""
+        """Keep an event as a letter; return False where there is no room, which is logged."""
         letter = msgspec.structs.replace(
             what, at=self._clock(), reason=reason.value, error=error, tries=tries
         )

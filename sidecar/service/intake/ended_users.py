@@ -1,4 +1,4 @@
-"""What requests to end sessions need to know of the store: ids that have counted, known users."""
+"""The store as requests to end sessions need it: ids that have counted, known users."""
 
 from collections.abc import Callable
 from enum import Enum, auto
@@ -47,13 +47,13 @@ class RequestIds:
 
 
 class Meant(Enum):
-    """What a logout by session means here."""
+    """The meaning of a logout by session here."""
 
     SESSION = auto()
     """That session; or it cannot be known now."""
 
     USER = auto()
-    """One of the user's sessions here, whose tokens name none: none can be told from the others."""
+    """One of the user's sessions here, whose tokens name none: none can be distinguished."""
 
     NOTHING = auto()
     """No session: the issuer's tokens name none, and the logout names no user."""
@@ -66,7 +66,7 @@ SESSIONS_LOOKED_AT = 1024
 
 
 class KnownUsers:
-    """Knows whether a user, or a session, was ever told of here."""
+    """Knows whether a user, or a session, was ever heard of here."""
 
     def __init__(self, *, records: FactReader, view: View) -> None:
         self._records = records

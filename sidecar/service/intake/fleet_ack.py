@@ -1,8 +1,8 @@
-"""Knowing that an event's outcome is everywhere: `"wait":"everywhere"` of the contract.
+"""The fleet's acknowledgement of an event: `"wait":"everywhere"` of the contract.
 
-Sidecars enlist in the store and keep their entry alive. To settle an event is to ask all of them,
+Sidecars enlist in the store and keep their entry alive. The one that took an event asks all,
 on a channel that all follow, whether their view has the records that the event went into, event
-included; each sees to it, reading a record if its news has not come yet, and says so.
+included. Each reads a record whose news has not come yet, and answers.
 
 An entry outlives its sidecar's last sign of life by longer than a view may be stale (the longest
 `max_staleness` of any context): so a sidecar that cannot be heard, and is no longer waited for, no
@@ -25,13 +25,13 @@ from sidecar.service.records.fleet import FleetRecords, questions_in
 from sidecar.service.view.view import View
 
 QUESTIONS = 1024
-"""Questions that may wait here to be answered; more go unanswered, and their event unsettled."""
+"""Questions that may wait here; more are not answered, and their event is not acknowledged."""
 
 REMEMBERED = 8192
 """Events taken here of which it is remembered which records they went into."""
 
 WAITS = 64
-"""Events of one source that may be waited for at a time; more are answered at once, unsettled."""
+"""Events of one source that may be waited for at a time; more count as not acknowledged."""
 
 LOOKS = 400
 """How often a second all who wait look for answers, together, while answers are missing."""
@@ -76,7 +76,7 @@ class FleetAcknowledger:
         return max(15.0, 1.5 * self._max_staleness())
 
     def remember(self, event: str, record: bytes) -> None:
-        """An event taken here went into this record, among others."""
+        """Remember that an event taken here went into this record, among others."""
         self._placed.setdefault(event, {})[record] = None
         self._placed.move_to_end(event)
         while len(self._placed) > REMEMBERED:
@@ -140,7 +140,7 @@ class FleetAcknowledger:
             except trio.WouldBlock:
                 self._telemetry.record(QueueRejected(queue="settle"))
             except msgspec.MsgspecError:
-                continue  # a newer sidecar's question: its own time-out tells it
+                continue  # a newer sidecar's question: its own time-out ends it
         return True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -69,7 +69,7 @@ class WorkLog(Protocol):
 
 
 class Located(NamedTuple):
-    """Who has a session of this name, and where it was seen before anybody knew.
+    """The owners of a session's name, and its records from before anybody knew them.
 
     `waits`: the event in the session's locator, where it waits for whoever comes to have the
     session later, and what became of that; None: it is of the users alone.
@@ -83,7 +83,7 @@ class Located(NamedTuple):
 class Intake:
     """Takes events.
 
-    Raises `Unavailable` where the store cannot keep them, or `lacks` tells of rights without which
+    Raises `Unavailable` where the store cannot keep them, or `lacks` names rights without which
     nobody would hear of them; `Overloaded` where too much waits for it: then nothing is
     acknowledged.
     """
@@ -120,7 +120,7 @@ class Intake:
     async def accept(self, signal: Signal) -> Accepted:
         """Make an event durable and see to it that it takes effect.
 
-        Raises `InvalidSignal` where nobody can tell whom it concerns.
+        Raises `InvalidSignal` where nobody knows whom it concerns.
 
         A revocation is the last to be refused: where too much waits for the store, it does, too.
         """
@@ -277,7 +277,7 @@ class Intake:
         return Located(tuple(dict.fromkeys(users)), waits=(write, answer))
 
     async def _is_narrowed(self, signal: Signal, locator: LocatorRecord) -> bool:
-        """Whether the user that is named along with a session is the only one who is meant."""
+        """Return whether the user named along with a session is the only one who is meant."""
         subject = signal.subject
         if _is_theirs(signal) or subject.user in self._users_here(subject):
             return True
@@ -334,12 +334,12 @@ def _device(subject: Subject) -> DeviceRecord:
 
 
 def _locator(subject: Subject) -> LocatorRecord:
-    """Return the record that tells whose a session is."""
+    """Return the record that says whose a session is."""
     return LocatorRecord(digest(subject.issuer, subject.session))
 
 
 def _is_theirs(signal: Signal) -> bool:
-    """Whether a session of this kind of event is that of the user who is named, whoever has it."""
+    """Return whether this kind of event means the named user's session, whoever else has one."""
     kinds = SessionEstablished | SessionRevoked | OperatorMark | OperatorClear
     return isinstance(signal, kinds)
 

@@ -66,16 +66,16 @@ class Spool(Protocol):
         """Return the events of a segment, in order. Raises `Unavailable`."""
 
     def accepted(self, signal: Signal) -> None:
-        """One of a segment that was read need not wait any longer."""
+        """Note that one of a segment that was read need not wait any longer."""
 
     async def remove(self, segment: int) -> None:
-        """All of a segment was accepted. Raises `Unavailable`."""
+        """Remove a segment of which all was accepted. Raises `Unavailable`."""
 
 
-class Spooling:
+class SpoolFallback:
     """Takes events as `Intake` does, and keeps them where the store does not.
 
-    `away` tells that no part of the store is known to answer; then it is not asked at all, and a
+    `away` says that no part of the store is known to answer; then it is not asked at all, and a
     sender need not wait for its time-out. An event that fails for its own sake `tries` times goes
     to the dead `letters`.
     """
@@ -115,7 +115,7 @@ class Spooling:
         """Make an event durable, and see to it that it takes effect.
 
         Raises `Overloaded` where the spool is full, `Unavailable` where neither store nor disk
-        can keep it, `InvalidSignal` where nobody can tell whom it concerns: then nothing is
+        can keep it, `InvalidSignal` where nobody knows whom it concerns: then nothing is
         acknowledged.
         """
         attributed = self._intake.attributed(signal)
@@ -141,7 +141,7 @@ class Spooling:
         return True
 
     def _learn(self, signal: Signal) -> None:
-        # Before any checkpoint: nobody is told of the event while this sidecar does not know it.
+        # Before any checkpoint: nobody hears of the event while this sidecar does not know it.
         if key_of(signal) not in self._pending:
             self._pending.add(key_of(signal), self._intake.learn_locally(signal))
 
@@ -167,7 +167,7 @@ class Spooling:
                 for signal in await self._spool.read(segment):
                     self._learn(signal)
             except Unavailable:
-                continue  # told by the spool, and tried again when it is replayed
+                continue  # logged by the spool, and tried again when it is replayed
 
     async def replay(self) -> bool:
         """Hand to the store what waits, once; True where nothing is left."""
@@ -178,7 +178,7 @@ class Spooling:
                 try:
                     tally.whole &= await self._replay(segment, tally)
                 except Unavailable:
-                    tally.whole = False  # the disk's trouble: told by the spool
+                    tally.whole = False  # the disk's trouble: logged by the spool
             if tally.events:
                 self._telemetry.record(
                     SpoolReplayed(
@@ -258,7 +258,7 @@ class Spooling:
 
 @dataclass
 class _Tally:
-    """How one pass over the spool went."""
+    """The tally of one pass over the spool."""
 
     events: int = 0
     duplicates: int = 0

@@ -1,15 +1,15 @@
-"""The work log: what an event did to its sessions is told, whoever dies first.
+"""The work log: what an event did to its sessions is logged, whoever dies first.
 
 An event is in force as soon as it is joined. What is left to do is to log and count the marks that
 it brought, once of all sidecars (`entries`). The sidecar that takes the event enters it here in
-the same round trip, and strikes it out when all is told; so each event that was acknowledged is
-told of or entered. What has been in somebody's hands for `OVERDUE` seconds is claimed by another:
+the same round trip, and strikes it out when all is logged; so each event that was acknowledged is
+logged or entered. What has been in somebody's hands for `OVERDUE` seconds is claimed by another:
 its taker died, or has too much to do. Of two that claim, one gets it; and if both should work on
-it, a telling is claimed once.
+it, an audit entry is claimed once.
 
 An entry whose work fails for its own sake, time and again, goes to the dead letters. Where a part
 of the log is full, an event is not entered, which is counted: it is in force all the same, and
-told of when one of its sessions is next read.
+logged when one of its sessions is next read.
 """
 
 import random
@@ -71,18 +71,18 @@ class WorkEntry:
         return self._work.event
 
     def done(self) -> None:
-        """All is logged: have the entry struck out, soon."""
+        """Have the entry struck out, soon: all is logged."""
         self._log.strike(self._handle)
 
     async def failed(self, error: Exception) -> None:
-        """The work failed: it stays for another try, or was one too many."""
+        """Leave the entry for another try, or bury it: the work failed."""
         await self._log.failed(self._handle, self._work, error)
 
 
 class WorkLog:
     """The work log of one sidecar.
 
-    `work` tells of an event's sessions, or raises. `tries` are made before an entry becomes a dead
+    `work` audits an event's sessions, or raises. `tries` are made before an entry becomes a dead
     letter; a part of the log holds `bound` entries.
     """
 
@@ -133,7 +133,7 @@ class WorkLog:
         return WorkEntry(self, Handle(key, appended.id, 1), work), answers
 
     def strike(self, handle: Handle) -> None:
-        """All is told of an entry: have it struck out, soon."""
+        """Have an entry struck out, soon: all of it is logged."""
         self._done.append(handle)
         self._has_done.set()
 
@@ -151,7 +151,7 @@ class WorkLog:
             try:
                 await self.strike_out()
             except (Unavailable, Overloaded):
-                await trio.sleep(LOOK)  # they are claimed by others, who find nothing to tell
+                await trio.sleep(LOOK)  # they are claimed by others, who find nothing to log
 
     async def strike_out(self) -> None:
         """Strike out what is done. Raises `Unavailable`, with nothing lost."""
@@ -211,13 +211,13 @@ class WorkLog:
             return
         try:
             await self._do(work)
-        except Exception as error:  # noqa: BLE001 - a worker loop: told, and on
+        except Exception as error:  # noqa: BLE001 - a worker loop: logged, and on
             await self.failed(handle, work, error)
         else:
             self.strike(handle)
 
     async def failed(self, handle: Handle, work: Work, error: Exception) -> None:
-        """The work on an entry failed: it stays for another try, unless it had enough of them."""
+        """Leave an entry whose work failed for another try, unless it had enough of them."""
         if isinstance(error, Overloaded | Unavailable) and not isinstance(error, StoreRefused):
             return  # that is no fault of the entry
         self._telemetry.record(WorkerFailed(where="rescore", error=error))

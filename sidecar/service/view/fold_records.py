@@ -3,7 +3,7 @@
 What cannot be read, and what the fold chokes on, is set aside, so that all else of the session
 still counts: in its place stands a `SetAside`, which has the session sign in anew before its next
 sensitive call, or ends it where it may have been a revocation. That is a function of the records
-and of the program alone: all sidecars of a version do the same, without telling each other; and a
+and of the program alone: all sidecars of a version do the same, without a word between them; and a
 version that knows better takes the fact up again.
 """
 
@@ -28,7 +28,7 @@ from sidecar.wire.store.records import (
 
 
 class Culprit(NamedTuple):
-    """What was set aside: its stamp, and the error if it was the fold's."""
+    """A fact that was set aside: its stamp, and the error if it was the fold's."""
 
     stamp: Stamp
     error: Exception | None = None
@@ -83,7 +83,7 @@ def forgotten(evaluator: Evaluator, slot: int, records: Iterable[Mapping[bytes, 
     """Return the moment before which something of a session's records may be lost; 0: nothing is.
 
     The `slot` of its user's records stands for those of its devices and its locator: this is for
-    what is told of sessions. A call is decided by each record's own slot (`Live.refold`).
+    what is said of sessions. A call is decided by each record's own slot (`Live.refold`).
     """
     floor = evaluator.floors.of(slot)
     return max((lost_before(one, floor) for one in records), default=0)

@@ -1,4 +1,4 @@
-"""How the records of the view grow, and which of their sessions have new facts by that."""
+"""The growth of records of the view, and the sessions that have new facts by it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias

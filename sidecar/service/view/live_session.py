@@ -19,7 +19,7 @@ RESTANDING_INTERVAL = 1.0
 
 
 class Identity(NamedTuple):
-    """What a session is known by, in plain text: whose names these are, its user, itself."""
+    """The names of a session, in plain text: its namespace, its user, itself."""
 
     namespace: str
     user: str
@@ -33,7 +33,7 @@ UNREAD = 1 << 62
 class Tracked:
     """One record, shared by the sessions that depend on it, and what the store lacks of it.
 
-    `publish` is the channel on which its growth is told; `expire_at` is in unix milliseconds, and
+    `publish` is the channel for news of its growth; `expire_at` is in unix milliseconds, and
     `expires_at` is when it was last seen to expire in the store (0: it never was there). `since` is
     the view's turn in which it was first read: from then on nothing of it was missed.
     """
@@ -71,7 +71,7 @@ JUDGED_BOUND = 8
 class Live:
     """A session in the view: its records, its state, its standing, and those of its tokens.
 
-    `namespace` tells whose names `user`, `session` and its devices are.
+    `namespace` says whose names `user`, `session` and its devices are.
     """
 
     __slots__ = (
@@ -143,7 +143,7 @@ class Live:
 
     @property
     def is_behind(self) -> bool:
-        """Whether its records have what its state has not: then no standing is remembered either.
+        """True where its records have what its state has not: then it keeps no standing either.
 
         What comes meanwhile needs no second notice: all of it is folded with the rest.
         """

@@ -18,7 +18,7 @@ HIGH, LOW = 0.9, 0.75
 """Parts of the limit: from the one on fewer are kept, below the other again more."""
 
 LEAST = 100
-TOLD_EVERY = 60.0
+LOGGED_EVERY = 60.0
 
 
 class Bounded(Protocol):
@@ -27,7 +27,7 @@ class Bounded(Protocol):
     limit: int
 
     def __len__(self) -> int:
-        """How many it keeps."""
+        """Return how many it keeps."""
 
 
 class MemoryGuard:
@@ -48,7 +48,7 @@ class MemoryGuard:
         self._most = most
         self._resident = resident
         self._telemetry = telemetry
-        self._told_at = -TOLD_EVERY
+        self._logged_at = -LOGGED_EVERY
 
     def replace(self, limits: Iterable[int]) -> None:
         """Keep so many at most from now on, in the order of what is kept."""
@@ -72,15 +72,15 @@ class MemoryGuard:
         if held > most * HIGH:
             for one, _ in self._kept:
                 one.limit = max(LEAST, min(one.limit, len(one)) * 7 // 8)
-            self._tell(held, most)
+            self._log(held, most)
         elif held < most * LOW:
             for one, at_most in self._kept:
                 one.limit = min(at_most, one.limit + max(1, one.limit // 16))
 
-    def _tell(self, held: int, most: int) -> None:
+    def _log(self, held: int, most: int) -> None:
         now = trio.current_time()
-        if now - self._told_at >= TOLD_EVERY:
-            self._told_at = now
+        if now - self._logged_at >= LOGGED_EVERY:
+            self._logged_at = now
             fields = {
                 "resident_bytes": held,
                 "limit_bytes": most,

@@ -15,7 +15,7 @@ The epoch and the signs are also read behind the records of each session that co
 
 Then a *floor* is raised: a moment before which what was known of that server's slots may be lost.
 A session of which any record is not known to be whole as of the floor must sign in anew before its
-next sensitive call. Sidecars tell each other, by their channel and in each epoch's record; each
+next sensitive call. Sidecars inform each other, by their channel and in each epoch's record; each
 vouches for the records that it held all through the loss, and writes back what they lack.
 
 What nobody can know: where all sidecars are new as well, an empty store is simply a new one.
@@ -66,7 +66,7 @@ KEEPS = "noeviction"
 
 
 class _Known:
-    """What is known of one server, as of the last look that found nothing amiss.
+    """The knowledge of one server, as of the last look that found nothing amiss.
 
     Of the two `signs` the one at `place` is written next; the other was acknowledged last.
     """
@@ -99,8 +99,8 @@ class Guard:
     """Watches over the store for one sidecar.
 
     `max_staleness` and `revalidate_interval` (seconds) and `accepts_eviction` are asked for at each
-    look. `trouble` is told in words what is wrong, and `refused` why a server takes no writes;
-    empty: nothing is. `listens` tells whether the link for news is whole: then what is published
+    look. `trouble` is called with what is wrong, `refused` with why a server takes no writes;
+    empty: nothing is. `listens` says whether the link for news is whole: then what is published
     must be heard.
     """
 
@@ -172,7 +172,7 @@ class Guard:
             try:
                 await work()
             except (Unavailable, Overloaded):
-                pass  # `staleness` tells, and the next turn tries again
+                pass  # `staleness` shows it, and the next turn tries again
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
                 self._telemetry.record(WorkerFailed(where="guard", error=error))
             if not pause:
@@ -228,7 +228,7 @@ class Guard:
         return troubles
 
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
-        """What is to be read behind records, by which it shows whether they were read whole."""
+        """Return what to read behind records, so that it shows whether they were read whole."""
         slots = set(map(self._records.slot, keys))
         concerned = [shard for shard in self._shards if any(map(shard.has, slots))]
         return [load for shard in concerned for load in self._records.loads(shard)]
@@ -238,7 +238,7 @@ class Guard:
     ) -> None:
         """Look at once where evidence shows a loss, or may hide one.
 
-        Of records that are `absent` on a server that may evict, the count of evictions tells
+        Of records that are `absent` on a server that may evict, the count of evictions shows
         whether they were there. Raises `Unavailable`, `Overloaded`.
         """
         found = {one.key: answer.record for one, answer in zip(loads, loaded, strict=True)}
@@ -273,7 +273,7 @@ class Guard:
 
     @property
     def lacks(self) -> str:
-        """Why what is written may reach nobody, in words; empty: it does, as far as is known.
+        """The reason why what is written may reach nobody, in words; empty: none is known.
 
         A right is missing, or what is published is not heard.
         """
@@ -287,10 +287,10 @@ class Guard:
         self._note_policy(shard, vitals)
         epoch, signs = await self._records.look(shard)
         found = floors_in(epoch)
-        is_told = Floors(found).of(shard.slot) > known.floor and known.turn > 0
+        is_reported = Floors(found).of(shard.slot) > known.floor and known.turn > 0
         loss = self._loss(known, epoch, signs, vitals)
         try:
-            if loss is not None and not (is_told and loss is not StoreLoss.EVICTED):
+            if loss is not None and not (is_reported and loss is not StoreLoss.EVICTED):
                 epoch = await self._raise(shard, loss, epoch)
             elif not epoch_in(epoch):
                 epoch = await self._begin(shard, ())
@@ -366,7 +366,7 @@ class Guard:
     def staleness(self) -> float:
         """Seconds since every server took a write of ours; 0 before there is any to be asked.
 
-        One that takes none takes none of the others' either: what they are told stays with them.
+        One that takes none takes none of the others' either: what they learn stays with them.
         """
         return trio.current_time() - self._written if self._shards else 0.0
 
@@ -392,7 +392,7 @@ class Guard:
         hour = 3600_000
         return (int((self._clock() + self._epoch_lives) * 1000) // hour + 1) * hour
 
-    # What is told
+    # What is reported to others
 
     async def _raise(
         self, shard: Shard, loss: StoreLoss, epoch: Mapping[bytes, bytes] | None = None
@@ -409,7 +409,9 @@ class Guard:
         try:
             began = await self._begin(shard, all_floors, anew=is_gone)
         except (Unavailable, Overloaded):
-            self._take_up(floors, loss)  # what cannot be told to others counts here all the same
+            self._take_up(
+                floors, loss
+            )  # the others cannot hear of it, and it counts here all the same
             raise
         is_ours = Floors(floors_in(began)).of(shard.slot) == moment
         self._take_up(floors_in(began), loss if is_ours else StoreLoss.REPORTED)
@@ -492,7 +494,7 @@ class Guard:
             await turns.give_way()
 
     def _note_policy(self, shard: Shard, vitals: Vitals | None) -> None:
-        """Say of each server, once and when it changes, that it may evict, or does not tell."""
+        """Log of each server, once and when it changes, that it may evict, or does not say."""
         policy = vitals.policy if vitals is not None else None
         if self._policies.get(shard.slot, KEEPS) != policy:
             self._telemetry.record(StoreEvicts(policy=policy or "", slots=shard.spans))

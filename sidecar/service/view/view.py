@@ -144,7 +144,7 @@ class View:
     def find_session(
         self, session: str, namespaces: Collection[str] | None = None
     ) -> tuple[Live, ...]:
-        """All sessions of this identifier, whoever has them, in these namespaces (None: in all)."""
+        """Return all sessions of this identifier in these namespaces (None: all), of any user."""
         return tuple(
             live
             for live in self._by_session.get(session, ())
@@ -152,7 +152,7 @@ class View:
         )
 
     def held(self, name: SessionName) -> Live | None:
-        """The session of this name, where all of it is here, and nothing that the store lacks."""
+        """Return the session of this name, where all of it is here and the store lacks nothing."""
         own = self._records.get(self._names.session_record(name))
         live = next((one for one in own.lives if one.own is own), None) if own else None
         if live is None or self._lives.get(live.identity) is not live:
@@ -167,7 +167,7 @@ class View:
         return heard if self.witness is None else max(heard, self.witness.staleness())
 
     async def open(self, namespace: str, user: str, session: str, device: str = "") -> Live:
-        """Bring a session into the view. Raises `Unavailable` where the store cannot tell of it.
+        """Bring a session into the view. Raises `Unavailable` where the store cannot give it.
 
         Callers that ask for the same session at once share one reading.
         """
@@ -228,7 +228,7 @@ class View:
         return live
 
     def unread(self, whose: Identity, device: str, shown: Iterable[Fact] = ()) -> Live:
-        """What is known here of a session that cannot be read now, and what a call `shown` of it.
+        """Make a session that cannot be read now, of what is known here and a call has `shown`.
 
         It is no session of the view: nothing that is learned reaches it, and nothing of it is kept.
         """
@@ -302,7 +302,7 @@ class View:
             live.channels.append(channel)
 
     def device(self, device: str) -> Tracked:
-        """A device's record (by digest) to write to, whether or not a session here is on it."""
+        """Return a device's record (by digest) to write to, also where no session is on it."""
         key = self._names.device_record(device)
         channel = self._names.device_channel(device)
         return self._records.get(key) or self._dirty.get(key) or self._new(key, channel)
@@ -412,7 +412,7 @@ class View:
         self._falls_behind.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Fold what has fallen behind and tell its watchers, for ever, and give way meanwhile."""
+        """Fold what has fallen behind and notify its watchers, for ever, and give way meanwhile."""
         task_status.started()
         while True:
             await self._falls_behind.wait()
@@ -440,7 +440,7 @@ class View:
             self.drop(live)
 
     def write(self, tracked: Tracked, said: Iterable[Said]) -> None:
-        """Take up what this sidecar itself says: at once here, soon in the store (`Saver`)."""
+        """Take up what this sidecar itself says: at once here, soon in the store (`WriteBack`)."""
         encoded = encode(said)
         kept = self._keep(tracked, encoded.fields)
         news: NewFacts = {}
@@ -508,7 +508,7 @@ class View:
         )
 
     def note(self, live: Live) -> None:
-        """Tell watchers if the session's standing has changed.
+        """Notify watchers if the session's standing has changed.
 
         They know sessions by their names alone: of several that bear it, the one counts that stands
         worst.
@@ -525,7 +525,7 @@ class View:
                 key=lambda one: STANDINGS.index(one.coarse),
             )
             standing = worst.standing(self.evaluator, now)
-            self._watches.tell(change_of(live.session, worst.coarse, standing, now))
+            self._watches.notify(change_of(live.session, worst.coarse, standing, now))
 
     async def revalidate(self) -> int:
         """Read all records again, as news may have been missed; write back what the store lacks.

@@ -19,7 +19,7 @@ SLICE = 100
 
 
 class ReloadCause(StrEnum):
-    """What is judged by otherwise; after `GEOGRAPHY` the places of sessions are looked up anew."""
+    """The cause of a reload; after `GEOGRAPHY` the places of sessions are looked up anew."""
 
     GEOGRAPHY = "geography"
     POLICY = "policy"

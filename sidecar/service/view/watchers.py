@@ -1,4 +1,4 @@
-"""Apps that keep a stream open are told when its session loses or regains its standing."""
+"""The watchers of sessions: apps that hear when a session loses or regains its standing."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ BACKLOG = 1024
 
 
 class Watches:
-    """Who watches which sessions. `bring` has a session taken into the view, if it is known."""
+    """The watchers of each session. `bring` has a session taken into the view, if it is known."""
 
     def __init__(self, bring: Bring | None = None) -> None:
         self.bring = bring
@@ -52,8 +52,8 @@ class Watches:
             sessions is not None and session in sessions for sessions in self._watchers.values()
         )
 
-    def tell(self, change: StandingChange) -> None:
-        """Tell everybody who watches this session."""
+    def notify(self, change: StandingChange) -> None:
+        """Notify everybody who watches this session."""
         for send, sessions in tuple(self._watchers.items()):
             if sessions is not None and change.session not in sessions:
                 continue

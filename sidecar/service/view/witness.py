@@ -7,7 +7,7 @@ from sidecar.service.ports.store import Load, Loaded
 
 
 class Witness(Protocol):
-    """Whether records were read before anything was lost of them."""
+    """A witness of whether records were read before anything was lost of them."""
 
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
         """Return what is to be read behind these records."""

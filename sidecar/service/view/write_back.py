@@ -1,7 +1,7 @@
 """Spreads what checks have found: what the view learned here goes to the store, soon and once.
 
 A check never waits for it. While the store is away the facts stay in the view, which is bounded,
-and are saved when it is back; a sidecar that dies first loses the sightings of those moments.
+and are saved when it is back; a sidecar that dies first loses the call facts of those moments.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ from sidecar.service.view.view import View
 _BATCH = 256
 
 
-class Saver:
+class WriteBack:
     """Saves what is unsaved in the view. `saved` hears of each record that was."""
 
     def __init__(

@@ -420,8 +420,8 @@ async def test_a_watcher_hears_of_the_sessions_it_named_only_and_may_name_others
     async with opened(path) as door:
         client = await door.client()
         await client.call({"op": "watch", "sessions": ["s1"]})
-        door.services.watches.tell(StandingChange("s2", "revoked"))
-        door.services.watches.tell(StandingChange("s1", "step_up", ("c1",)))
+        door.services.watches.notify(StandingChange("s2", "revoked"))
+        door.services.watches.notify(StandingChange("s1", "step_up", ("c1",)))
         assert await client.reply() == {
             "event": "standing",
             "session": "s1",
@@ -431,8 +431,8 @@ async def test_a_watcher_hears_of_the_sessions_it_named_only_and_may_name_others
         await client.call({"op": "watch", "sessions": ["s2"]})
         await trio.testing.wait_all_tasks_blocked()
         assert len(door.services.watches) == 1
-        door.services.watches.tell(StandingChange("s1", "clear"))
-        door.services.watches.tell(StandingChange("s2", "clear"))
+        door.services.watches.notify(StandingChange("s1", "clear"))
+        door.services.watches.notify(StandingChange("s2", "clear"))
         assert (await client.reply())["session"] == "s2"
 
 
@@ -445,7 +445,7 @@ async def test_a_watch_of_every_session_ends_where_its_power_is_taken_back(path:
         assert await every.call({"op": "watch"}) == {"ok": True}
         assert await one.call({"op": "watch", "sessions": ["s1"]}) == {"ok": True}
         current.append(may_not)
-        door.services.watches.tell(StandingChange("s1", "revoked"))
+        door.services.watches.notify(StandingChange("s1", "revoked"))
         assert (await one.reply())["session"] == "s1"
         assert await every.rest() == b""
         assert door.incidents == [SocketIncident.WATCH_ENDED]
@@ -466,7 +466,7 @@ async def test_lines_and_replies_of_a_watcher_never_mix(path: Path) -> None:
 
         async def tell() -> None:
             for number in range(2000):
-                door.services.watches.tell(StandingChange(f"s{number}", "step_up"))
+                door.services.watches.notify(StandingChange(f"s{number}", "step_up"))
                 if number % 10 == 0:
                     await trio.lowlevel.checkpoint()
 
@@ -483,7 +483,7 @@ async def test_a_watcher_that_does_not_read_is_cut_off(path: Path) -> None:
         slow, quick = await door.client(), await door.client()
         await slow.call({"op": "watch"})
         for number in range(20_000):
-            door.services.watches.tell(StandingChange(f"s{number}", "step_up"))
+            door.services.watches.notify(StandingChange(f"s{number}", "step_up"))
             await trio.lowlevel.checkpoint()
             if door.incidents:
                 break
@@ -497,7 +497,7 @@ async def test_a_watch_that_loses_changes_ends_its_connection(path: Path) -> Non
         client = await door.client()
         await client.call({"op": "watch"})
         for number in range(3000):
-            door.services.watches.tell(StandingChange(f"s{number}", "step_up"))
+            door.services.watches.notify(StandingChange(f"s{number}", "step_up"))
         await client.rest()
         assert len(door.incidents) == 1
         assert door.incidents[0] in (SocketIncident.WATCH_ENDED, SocketIncident.SLOW_WATCHER)

@@ -57,7 +57,7 @@ async def _log(pod: Pod) -> None:
 async def _save(pod: Pod) -> None:
     for live in pod.view:
         pod.view.write(live.own, [UsedIn("x")])
-    await pod.saver.save(await pod.view.take_unsaved())
+    await pod.write_back.save(await pod.view.take_unsaved())
 
 
 async def _saved(pod: Pod) -> None:

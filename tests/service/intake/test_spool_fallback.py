@@ -32,7 +32,7 @@ from sidecar.domain.values.stamp import at
 from sidecar.service.intake.dead_letters import Retried
 from sidecar.service.intake.intake import Intake
 from sidecar.service.intake.outcomes import CountedEvents
-from sidecar.service.intake.spool_fallback import FRUITLESS, Spooling
+from sidecar.service.intake.spool_fallback import FRUITLESS, SpoolFallback
 from sidecar.service.observations.observations import (
     DeadReason,
     EventOutcome,
@@ -64,7 +64,9 @@ POLICIES = (
 class Spooled:
     """A pod whose events are spooled while the store is away."""
 
-    def __init__(self, pod: Pod, spool: FileSpool, spooling: Spooling, pending: Pending) -> None:
+    def __init__(
+        self, pod: Pod, spool: FileSpool, spooling: SpoolFallback, pending: Pending
+    ) -> None:
         self.pod = pod
         self.spool = spool
         self.spooling = spooling
