@@ -21,7 +21,7 @@ from sidecar.service.ports.store import (
 
 
 class MemoryQueues:
-    """`now` (seconds) tells how long an entry has been in somebody's hands."""
+    """`now` (seconds) says how long an entry has been in somebody's hands."""
 
     def __init__(self, store: Store, now: Callable[[], float]) -> None:
         self.store = store

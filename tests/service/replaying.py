@@ -96,7 +96,7 @@ def replay(
         labelled=running.labelled,
         logged_marks={},
     )
-    told = replay_report.UserModel(
+    user_model = replay_report.UserModel(
         prompt_at="mark" if at_mark else "check",
         answers=answers,
         answer_after=20,
@@ -106,25 +106,25 @@ def replay(
         timezone="UTC",
         window=window,
     )
-    return replay_figures.report(recording, told, outcomes, running.activity, counting)
+    return replay_figures.report(recording, user_model, outcomes, running.activity, counting)
 
 
 def begin(time: float, session: str = "s1", user: str = "ada", **data: Any) -> dict[str, Any]:
-    """A session begins, from Berlin."""
-    told = {"ip": "192.0.2.1", "acr": "mfa", "auth_time": int(time) - 1, "place": BERLIN}
+    """Return a record that a session begins, from Berlin."""
+    usual = {"ip": "192.0.2.1", "acr": "mfa", "auth_time": int(time) - 1, "place": BERLIN}
     return {
         "type": "session-established",
         "time": time,
         "id": f"{session}-{time}",
         "subject": {"session": session, "user": user},
-        "data": {**told, **data},
+        "data": {**usual, **data},
     }
 
 
 def call(
     time: float, context: str = "c1", session: str = "s1", *, away: bool = False, **more: Any
 ) -> dict[str, Any]:
-    """A call of a session, from Berlin, or from Lisbon."""
+    """Return a record of a call of a session, from Berlin, or from Lisbon."""
     where = (
         {"ip": "198.51.100.1", "place": LISBON} if away else {"ip": "192.0.2.1", "place": BERLIN}
     )
@@ -140,7 +140,7 @@ def call(
 
 
 def risk(time: float, level: str = "HIGH", user: str = "ada") -> dict[str, Any]:
-    """A user's risk changes."""
+    """Return a record that a user's risk changes."""
     return {
         "type": "risk-level-change",
         "time": time,

@@ -1,4 +1,4 @@
-"""What is always required is no mark: not in the log, in the counters, nor in a replay."""
+"""A constant requirement is no mark: not in the log, in the counters, nor in a replay."""
 
 import io
 from functools import partial
@@ -27,7 +27,7 @@ policies:
 """
 
 
-async def test_the_log_and_the_counters_tell_of_marks_alone() -> None:
+async def test_the_log_and_the_counters_have_marks_alone() -> None:
     tokens = Tokens()
     pod = Pod(MemoryStore(), [ALWAYS, MOVED], tokens)
     token = tokens.issue("t1")

@@ -34,7 +34,7 @@ async def test_a_session_shown_to_one_sidecar_is_known_to_all() -> None:
     assert (answer.verdict, answer.session, answer.subject) == (Verdict.ALLOW, "s1", "alice")
 
 
-async def test_an_address_told_with_the_session_is_a_sighting_like_any_other() -> None:
+async def test_an_address_sent_with_the_session_counts_like_any_other() -> None:
     tokens = Tokens()
     pod = Pod(MemoryStore(), [MOVED], tokens)
     await pod.check(tokens.issue("t1"))

@@ -88,7 +88,7 @@ REMOVABLE = ["sid", "auth_time", "iat", "acr", "amr", "groups", "roles", "azp", 
 
 
 async def verdict(rules: list[Policy], claims: dict[str, Any], context: str) -> Verdict:
-    """What the first call of a new session gets, and then one from elsewhere."""
+    """Return what the first call of a new session gets, and then one from elsewhere."""
     known = Tokens()
     settings = msgspec.structs.replace(
         SETTINGS, tokens=msgspec.structs.replace(SETTINGS.tokens, issuers=(ISSUER,))
@@ -127,7 +127,7 @@ async def test_removing_a_claim_from_a_token_never_loosens(
     assert SEVERITY[await verdict(rules, less, context)] >= SEVERITY[whole]
 
 
-async def test_an_older_token_takes_back_no_claim_that_a_newer_one_tells() -> None:
+async def test_an_older_token_takes_back_no_claim_that_a_newer_one_has() -> None:
     tokens = Tokens()
     risky = Claims((("acct_risk", frozenset({"high"})),))
     rule = Policy("risky", Grant((frozenset({"mfa"}),)), conditions=risky)
@@ -149,7 +149,7 @@ async def test_an_older_token_takes_back_no_claim_that_a_newer_one_tells() -> No
     assert (await pod.check("newest")).verdict is Verdict.ALLOW
 
 
-def test_of_two_tokens_told_by_two_sidecars_the_later_one_tells_how_it_is() -> None:
+def test_of_two_tokens_shown_to_two_sidecars_the_later_one_counts() -> None:
     def seen(second: float, issued_at: int, level: str) -> Fact:
         claims = (("acct_risk", (level,)),)
         stamp = at(second, f"c{second}")

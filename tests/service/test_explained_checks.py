@@ -1,4 +1,4 @@
-"""Why a check was answered so: in its record where the log asks for it, and for whoever asks."""
+"""The explanation of a check: in its record where the log asks for it, and for whoever asks."""
 
 import msgspec
 import pytest
@@ -23,7 +23,7 @@ def logging(*, checks: bool, explain: bool) -> Settings:
 
 
 async def moved(*policies: Policy, settings: Settings = SETTINGS) -> Pod:
-    """A pod whose session s1 was checked at home, and then elsewhere."""
+    """Return a pod whose session s1 was checked at home, and then elsewhere."""
     tokens = Tokens()
     pod = Pod(MemoryStore(), list(policies), tokens, settings)
     await pod.check(tokens.issue("t1"))
@@ -41,7 +41,7 @@ def tries(pod: Pod) -> list[ReportedOnly]:
     return [each for each in pod.telemetry.of(ReportedOnly) if isinstance(each, ReportedOnly)]
 
 
-async def test_a_checks_record_tells_why_where_the_log_asks_for_it() -> None:
+async def test_a_checks_record_says_why_where_the_log_asks_for_it() -> None:
     pod = await moved(MOVED, settings=logging(checks=True, explain=True))
     before, after = checks_of(pod)
     for record, verdict, firing in ((before, "allow", ()), (after, "step_up", ("moved",))):
@@ -56,13 +56,13 @@ async def test_nothing_is_explained_unasked(*, checks: bool, explain: bool) -> N
     assert all(record.explanation is None for record in checks_of(pod))
 
 
-async def test_an_operator_is_told_what_the_check_was_told() -> None:
+async def test_an_operator_gets_the_explanation_that_the_check_got() -> None:
     pod = await moved(MOVED, settings=logging(checks=True, explain=True))
-    told = await pod.inspector.explain("s1", ExplainQuery("c1"))
+    explained = await pod.inspector.explain("s1", ExplainQuery("c1"))
     logged = checks_of(pod)[-1].explanation
-    assert told is not None
+    assert explained is not None
     assert logged is not None
-    assert msgspec.structs.replace(told, time=logged.time) == logged
+    assert msgspec.structs.replace(explained, time=logged.time) == logged
     routine = await pod.inspector.explain("s1", ExplainQuery())
     assert routine is not None
     assert (routine.verdict, routine.pending) == (Verdict.ALLOW, True)
@@ -79,8 +79,8 @@ async def test_of_several_apps_the_strictest_answer_is_explained_unless_one_is_n
     pod.now += 10
     await pod.check("t1", ip=AWAY)
     await pod.settle()
-    told = [await pod.inspector.explain("s1", ExplainQuery("c1", app)) for app in ("", "payroll")]
-    assert [one and (one.app, one.verdict) for one in told] == [
+    found = [await pod.inspector.explain("s1", ExplainQuery("c1", app)) for app in ("", "payroll")]
+    assert [one and (one.app, one.verdict) for one in found] == [
         ("mail", Verdict.STEP_UP),
         ("payroll", Verdict.ALLOW),
     ]
@@ -93,19 +93,23 @@ async def test_a_context_that_is_not_configured_is_not_explained_away() -> None:
         await pod.inspector.explain("s1", ExplainQuery("c1, c2"))
 
 
-async def test_each_report_only_policy_tells_what_it_alone_would_have_changed() -> None:
+async def test_each_report_only_policy_says_what_it_alone_would_have_changed() -> None:
     block = msgspec.structs.replace(
         policy(Changed((Circumstance.COUNTRY,)), name="block", block=True),
         state=PolicyState.REPORT_ONLY,
     )
     elsewhere = policy(Changed((Circumstance.COUNTRY,)), name="c2", contexts=frozenset({"c2"}))
     pod = await moved(tried(MOVED), block, tried(elsewhere))
-    told = {(r.policy, r.answered, r.decision) for r in tries(pod)}
-    assert told == {("moved", "allow", "step_up"), ("block", "allow", "deny")}
+    explained = {(r.policy, r.answered, r.decision) for r in tries(pod)}
+    assert explained == {("moved", "allow", "step_up"), ("block", "allow", "deny")}
 
 
 async def test_where_others_asked_too_nothing_would_have_changed() -> None:
     strong = policy(Changed((Circumstance.COUNTRY,)), name="enforced")
     pod = await moved(strong, tried(MOVED))
-    (told,) = tries(pod)
-    assert (told.policy, told.answered, told.decision) == ("moved", "step_up", "step_up")
+    (one,) = tries(pod)
+    assert (one.policy, one.answered, one.decision) == (
+        "moved",
+        "step_up",
+        "step_up",
+    )

@@ -1,4 +1,4 @@
-"""How old a view may be, by context, and for how long what stops a token is kept."""
+"""The age that a view may have, by context, and the time for which a stop is kept."""
 
 import msgspec
 import pytest
@@ -28,7 +28,7 @@ BY_CONTEXT = msgspec.structs.replace(
 
 
 def lasting(tokens: Tokens, name: str, *, days: float, auth_time: int = 999, **more: str) -> str:
-    """A token that may be shown for so many days from second 1000."""
+    """Issue a token that may be shown for so many days from second 1000."""
     tokens.issue(name, auth_time=auth_time, **more)
     known: Token = tokens.known[name]
     tokens.known[name] = msgspec.structs.replace(known, expires_at=1000 + int(days * DAY))
@@ -104,7 +104,7 @@ async def test_a_revocation_lives_as_long_as_the_longest_token_that_it_must_stop
         await trio.lowlevel.checkpoint()
 
 
-async def test_it_does_so_for_a_session_that_only_an_event_has_told_of() -> None:
+async def test_it_does_so_for_a_session_that_only_an_event_has_named() -> None:
     store, tokens = MemoryStore(), Tokens()
     pod = Pod(store, [RISKY], tokens)
     exp = 1000 + int(90 * DAY)

@@ -178,7 +178,7 @@ async def test_a_device_event_marks_all_and_only_the_sessions_on_that_device() -
     assert marked == set(range(1, 60, 3))
 
 
-async def test_each_mark_and_clear_is_told_once_by_one_sidecar_of_all() -> None:
+async def test_each_mark_and_clear_is_logged_once_by_one_sidecar_of_all() -> None:
     a, b, tokens = two_pods(RISKY)
     old = tokens.issue("t1")
     await a.check(old)
@@ -209,7 +209,7 @@ async def test_each_mark_and_clear_is_told_once_by_one_sidecar_of_all() -> None:
     assert cleared[0].reason is ClearReason.PROOF
 
 
-async def test_what_a_dead_sidecar_left_untold_is_told_by_another() -> None:
+async def test_what_a_dead_sidecar_left_is_logged_by_another() -> None:
     a, b, tokens = two_pods(RISKY)
     await b.check(tokens.issue("t1"))
     await b.settle()
@@ -390,10 +390,10 @@ async def test_the_inspector_shows_sessions_with_their_marks_and_timeline() -> N
     detail = await a.inspector.session("s3")
     assert detail is not None
     assert [mark.policy for mark in detail.summary.marks] == ["risky"]
-    told = {one.kind: one.text for one in detail.timeline}
-    assert {"risk-reported", "sighted", "signed-in", "marked"} <= told.keys()
-    assert "seen" not in told, "the session's own sighting is told once"
-    assert told["marked"].startswith("marked by policy risky for c1: user risk: medium")
+    texts = {one.kind: one.text for one in detail.timeline}
+    assert {"risk-reported", "sighted", "signed-in", "marked"} <= texts.keys()
+    assert "seen" not in texts, "the session's own address is shown once"
+    assert texts["marked"].startswith("marked by policy risky for c1: user risk: medium")
     assert [one.time for one in detail.timeline] == sorted(one.time for one in detail.timeline)
     assert [term.name for term in detail.terms] == ["user-risk-high"]
     seen: list[str] = []
@@ -445,7 +445,7 @@ async def test_a_watched_session_is_brought_into_the_view_and_kept_there() -> No
         assert changes.receive_nowait().session == "s0"
 
 
-async def test_a_token_that_does_not_tell_its_groups_leaves_those_that_are_known() -> None:
+async def test_a_token_that_does_not_list_its_groups_leaves_those_that_are_known() -> None:
     grouped = msgspec.structs.replace(
         policy(None, name="staff"),
         users=Assignment(include=Principals(groups=frozenset({"staff"}))),
@@ -514,7 +514,7 @@ async def test_a_strict_policy_judges_the_call_where_a_later_sighting_is_elsewhe
     assert (await a.check(token, ip=AWAY)).verdict is Verdict.STEP_UP
 
 
-async def test_each_check_of_a_break_glass_account_is_told_and_passes() -> None:
+async def test_each_check_of_a_break_glass_account_is_logged_and_passes() -> None:
     a, _, tokens = two_pods(policy(None, block=True))
     evaluator = a.view.evaluator
     glass = Principals(users=frozenset({"alice"}))

@@ -36,7 +36,7 @@ NO_CONSTRUCTS = frozenset({"id", "description", "state", "conditions", "grant", 
 
 
 def language() -> set[str]:
-    """Everything that a policy can be made of, as the code knows it."""
+    """Return everything that a policy can be made of, as the code knows it."""
     ladder = CONFIGURATION.evaluator.world.ladder
     return {
         *(f"condition {kind.__name__}" for kind in get_args(Condition)),
@@ -51,7 +51,7 @@ def language() -> set[str]:
 
 
 def constructs(policy: Policy) -> Iterator[str]:
-    """What a policy is made of."""
+    """Yield what a policy is made of."""
     if policy.conditions is not None:
         yield from in_condition(policy.conditions)
     ladder = CONFIGURATION.evaluator.world.ladder
@@ -100,10 +100,10 @@ def test_the_language_means_what_its_scenarios_say(scenario: Scenario) -> None:
 
 
 def ways(played: Played) -> dict[str, set[bool]]:
-    """Whether each policy fired, at the last call of a scenario that has its name."""
+    """Return whether each policy fired, at the last call of a scenario that has its name."""
     (name, _, _) = played.scenario.name.partition(":")
-    told = {each.policy: each for each in played.checks[-1].explanation.policies}
-    return {name: {told[name].outcome.fires}} if name in told else {}
+    explained = {each.policy: each for each in played.checks[-1].explanation.policies}
+    return {name: {explained[name].outcome.fires}} if name in explained else {}
 
 
 def test_every_construct_has_a_scenario_where_it_fires_and_one_where_it_just_does_not() -> None:

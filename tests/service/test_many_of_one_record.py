@@ -26,7 +26,7 @@ async def crowd() -> tuple[Pod, list[str]]:
     return pod, shown
 
 
-async def test_each_check_is_judged_by_what_its_user_was_told_of(
+async def test_each_check_is_judged_by_what_is_known_of_its_user(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     pod, shown = await crowd()
@@ -51,15 +51,15 @@ async def test_events_that_come_before_anything_is_folded_all_count(
         assert (await pod.check(token)).verdict is Verdict.DENY
 
 
-async def test_every_watcher_is_told_soon(autojump_clock: trio.testing.MockClock) -> None:
+async def test_every_watcher_is_notified_soon(autojump_clock: trio.testing.MockClock) -> None:
     pod, _ = await crowd()
-    told: set[str] = set()
+    notified: set[str] = set()
     async with trio.open_nursery() as nursery:
         await nursery.start(pod.view.run)
         async with pod.watches.watch(None) as changes:
             await pod.intake.accept(OVER)
-            while len(told) < MANY:
+            while len(notified) < MANY:
                 change: StandingChange = await changes.receive()
                 assert change.standing == "revoked"
-                told.add(change.session)
+                notified.add(change.session)
         nursery.cancel_scope.cancel()

@@ -161,10 +161,10 @@ async def test_it_goes_to_the_one_where_the_name_is_known(signal: Signal) -> Non
     assert any(event in fields for fields in here.store.records.values())
 
 
-@pytest.mark.parametrize("told", ["https://k.example", "i.example", "I"])
-async def test_an_issuer_that_is_not_configured_is_an_error(told: str) -> None:
+@pytest.mark.parametrize("issuer", ["https://k.example", "i.example", "I"])
+async def test_an_issuer_that_is_not_configured_is_an_error(issuer: str) -> None:
     with pytest.raises(InvalidSignal, match="is not configured") as refused:
-        await pod().intake.accept(high(Subject(user="ada", issuer=told)))
+        await pod().intake.accept(high(Subject(user="ada", issuer=issuer)))
     assert refused.value.field == "subject.issuer"
 
 
@@ -180,11 +180,11 @@ async def test_a_source_speaks_for_the_users_of_its_issuers_alone() -> None:
     ours, theirs = issue(here, OURS), issue(here, THEIRS)
     await here.check(ours)
     await here.check(theirs)
-    told = msgspec.structs.replace(high(Subject(user="ada")), source="partner")
-    await here.intake.accept(told)
+    partners = msgspec.structs.replace(high(Subject(user="ada")), source="partner")
+    await here.intake.accept(partners)
     assert (await here.check(ours)).verdict is Verdict.ALLOW
     assert (await here.check(theirs)).verdict is Verdict.STEP_UP
-    other = msgspec.structs.replace(told, subject=Subject(user="ada", issuer=OURS))
+    other = msgspec.structs.replace(partners, subject=Subject(user="ada", issuer=OURS))
     with pytest.raises(InvalidSignal, match="none for whose users this source may speak"):
         await here.intake.accept(other)
 
@@ -207,7 +207,7 @@ async def test_a_device_of_another_issuer_is_another_device() -> None:
 # Who has a session
 
 
-def told(user: str, event: str = "told") -> Signal:
+def established(user: str, event: str = "established") -> Signal:
     return SessionEstablished(
         stamp=at(1000.5, event), subject=Subject(user=user, session="s1", issuer=OURS)
     )
@@ -226,7 +226,7 @@ async def test_nobody_draws_a_revocation_to_another_by_claiming_the_session(user
     token = issue(one, OURS)
     assert (await one.check(token)).verdict is Verdict.ALLOW
     await one.settle()
-    await other.intake.accept(told(user))
+    await other.intake.accept(established(user))
     await other.intake.accept(revoked())
     for each in (one, other):
         assert (await each.check(token)).verdict is Verdict.DENY
@@ -244,10 +244,10 @@ async def test_nor_by_a_token_of_another_user_with_the_same_sid(first: bool) -> 
     assert [(await here.check(token)).verdict for token in tokens] == [Verdict.DENY] * 2
 
 
-async def test_who_comes_to_have_a_session_later_finds_what_was_told_of_it() -> None:
+async def test_who_comes_to_have_a_session_later_finds_what_was_said_of_it() -> None:
     one = pod()
     other = pod(beside=one)
-    await other.intake.accept(told("zzz"))
+    await other.intake.accept(established("zzz"))
     await other.intake.accept(revoked())
     assert (await one.check(issue(one, OURS))).verdict is Verdict.DENY
 
@@ -256,7 +256,7 @@ async def test_a_session_that_is_shown_elsewhere_meanwhile_finds_it_too() -> Non
     one = pod()
     other = pod(beside=one)
     token = issue(one, OURS)
-    await one.check(token)  # and nobody has been told of it yet
+    await one.check(token)  # and nobody knows of it yet
     await other.intake.accept(revoked())
     await one.settle()
     assert (await one.check(token)).verdict is Verdict.DENY
@@ -286,7 +286,7 @@ async def test_no_number_of_claims_pushes_out_whom_a_token_has_shown() -> None:
     await here.check(token)
     await here.settle()
     for number in range(200):
-        await here.intake.accept(told(f"zz{number:03}", f"t{number}"))
+        await here.intake.accept(established(f"zz{number:03}", f"t{number}"))
     await pod(beside=here).intake.accept(revoked())
     assert (await here.check(token)).verdict is Verdict.DENY
 
@@ -297,7 +297,7 @@ async def test_a_revocation_is_settled_where_every_owners_session_has_it() -> No
     token = issue(one, OURS)
     await one.check(token)
     await one.settle()
-    await other.intake.accept(told("zzz"))
+    await other.intake.accept(established("zzz"))
     one.news.deaf = True
     async with trio.open_nursery() as nursery:
         for each in (one, other):

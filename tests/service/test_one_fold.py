@@ -1,4 +1,4 @@
-"""What an event changes of a session is folded once here, whoever asks for it then."""
+"""The change of a session by an event is folded once here, whoever asks for it then."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ MOVE = NetworkChange(stamp=at(1005, "n"), subject=Subject(session="s0"), segment
 
 @pytest.fixture
 def folds(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each session was folded: a step more, or all of it."""
+    """Count how often each session was folded: a step more, or all of it."""
     counted = Counter[str]()
     advance, fold = Evaluator.advance, Evaluator.fold
 

@@ -46,7 +46,7 @@ def of_session(settings: Settings) -> Settings:
 
 
 async def stepped_up(pod: Pod, tokens: Tokens) -> tuple[str, str]:
-    """A thief's old token, and its owner's after a step-up at 1010, both shown."""
+    """Show a thief's old token, and its owner's after a step-up at 1010."""
     old = tokens.issue("old", acr="single-factor")
     await pod.check(old)
     await pod.intake.accept(risk(RiskLevel.HIGH, 1005))
@@ -216,9 +216,9 @@ async def test_explanations_in_the_log_are_by_the_calls_own_token() -> None:
         assert answer.explanation is not None
         assert (answer.explanation.verdict, answer.explanation.firing) == (answer.verdict, firing)
     await pod.settle()
-    told = await pod.inspector.explain("s1", ExplainQuery("c1"))
-    assert told is not None
-    assert told.verdict is Verdict.ALLOW, "what an operator asks is of the session"
+    explained = await pod.inspector.explain("s1", ExplainQuery("c1"))
+    assert explained is not None
+    assert explained.verdict is Verdict.ALLOW, "what an operator asks is of the session"
 
 
 async def test_a_step_up_that_every_call_needs_is_the_tokens_own() -> None:
@@ -266,7 +266,7 @@ async def test_a_token_that_is_dated_ahead_is_revoked_for_good_by_what_comes_unt
 
 async def test_a_sign_in_that_an_event_dates_ahead_counts_as_of_the_event() -> None:
     a, _, tokens = pair(RISKY)
-    told = SessionEstablished(
+    event = SessionEstablished(
         stamp=at(1000, "e"),
         subject=Subject(user="alice", session="s1"),
         ip=HOME,
@@ -274,7 +274,7 @@ async def test_a_sign_in_that_an_event_dates_ahead_counts_as_of_the_event() -> N
         acr="phr",
         auth_time=1059,
     )
-    await a.intake.accept(told)
+    await a.intake.accept(event)
     ahead = tokens.issue("ahead", auth_time=1059, acr="phr")
     a.now = 1031
     await a.intake.accept(risk(RiskLevel.HIGH, 1005))
@@ -299,17 +299,17 @@ async def test_alternating_tokens_that_are_dated_ahead_write_nothing_more() -> N
     assert len(live.own.record) == known
 
 
-async def test_the_device_that_a_token_shows_is_vouched_for_whoever_told_it_before() -> None:
+async def test_the_device_that_a_token_shows_is_vouched_for_whoever_named_it_before() -> None:
     tokens = Tokens()
     pod = Pod(MemoryStore(), [RISKY], tokens)
     without = tokens.issue("without")
     await pod.check(without)
-    told = SessionPresented(
-        stamp=at(1002, "told"),
+    event = SessionPresented(
+        stamp=at(1002, "named"),
         source="local:app",
         subject=Subject(session="s1", device="d1"),
     )
-    await pod.intake.accept(told)
+    await pod.intake.accept(event)
     (live,) = pod.view.find_session("s1")
     assert (live.state.device, live.state.vouched) == ("d1", False)
     pod.now = 1005

@@ -49,7 +49,7 @@ def test_each_point_equals_a_replay_with_that_threshold(
     assert len(changed) > 1
 
 
-def test_a_report_only_policys_curve_tells_what_it_would_have_asked() -> None:
+def test_a_report_only_policys_curve_shows_what_it_would_have_asked() -> None:
     (curve,) = replay(LINES, POLICIES, thresholds=["score=15..75/3"]).sets[0].curves
     assert curve.report_only
     for point in curve.points:

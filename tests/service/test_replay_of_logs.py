@@ -1,4 +1,4 @@
-"""The daemon's own log replays what the daemon decided, where it tells why."""
+"""The daemon's own log replays what the daemon decided, where it says why."""
 
 import io
 import json
@@ -29,7 +29,7 @@ policies:
 
 
 async def log_of_a_move(*, explain: bool) -> list[dict[str, Any]]:
-    """What a daemon logs of a session that is checked at home, and then elsewhere."""
+    """Return what a daemon logs of a session that is checked at home, and then elsewhere."""
     file = io.BytesIO()
     settings = msgspec.structs.replace(SETTINGS, log=Log(checks=True, explain=explain))
     tokens = Tokens()
@@ -46,7 +46,7 @@ async def log_of_a_move(*, explain: bool) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.getvalue().splitlines()]
 
 
-async def test_a_log_that_tells_why_is_replayed_by_itself() -> None:
+async def test_a_log_that_says_why_is_replayed_by_itself() -> None:
     report = replay(await log_of_a_move(explain=True), POLICIES)
     (figures,) = report.sets
     assert {each.id: each.triggers for each in figures.policies} == {"moved": 1, "staff": 1}
@@ -54,7 +54,7 @@ async def test_a_log_that_tells_why_is_replayed_by_itself() -> None:
     assert report.recording.bad == 0
 
 
-async def test_a_log_that_does_not_tells_of_calls_only() -> None:
+async def test_a_log_that_does_not_has_calls_only() -> None:
     report = replay(await log_of_a_move(explain=False), POLICIES)
     assert report.recording.calls == 2
     assert all(each.triggers == 0 for each in report.sets[0].policies)
@@ -70,7 +70,9 @@ async def test_a_logged_call_shows_address_device_groups_and_sign_in() -> None:
     assert read.app == "payroll"
 
 
-@pytest.mark.parametrize("told", [1, "x", [], {}, {"session": 1}, {"session": {"sign_ins": 1}}])
-async def test_an_explanation_of_another_kind_is_none(told: object) -> None:
+@pytest.mark.parametrize(
+    "shown", [1, "x", [], {}, {"session": 1}, {"session": {"sign_ins": 1}}]
+)
+async def test_an_explanation_of_another_kind_is_none(shown: object) -> None:
     line = (await log_of_a_move(explain=False))[0]
-    assert isinstance(read_line(json.dumps({**line, "explanation": told}).encode()), Occurrence)
+    assert isinstance(read_line(json.dumps({**line, "explanation": shown}).encode()), Occurrence)

@@ -1,4 +1,4 @@
-"""What cannot be read or folded is set aside: the rest counts, and nothing is loosened by it."""
+"""Facts that cannot be read or folded are set aside: the rest counts, and that loosens nothing."""
 
 from typing import Any
 
@@ -114,7 +114,7 @@ async def test_a_damaged_checkpoint_is_not_taken_for_none() -> None:
 
 
 async def test_a_fact_of_another_version_is_set_aside_aloud() -> None:
-    """One without its source, as it was written before facts had any, is not believed."""
+    """Store a fact without its source, as before facts had any: it is not believed."""
     store, tokens = MemoryStore(), Tokens()
     token = await session_with(store, tokens, risk(1001, "r1"))
     record = store.records[USER]
@@ -224,7 +224,7 @@ class OneFails(Evaluator):
         return super().standing(state, now, call, presented)
 
 
-async def test_the_other_sessions_of_a_batch_are_told_of_although_one_fails() -> None:
+async def test_the_other_sessions_of_a_batch_are_logged_although_one_fails() -> None:
     store, tokens = MemoryStore(), Tokens()
     pod = Pod(store, [RISKY], tokens)
     for number in range(3):

@@ -1,4 +1,4 @@
-"""What a record lets go has been folded before: nobody outruns a mark by being seen often."""
+"""Facts that a record lets go are folded first: nobody outruns a mark by being seen often."""
 
 import msgspec
 import pytest

@@ -44,7 +44,7 @@ CONTRACTORS = Assignment(include=Principals(groups=frozenset({"contractors"})))
 
 
 def away(*policies: Policy) -> tuple[Pod, Tokens]:
-    """A pod whose store does not answer, and which knows no session."""
+    """Return a pod whose store does not answer, and which knows no session."""
     store, tokens = MemoryStore(), Tokens()
     known = (*policies, *context_policies(SETTINGS_OF_C3))
     pod = Pod(store, known, tokens, SETTINGS_OF_C3)
@@ -81,7 +81,7 @@ async def test_a_sign_in_without_its_time_is_not_fresh() -> None:
     assert (await pod.check(tokens.issue("t", auth_time=0), "c4")).verdict is Verdict.STEP_UP
 
 
-async def test_block_policies_hold_by_what_the_token_tells() -> None:
+async def test_block_policies_hold_by_what_the_token_says() -> None:
     blocked = policy(None, name="blocked", block=True, contexts=ANYWHERE)
     blocked = msgspec.structs.replace(blocked, users=CONTRACTORS)
     pod, tokens = away(blocked)
@@ -113,7 +113,7 @@ async def test_conditions_see_the_address_and_the_device_of_the_call() -> None:
     assert (await pod.check(on, "c2")).verdict is Verdict.ALLOW
 
 
-async def test_a_compliant_device_that_nobody_can_tell_of_is_none() -> None:
+async def test_a_compliant_device_that_nobody_can_vouch_for_is_none() -> None:
     compliant = msgspec.structs.replace(
         policy(None, name="managed", contexts=ANYWHERE),
         grant=Grant((frozenset({"compliant-device"}),)),

@@ -162,8 +162,8 @@ def pods() -> tuple[Pod, Pod]:
     return made[0], made[1]
 
 
-async def told(history: list[Step], *, alone: bool) -> list[Any]:
-    """What is answered at the first issuer, and how its sessions stand at the end."""
+async def played(history: list[Step], *, alone: bool) -> list[Any]:
+    """Return what is answered at the first issuer, and how its sessions stand at the end."""
     both, answers = pods(), list[Any]()
     for second, step in enumerate(history, 1001):
         if alone and step.issuer != OURS:
@@ -196,7 +196,7 @@ async def told(history: list[Step], *, alone: bool) -> list[Any]:
 @settings(max_examples=150, deadline=None)
 def test_what_happens_at_one_issuer_changes_nothing_at_another(history: list[Step]) -> None:
     async def both() -> tuple[list[Any], list[Any]]:
-        return await told(history, alone=False), await told(history, alone=True)
+        return await played(history, alone=False), await played(history, alone=True)
 
     together, alone = trio.run(both)
     assert together == alone

@@ -37,7 +37,7 @@ from sidecar.wire.yaml.structs import suggestion
 from sidecar.wire.yaml.tree import shown
 
 USUAL = "mfa"
-"""What a mark asks for that does not say."""
+"""The level that a mark asks for where its order names none."""
 
 DISMISSED = "/risk"
 """Ends the id of the event by which a clear says that the risk is low."""

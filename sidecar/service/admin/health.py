@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 
 CONDITIONS = ("store", "losses", "privacy", "keys", "policies", "restart", "view", "doors")
-"""What must be good before it is ready; `draining` is added when it begins."""
+"""The conditions that must be good before it is ready; `draining` is added when it begins."""
 
 DOORS = "doors"
 GEOGRAPHY = "geography"

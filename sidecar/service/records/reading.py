@@ -35,7 +35,7 @@ class LocatorRecord(NamedTuple):
 
 
 Subjects: TypeAlias = UserRecord | DeviceRecord | SessionRecord | LocatorRecord
-"""What a record can be of."""
+"""The subject of a record."""
 
 
 class Listed(NamedTuple):

@@ -16,7 +16,7 @@ from sidecar.service.ports.store import Load, Loaded, Reader
 from sidecar.service.records.writes import Write
 
 Key: TypeAlias = tuple[str, str, Subject]
-"""What makes an event the same event: its source, its id, of this subject."""
+"""The identity of an event: its source, its id, of this subject."""
 
 
 def key_of(signal: Signal) -> Key:

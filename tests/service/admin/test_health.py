@@ -59,11 +59,11 @@ def test_the_loss_of_what_was_met_once_is_tolerated_where_that_is_asked() -> Non
     assert not health.ready(["store", DRAINING]).ok
 
 
-def test_each_change_of_readiness_is_told_once() -> None:
-    told: list[bool] = []
-    health = Health(on_change=lambda report: told.append(report.ok))
+def test_each_change_of_readiness_is_reported_once() -> None:
+    reports: list[bool] = []
+    health = Health(on_change=lambda report: reports.append(report.ok))
     for name in CONDITIONS:
-        assert told == []
+        assert reports == []
         health.good(name)
     health.limping("keys", "no keys of one")
     health.bad("store", "gone")
@@ -71,17 +71,17 @@ def test_each_change_of_readiness_is_told_once() -> None:
     health.good("view")
     health.good("store")
     health.drain()
-    assert told == [True, False, True, False]
+    assert reports == [True, False, True, False]
 
 
-def test_limping_is_told_and_ready() -> None:
+def test_limping_is_shown_and_ready() -> None:
     health = all_good()
     health.limping("store", "answers from the view")
     assert health.ready().ok
     assert Condition("store", HealthState.LIMPING, "answers from the view") in health.ready().checks
 
 
-def test_a_reason_that_changes_with_time_is_told_as_it_is_when_it_is_asked_for() -> None:
+def test_a_reason_that_changes_with_time_is_given_as_it_is_when_it_is_asked_for() -> None:
     health = all_good()
     reasons = iter(["since 1 s", "since 2 s", "since 3 s"])
     health.limping("view", lambda: next(reasons))

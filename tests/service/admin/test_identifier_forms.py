@@ -54,7 +54,7 @@ async def test_each_step_of_a_rotation_may_run_beside_the_next_and_no_further() 
     assert fleet.judged["new"] == ("", False)
 
 
-async def test_one_that_was_set_up_wrongly_tells_the_others_nothing() -> None:
+async def test_one_that_was_set_up_wrongly_declares_nothing_to_the_others() -> None:
     fleet = Fleet()
     first, stranger = fleet.sidecar("plain"), fleet.sidecar("new")
     await first.look()
@@ -66,17 +66,17 @@ async def test_one_that_was_set_up_wrongly_tells_the_others_nothing() -> None:
     assert not stranger.has_said
 
 
-async def test_two_that_come_at_once_and_disagree_are_both_told_and_once() -> None:
+async def test_two_that_come_at_once_and_disagree_are_both_reported_and_once() -> None:
     fleet = Fleet()
     both = fleet.sidecar("plain"), fleet.sidecar("new")
     for one in both:
-        one.has_said = True  # each looked before the other told anything
+        one.has_said = True  # each looked before the other declared anything
     for _ in range(3):
         for one in both:
             await one.look()
     assert all(trouble and not newcomer for trouble, newcomer in fleet.judged.values())
-    told = [one for one in fleet.telemetry.seen if isinstance(one, FormsDisagree)]
-    assert len(told) == len(both)
+    logged = [one for one in fleet.telemetry.seen if isinstance(one, FormsDisagree)]
+    assert len(logged) == len(both)
 
 
 async def test_until_when_an_old_key_is_needed_is_logged_and_when_it_may_go() -> None:

@@ -1,4 +1,4 @@
-"""Whether who shows a token holds what it is bound to; and what a change of that is worth."""
+"""The proof that who shows a token holds its key, and the worth of a change of that key."""
 
 import contextlib
 import itertools

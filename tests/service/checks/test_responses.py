@@ -1,4 +1,4 @@
-"""Who is asked how: by the app's style, and by what the client can handle."""
+"""The form of a challenge: by the app's style, and by what the client can handle."""
 
 import base64
 import json
@@ -132,7 +132,7 @@ async def test_each_app_is_asked_in_its_own_style() -> None:
     )
 
 
-async def test_without_a_token_entras_clients_are_told_where_to_sign_in() -> None:
+async def test_without_a_token_entras_clients_are_shown_where_to_sign_in() -> None:
     pod, _ = await marked(ENTRA)
     challenge = (await pod.check("")).challenge
     assert challenge == 'Bearer authorization_uri="https://login.example/oauth2/authorize"'

@@ -248,7 +248,7 @@ async def test_who_asks_again_after_a_lost_answer_finds_its_own_spending() -> No
 
 
 class Slow(MemoryStore):
-    """A store that answers when it is told to."""
+    """A store that answers when it is let."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -371,9 +371,9 @@ HELD = st.tuples(st.integers(1, 400), st.integers(0, 100), st.sampled_from(["a",
 def test_what_is_spent_is_a_set_in_any_order_and_its_bound_forgets_the_earliest(
     spent: list[tuple[int, int, str]], shuffle: random.Random
 ) -> None:
-    def kept(told: list[tuple[int, int, str]]) -> dict[int, SpentHeld]:
+    def kept(spent: list[tuple[int, int, str]]) -> dict[int, SpentHeld]:
         state = State(spent={})
-        for auth_time, later, token in told:
+        for auth_time, later, token in spent:
             keep_spent(state, auth_time, SpentHeld(token, (auth_time + later) * MICROSECONDS))
         return state.spent
 

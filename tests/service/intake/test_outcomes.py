@@ -1,4 +1,4 @@
-"""What became of each event is counted once, where events come in."""
+"""The outcome of each event is counted once, where events come in."""
 
 from typing import get_args
 

@@ -96,11 +96,11 @@ async def spooled(
     """`away` is what the store's adapter knows: by default at once, and nothing of single keys."""
     made: list[FileSpool] = []
 
-    def spool_of(tell: Callable[[Observation], None]) -> FileSpool:
+    def spool_of(on_incident: Callable[[Observation], None]) -> FileSpool:
         made.append(
             FileSpool(
                 settings or SpoolSettings(dir=str(directory)),
-                on_incident=tell,
+                on_incident=on_incident,
                 on_state=lambda _: None,
             )
         )
@@ -382,8 +382,8 @@ async def test_an_event_that_the_store_took_before_the_crash_counts_once(
         await a.pod.intake.accept(risk())
     async with spooled(tmp_path, store, tokens) as later:
         assert await later.spooling.replay()
-        (told,) = later.pod.telemetry.of(SpoolReplayed)
-        assert told == SpoolReplayed(events=1, duplicates=1, left=0)
+        (replayed,) = later.pod.telemetry.of(SpoolReplayed)
+        assert replayed == SpoolReplayed(events=1, duplicates=1, left=0)
 
 
 class Flawed(Intake):
@@ -535,9 +535,9 @@ async def test_what_waits_means_the_users_for_whom_its_source_spoke_when_it_was_
             SessionRevoked(stamp=at(1001, "x"), subject=Subject("alice")),
         )
         for signal in signals:
-            told = msgspec.structs.replace(signal, source="partner")
-            assert (await a.accept(told)).spooled
-            assert (await a.accept(told)).duplicate
+            event = msgspec.structs.replace(signal, source="partner")
+            assert (await a.accept(event)).spooled
+            assert (await a.accept(event)).duplicate
         assert a.spooling.waiting == 3
         a.pod.settings = TWO_ISSUERS  # it is taken out of the configuration
         store.away = False

@@ -1,4 +1,4 @@
-"""What an event did is told by somebody, once; what cannot be dealt with is kept for a human."""
+"""The outcome of an event is logged once, by somebody; events that fail are kept for a human."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def pod_on(
 
 
 async def known_session(store: MemoryStore, tokens: Tokens) -> str:
-    """A session that was checked once, and is in nobody's view any more."""
+    """Check a session once, which is in nobody's view any more."""
     token = tokens.issue("t1", device="d1")
     pod = pod_on(store, tokens, "first")
     assert (await pod.check(token)).verdict is Verdict.ALLOW
@@ -65,7 +65,7 @@ def pass_time(store: MemoryStore, seconds: float = OVERDUE) -> None:
     store.now += seconds
 
 
-def told(*pods: Pod) -> list[Observation]:
+def logged(*pods: Pod) -> list[Observation]:
     return [one for pod in pods for one in pod.telemetry.of(Marked)]
 
 
@@ -75,32 +75,32 @@ async def look(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("signal", BY_ANYTHING, ids=lambda one: type(one).__name__)
-async def test_what_a_sidecar_took_and_left_untold_is_told_by_another_once(signal: Signal) -> None:
+async def test_what_a_sidecar_took_and_left_is_logged_by_another_once(signal: Signal) -> None:
     store, tokens = MemoryStore(), Tokens()
     await known_session(store, tokens)
     taker = pod_on(store, tokens, "taker")
     await taker.intake.accept(signal)  # and dies: nothing of it runs any more
     b, c = pod_on(store, tokens, "b"), pod_on(store, tokens, "c")
     await look(b)
-    assert not told(b)  # it is not overdue yet
+    assert not logged(b)  # it is not overdue yet
     pass_time(store)
     for pod in (b, c, b):
         await look(pod)
-    assert len(told(b, c)) == 1
+    assert len(logged(b, c)) == 1
     assert b.telemetry.of(WorkClaimed) == [WorkClaimed(entries=1)]
     pass_time(store)
     await look(c)
-    assert len(told(b, c)) == 1
+    assert len(logged(b, c)) == 1
     assert c.worklog.waiting == 0
 
 
-async def test_an_event_whose_marks_are_told_is_struck_out_and_claimed_by_nobody() -> None:
+async def test_an_event_whose_marks_are_logged_is_struck_out_and_claimed_by_nobody() -> None:
     store, tokens = MemoryStore(), Tokens()
     await known_session(store, tokens)
     a, b = pod_on(store, tokens), pod_on(store, tokens, "b")
     await a.intake.accept(RISK)
     await a.settle()
-    assert len(told(a)) == 1
+    assert len(logged(a)) == 1
     pass_time(store)
     await look(b)
     assert b.worklog.waiting == 0
@@ -117,7 +117,7 @@ async def test_an_event_that_was_joined_and_not_entered_is_entered_when_it_is_se
     again = await b.intake.accept(RISK)
     assert again.duplicate
     await b.settle()
-    assert len(told(b)) == 1
+    assert len(logged(b)) == 1
 
 
 async def test_a_full_log_is_counted_and_the_event_binds_all_the_same() -> None:
@@ -148,7 +148,7 @@ async def test_what_cannot_be_struck_out_now_is_later() -> None:
 
 
 class Failing:
-    """Work that fails as told."""
+    """Work that fails as it is set to."""
 
     def __init__(self, pod: Pod, error: Exception) -> None:
         self.error: Exception | None = error
@@ -205,11 +205,11 @@ async def test_a_store_that_is_away_is_no_try() -> None:
     failing.error = None
     pass_time(store)
     await look(pod)
-    assert len(told(pod)) == 1
+    assert len(logged(pod)) == 1
 
 
 async def buried(store: MemoryStore, tokens: Tokens) -> tuple[Pod, str]:
-    """A pod, and the id of the letter of an event whose work has failed too often."""
+    """Return a pod, and the id of the letter of an event whose work has failed too often."""
     await known_session(store, tokens)
     pod = pod_on(store, tokens)
     failing = Failing(pod, ValueError("a bug"))
@@ -230,12 +230,12 @@ async def test_a_letter_that_is_put_back_takes_effect_once_however_often() -> No
     assert outcome is not None
     assert outcome.outcome is Retried.DONE
     await pod.settle()
-    assert len(told(pod)) == 1
+    assert len(logged(pod)) == 1
     assert await pod.letters.retry(letter) is None
     assert await pod.letters.count() == 0
     await pod.intake.accept(RISK)
     await pod.settle()
-    assert len(told(pod)) == 1
+    assert len(logged(pod)) == 1
 
 
 async def test_a_letter_stays_where_it_cannot_be_put_back() -> None:

@@ -18,13 +18,13 @@ class Kept:
 
 class Notes:
     def __init__(self) -> None:
-        self.told: list[Observation] = []
+        self.seen: list[Observation] = []
 
     def record(self, observation: Observation) -> None:
-        self.told.append(observation)
+        self.seen.append(observation)
 
     def checked(self, verdict: str, context: str, seconds: float) -> None:
-        """No checks are made here."""
+        """Do nothing: no checks are made here."""
 
 
 class Guarded:
@@ -50,8 +50,8 @@ async def test_near_the_limit_fewer_are_kept_and_never_fewer_than_a_few() -> Non
     for _ in range(99):
         guarded.look(950)
     assert (sessions.limit, tokens.limit) == (LEAST, LEAST)
-    (told,) = guarded.telemetry.told  # once a minute
-    assert told == DaemonEvent(
+    (seen,) = guarded.telemetry.seen  # once a minute
+    assert seen == DaemonEvent(
         event="memory-short",
         fields={"resident_bytes": 901, "limit_bytes": MOST, "sessions": 1400},
         warning=True,

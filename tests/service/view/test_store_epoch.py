@@ -51,7 +51,7 @@ async def pair(*shards: Shard) -> tuple[Pod, Pod, Tokens]:
 
 
 async def beat(*pods: Pod) -> None:
-    """A second goes by at each, and what was found is written back."""
+    """Let a second go by at each, and what was found is written back."""
     for pod in pods:
         pod.now += BEAT
         await pod.guard.beat()
@@ -464,7 +464,7 @@ async def test_a_new_store_under_new_sidecars_is_simply_new() -> None:
     assert (await b.check("t1")).verdict is Verdict.ALLOW
 
 
-async def test_an_operator_who_looks_at_a_session_is_told_that_its_history_is_lost() -> None:
+async def test_an_operator_who_looks_at_a_session_is_shown_that_its_history_is_lost() -> None:
     a, b, tokens = await pair()
     await a.check(tokens.issue("t1"))
     await a.settle()
