@@ -70,9 +70,7 @@ async def test_a_logged_call_shows_address_device_groups_and_sign_in() -> None:
     assert read.app == "payroll"
 
 
-@pytest.mark.parametrize(
-    "shown", [1, "x", [], {}, {"session": 1}, {"session": {"sign_ins": 1}}]
-)
+@pytest.mark.parametrize("shown", [1, "x", [], {}, {"session": 1}, {"session": {"sign_ins": 1}}])
 async def test_an_explanation_of_another_kind_is_none(shown: object) -> None:
     line = (await log_of_a_move(explain=False))[0]
     assert isinstance(read_line(json.dumps({**line, "explanation": shown}).encode()), Occurrence)
