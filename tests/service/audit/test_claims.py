@@ -12,7 +12,7 @@ from sidecar.service.intake.worklog import OVERDUE
 from sidecar.service.observations.observations import Marked
 from sidecar.service.ports.calls import StoreRefused, Unavailable, Verdict
 from sidecar.service.ports.store import Join, JoinResult
-from sidecar.wire.store.records import claim_field, claimed_at, logged_field
+from sidecar.wire.store.records import claim_field, claimed_at, last_logged_field
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens, assert_all_logged
 from tests.waiting import until
@@ -170,7 +170,7 @@ class Refusing(MemoryStore):
 
     async def join(self, *joins: Join) -> list[JoinResult]:
         def takes(one: Join) -> bool:
-            return one.key not in self.refuses or logged_field("segment") not in one.fields
+            return one.key not in self.refuses or last_logged_field("segment") not in one.fields
 
         answers = await super().join(*filter(takes, joins))
         if len(answers) < len(joins):

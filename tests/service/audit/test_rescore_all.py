@@ -12,7 +12,7 @@ from sidecar.service.audit.paging import SLICE
 from sidecar.service.audit.rescore_all import IDLE, ROLLOUT, TERM
 from sidecar.service.observations.observations import DaemonEvent, Marked, Rescored
 from sidecar.service.ports.calls import Unavailable
-from sidecar.wire.store.records import logged_field
+from sidecar.wire.store.records import last_logged_field
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
 from tests.service.memory import MemoryStore, Pod, Tokens, assert_all_logged, marked
 from tests.waiting import until
@@ -270,7 +270,7 @@ async def test_a_sidecar_without_location_data_moves_nobody() -> None:
         for field in record
         if field not in before.get(key, {})
     }
-    assert grown == {logged_field("")[:-1], b"claim", b"want", b"swept"}
+    assert grown == {last_logged_field("")[:-1], b"claim", b"want", b"swept"}
 
 
 async def test_it_runs_by_itself_and_takes_up_what_is_asked_for_meanwhile() -> None:
