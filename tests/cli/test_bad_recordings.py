@@ -89,17 +89,17 @@ DAMAGED: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_damaged_is_told_with_its_line_and_the_rest_counts(
+def test_what_is_damaged_is_reported_with_its_line_and_the_rest_counts(
     name: str, tmp_path: Path
 ) -> None:
-    content, occurrences, told = DAMAGED[name]
+    content, occurrences, printed = DAMAGED[name]
     count, examples = whole(read(written(tmp_path, content)))
     assert count == occurrences
-    assert bool(examples) is bool(told)
-    assert not told or examples[0].startswith(told)
+    assert bool(examples) is bool(printed)
+    assert not printed or examples[0].startswith(printed)
 
 
-def test_records_of_one_line_are_told_apart(tmp_path: Path) -> None:
+def test_records_of_one_line_are_reported_apart(tmp_path: Path) -> None:
     found = read(written(tmp_path, b'[1, null, {"type": "dance", "subject": {}}]'))
     _, examples = whole(found)
     assert [text.partition(": ")[0] for text in examples] == ["1", "1, record 2", "1, record 3"]
@@ -129,15 +129,17 @@ def test_what_unpacks_to_far_more_takes_no_more_memory_than_a_line_may(
     monkeypatch.setattr(recording_files, "LONGEST_DOCUMENT", 4 * 1024**2)
     file = written(tmp_path, packed)
     tracemalloc.start()
-    told = ""
+    printed = ""
     try:
-        (told,) = read(file).account.examples
+        (printed,) = read(file).account.examples
     except Unreadable as error:
-        told = str(error)
+        printed = str(error)
     finally:
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert "is longer than" in told or "is one JSON value of more than 4,194,304 bytes" in told
+    assert (
+        "is longer than" in printed or "is one JSON value of more than 4,194,304 bytes" in printed
+    )
     assert most < 16 * 1024**2
 
 
@@ -166,7 +168,7 @@ def test_lines_of_several_formats_are_each_read_as_what_they_are(tmp_path: Path)
     assert [one.reason for one in reading.account.left_out()] == ["(line): must be one JSON object"]
 
 
-def test_of_a_format_that_was_asked_for_another_record_is_told(tmp_path: Path) -> None:
+def test_of_a_format_that_was_asked_for_another_record_is_reported(tmp_path: Path) -> None:
     found = read(written(tmp_path, LINE), "okta-system-log")
     assert found.reasons == {"(line): is no record of okta-system-log": 1}
 
@@ -207,13 +209,13 @@ def test_with_keys_a_token_counts_if_one_of_them_signed_it(tmp_path: Path) -> No
     }
 
 
-def test_a_token_of_another_kind_is_told(tmp_path: Path) -> None:
+def test_a_token_of_another_kind_is_reported(tmp_path: Path) -> None:
     _, examples = whole(read(written(tmp_path, KEY.token().encode())))
     assert examples == ["1: (token): is no security event token"]
 
 
 @pytest.mark.parametrize(
-    ("claims", "told"),
+    ("claims", "printed"),
     [
         ({"aud": None}, ""),
         ({"jti": None}, "(token): jti must be a text"),
@@ -226,8 +228,8 @@ def test_a_token_of_another_kind_is_told(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_token_is_refused_for_what_the_receiver_refuses_one(
-    claims: dict[str, object], told: str, tmp_path: Path
+    claims: dict[str, object], printed: str, tmp_path: Path
 ) -> None:
     _, examples = whole(read(written(tmp_path, json.dumps({**CLAIMS[3], **claims}).encode())))
-    assert bool(examples) is bool(told)
-    assert not told or told in examples[0]
+    assert bool(examples) is bool(printed)
+    assert not printed or printed in examples[0]

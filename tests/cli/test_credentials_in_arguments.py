@@ -45,7 +45,7 @@ ELSEWHERE = (
 )
 
 
-def told_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+def output_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     try:
         status = main(words)
     except SystemExit as left:
@@ -59,10 +59,10 @@ def test_an_option_takes_no_credential_in_a_url(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for url in (URL, QUERY):
-        status, told = told_of(capsys, *words, url)
+        status, output = output_of(capsys, *words, url)
 
-        assert (status, SECRET in told) == (2, False)
-        assert f"argument {words[-1]}: must not hold a" in told
+        assert (status, SECRET in output) == (2, False)
+        assert f"argument {words[-1]}: must not hold a" in output
 
 
 @pytest.mark.parametrize("words", ELSEWHERE, ids=" ".join)
@@ -70,9 +70,9 @@ def test_no_command_repeats_a_credential(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for url in (URL, QUERY):
-        status, told = told_of(capsys, *words, url)
+        status, output = output_of(capsys, *words, url)
 
-        assert (status in {1, 2}, SECRET in told) == (True, False)
+        assert (status in {1, 2}, SECRET in output) == (True, False)
 
 
 def test_the_environment_names_no_credential_in_a_url(
@@ -80,10 +80,10 @@ def test_the_environment_names_no_credential_in_a_url(
 ) -> None:
     monkeypatch.setenv("SIDECAR_ADMIN_URL", URL)
 
-    status, told = told_of(capsys, "sessions")
+    status, output = output_of(capsys, "sessions")
 
-    assert (status, SECRET in told) == (2, False)
-    assert "argument --url: must not hold a user or password" in told
+    assert (status, SECRET in output) == (2, False)
+    assert "argument --url: must not hold a user or password" in output
 
 
 def test_an_answer_with_a_credential_is_asked_for_again(

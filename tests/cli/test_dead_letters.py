@@ -109,8 +109,8 @@ async def test_all_are_put_back_and_those_that_cannot_be_stay(admin: Admin) -> N
     done = await admin.ask("retry", "--all")
     assert (done.status, done.out) == (1, "2 put back, 1 failed\n")
     assert done.err == f"{second}: the store refuses this\n"
-    told = json.loads((await admin.ask("retry", "--all", "--json")).out)
-    assert [one["outcome"] for one in told["letters"]] == ["failed"]
+    printed = json.loads((await admin.ask("retry", "--all", "--json")).out)
+    assert [one["outcome"] for one in printed["letters"]] == ["failed"]
 
 
 async def test_one_is_dropped(admin: Admin) -> None:
@@ -121,13 +121,13 @@ async def test_one_is_dropped(admin: Admin) -> None:
     assert await admin.pod.letters.count() == 0
 
 
-async def test_bad_usage_is_told(admin: Admin) -> None:
+async def test_bad_usage_is_reported(admin: Admin) -> None:
     for words in ((), ("retry",), ("retry", "1-0", "--all"), ("list", "--limit", "0")):
         assert (await admin.ask(*words)).status == 2
     assert (await admin.ask("show", "../sessions")).status != 0
 
 
-async def test_a_store_that_is_away_is_told(admin: Admin) -> None:
+async def test_a_store_that_is_away_is_reported(admin: Admin) -> None:
     queues = admin.pod.store.queues
     assert isinstance(queues, MemoryQueues)
     queues.away = True

@@ -28,7 +28,7 @@ async def test_policies_go_to_standard_output_and_the_report_beside_them() -> No
     assert done.err.startswith(f"{ID}: enabled\n")
 
 
-async def test_what_is_lost_is_told_and_its_policy_is_not_enforced() -> None:
+async def test_what_is_lost_is_reported_and_its_policy_is_not_enforced() -> None:
     done = await sidecar("import-entra", LOSSY)
     assert done.status == 0
     assert "report-only, was enabled: it asks for less than it did" in done.err
@@ -44,11 +44,11 @@ async def test_strict_makes_any_loss_a_negative_answer(file: str, status: int) -
 
 async def test_several_files_of_several_kinds_are_one_import() -> None:
     done = await sidecar("import-entra", WHOLE, PLACES, CONTEXT, "--json")
-    told = json.loads(done.out)
+    printed = json.loads(done.out)
     assert (done.status, done.err) == (0, "")
-    assert len(told["policies"]) == 7
-    assert (told["locations"], told["strengths"]) == (3, ["company-keys"])
-    assert {each["file"] for each in told["not_carried"]} == {PLACES}
+    assert len(printed["policies"]) == 7
+    assert (printed["locations"], printed["strengths"]) == (3, ["company-keys"])
+    assert {each["file"] for each in printed["not_carried"]} == {PLACES}
 
 
 async def test_an_export_can_be_piped_in() -> None:
@@ -99,7 +99,7 @@ async def test_calls_without_a_context_can_be_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("{", "FILE:1: $: is no JSON: "),
         (
@@ -109,17 +109,17 @@ async def test_calls_without_a_context_can_be_left_alone() -> None:
         ("{}", "FILE:1: $: holds no conditionalAccessPolicy"),
     ],
 )
-async def test_what_is_no_export_is_told_with_its_place(
-    text: str, told: str, tmp_path: Path
+async def test_what_is_no_export_is_reported_with_its_place(
+    text: str, printed: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "e.json"
     file.write_text(text)
     done = await sidecar("import-entra", str(file))
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(told.replace("FILE", str(file)))
+    assert done.err.startswith(printed.replace("FILE", str(file)))
 
 
-async def test_files_that_are_not_there_or_not_right_are_told(tmp_path: Path) -> None:
+async def test_files_that_are_not_there_or_not_right_are_reported(tmp_path: Path) -> None:
     none, bad = tmp_path / "none", tmp_path / "bad.yaml"
     bad.write_text("users: [")
     for words in ((str(none),), (WHOLE, "--names", str(none)), (WHOLE, "--config", str(none))):
@@ -145,7 +145,9 @@ async def test_a_file_that_cannot_be_read_is_left_out_and_the_others_go_on(tmp_p
     assert yaml.safe_load(done.out)["policies"][0]["id"] == ID
 
 
-async def test_what_a_directory_cannot_give_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_what_a_directory_cannot_give_is_reported_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "good.json").write_bytes(await trio.Path(WHOLE).read_bytes())
     (tmp_path / "gone.json").symlink_to("nowhere")
     (tmp_path / "round.json").symlink_to("round.json")
@@ -172,12 +174,12 @@ async def test_a_summary_counts_states_and_reasons_of_a_directory(tmp_path: Path
     (tmp_path / "package.json").write_text('{"name": "other"}')
     done = await sidecar("import-entra", "--summary", str(tmp_path))
     assert (done.status, done.err) == (0, "")
-    told = done.out.splitlines()
-    assert told[:4] == [
+    printed = done.out.splitlines()
+    assert printed[:4] == [
         "2 policies of 2 files:",
         "  enabled: 1 (1 was enabled)",
         "  report-only: 1 (1 was enabled)",
         "  disabled: 0",
     ]
-    assert any(line.startswith("  1 weaker: grantControls.builtInControls: ") for line in told)
-    assert told[-1] == "passed over: 1 JSON file of another kind"
+    assert any(line.startswith("  1 weaker: grantControls.builtInControls: ") for line in printed)
+    assert printed[-1] == "passed over: 1 JSON file of another kind"

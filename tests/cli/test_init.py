@@ -25,8 +25,11 @@ USUAL = ("init", "--offline", "--issuer", ISSUER, "--audience", "payroll")
 
 def checked(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(out / "sidecar.yaml")
-    told = [main(["validate", "--strict", "--config", config]), main(["test", "--config", config])]
-    assert told == [0, 0], capsys.readouterr()
+    printed = [
+        main(["validate", "--strict", "--config", config]),
+        main(["test", "--config", config]),
+    ]
+    assert printed == [0, 0], capsys.readouterr()
 
 
 CHECKS = {
@@ -75,7 +78,7 @@ def test_without_a_terminal_it_names_the_options_that_are_missing(
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "printed"),
     [
         (["--issuer", "http://login.example.com"], "--issuer: http://login.example.com must be"),
         (["--issuer", "ftp://login.example.com"], "must be https://"),
@@ -107,16 +110,16 @@ def test_without_a_terminal_it_names_the_options_that_are_missing(
         (["--acr", "mfa=x", "--acr", "single-factor=x"], "shows level 'single-factor' already"),
     ],
 )
-def test_what_would_make_no_good_configuration_is_told_and_nothing_is_written(
+def test_what_would_make_no_good_configuration_is_reported_and_nothing_is_written(
     more: list[str],
-    told: str,
+    printed: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([*USUAL, *more]) == 2
-    assert told in capsys.readouterr().err
+    assert printed in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -133,7 +136,7 @@ def test_whatever_an_app_is_called_it_stands_in_the_files_as_it_is(
     assert written["tokens"]["issuers"][0]["audiences"] == [name]
 
 
-def test_values_of_acr_that_are_told_are_levels_that_the_scenario_shows(
+def test_values_of_acr_that_are_reported_are_levels_that_the_scenario_shows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--acr=single-factor=silver", "--acr=mfa=gold", "--acr=mfa=urn:x:2"]
@@ -152,8 +155,8 @@ def test_the_commands_that_it_tells_can_be_pasted(
     odd = "-a b's ü"
     words = ["--gateway=nginx", "--framework=fastapi", f"--out={odd}"]
     assert main([*USUAL, *words]) == 0
-    told = re.findall(r"^  (\S.*)$", capsys.readouterr().out, re.MULTILINE)
-    run, serve, proxy, emit, doctor = (shlex.split(line) for line in told)
+    printed = re.findall(r"^  (\S.*)$", capsys.readouterr().out, re.MULTILINE)
+    run, serve, proxy, emit, doctor = (shlex.split(line) for line in printed)
     python = [sys.executable, "-m"]
     assert run == [*python, "sidecar", "run", "--config", f"./{odd}/sidecar.yaml"]
     assert serve[:3] == ["cd", f"./{odd}", "&&"]
@@ -175,7 +178,7 @@ def test_an_option_that_cannot_be_is_named(
     assert f"argument {words[0]}: '{words[1]}' is no" in capsys.readouterr().err
 
 
-def test_it_overwrites_nothing_unless_it_is_told_to(
+def test_it_overwrites_nothing_unless_it_is_reported_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*USUAL, "--out", str(tmp_path)]
@@ -185,9 +188,9 @@ def test_it_overwrites_nothing_unless_it_is_told_to(
     (tmp_path / "sidecar.yaml").unlink()
     (tmp_path / "sidecar.yaml").symlink_to(tmp_path / "elsewhere")
     assert main(words) == 2
-    told = capsys.readouterr().err
-    assert "--force" in told
-    assert f"{tmp_path} has sidecar.yaml, policies/payments.yaml, " in told
+    printed = capsys.readouterr().err
+    assert "--force" in printed
+    assert f"{tmp_path} has sidecar.yaml, policies/payments.yaml, " in printed
     assert policies.read_text() == "mine"
     assert main([*words, "--force"]) == 0
     assert not (tmp_path / "elsewhere").exists()
@@ -209,9 +212,9 @@ def test_with_each_gateway_the_app_believes_just_that_one(framework: str, tmp_pa
         settings = out / "browser" / "settings.js"
         if FRAMEWORKS[framework].keeps_tokens:
             settings = out / "settings.py"
-        told = settings.read_text()
-        assert re.search(r'(clientId: |CLIENT_ID = )"a \\"page\\""', told)
-        assert re.search(rf'(issuer: |ISSUER = )"{ISSUER}"', told)
+        printed = settings.read_text()
+        assert re.search(r'(clientId: |CLIENT_ID = )"a \\"page\\""', printed)
+        assert re.search(rf'(issuer: |ISSUER = )"{ISSUER}"', printed)
 
 
 def test_a_port_that_somebody_listens_at_is_noted_with_its_option(
@@ -241,9 +244,9 @@ def test_a_command_without_its_configuration_speaks_of_init_or_of_what_it_wrote(
     assert "`sidecar init` writes a first one" in capsys.readouterr().err
     assert main([*USUAL]) == 0
     assert main([command]) == 2
-    told = capsys.readouterr().err
-    assert "config/sidecar.yaml: there is no such file" in told
-    assert "There is sidecar/sidecar.yaml: name it with --config." in told
+    printed = capsys.readouterr().err
+    assert "config/sidecar.yaml: there is no such file" in printed
+    assert "There is sidecar/sidecar.yaml: name it with --config." in printed
 
 
 def test_the_wheel_and_the_image_have_all_that_it_writes_from() -> None:

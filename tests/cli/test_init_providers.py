@@ -82,7 +82,7 @@ def initialise(provider: Provider, out: Path, *more: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "printed"),
     [
         ((404, b"", {}), f"{METADATA}: the answer has status 404"),
         ((500, b"", {}), f"{METADATA}: the answer has status 500"),
@@ -102,8 +102,12 @@ def initialise(provider: Provider, out: Path, *more: str) -> int:
         ({"jwks_uri": "file:///etc/passwd"}, "must be https"),
     ],
 )
-def test_a_provider_that_is_not_what_it_should_be_is_told_and_nothing_is_written(
-    answer: Any, told: str, provider: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_provider_that_is_not_what_it_should_be_is_reported_and_nothing_is_written(
+    answer: Any,
+    printed: str,
+    provider: Provider,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if isinstance(answer, dict):
         provider.publish(**answer)
@@ -111,7 +115,7 @@ def test_a_provider_that_is_not_what_it_should_be_is_told_and_nothing_is_written
         provider.answers[METADATA] = answer
     assert initialise(provider, tmp_path / "new") == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert printed in error
     assert "Give --issuer exactly as the `iss` of its tokens" in error
     assert not (tmp_path / "new").exists()
 
@@ -155,7 +159,7 @@ def test_the_issuer_is_written_as_its_tokens_have_it(provider: Provider, tmp_pat
 
 
 @pytest.mark.parametrize("gone", ["http://127.0.0.1:9", "https://nowhere.invalid"])
-def test_a_provider_that_is_away_is_told_with_its_address(
+def test_a_provider_that_is_away_is_reported_with_its_address(
     gone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["init", "--issuer", gone, "--audience", "payroll", "--out", str(tmp_path / "new")]

@@ -45,16 +45,16 @@ def test_each_action_of_a_command_explains_itself_with_an_example(module: Any) -
     found = [one.choices for one in parser._actions if isinstance(one.choices, dict)]  # noqa: SLF001
     assert len(found[0]) >= 4
     for name, action in found[0].items():
-        told = action.format_help()
+        printed = action.format_help()
         assert action.description
-        assert f"examples:\n  {parser.prog} {name}" in told
-        assert "exit status: 0 done" in told
+        assert f"examples:\n  {parser.prog} {name}" in printed
+        assert "exit status: 0 done" in printed
 
 
 NAMED = ("what-if", "--config", "config/sidecar.yaml", "--user", "adä", "--context", "c1")
 
 
-async def test_an_output_that_lacks_letters_is_told_and_a_terminal_shows_escapes() -> None:
+async def test_an_output_that_lacks_letters_is_reported_and_a_terminal_shows_escapes() -> None:
     done = await sidecar(*NAMED, PYTHONIOENCODING="ascii")
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("sidecar: standard output is ascii, which lacks letters")
@@ -63,7 +63,7 @@ async def test_an_output_that_lacks_letters_is_told_and_a_terminal_shows_escapes
     assert "Traceback" not in shown.err
 
 
-async def test_an_output_that_is_full_is_told() -> None:
+async def test_an_output_that_is_full_is_reported() -> None:
     async with await trio.open_file("/dev/full", "wb") as full:
         done = await trio.run_process(
             [sys.executable, "-m", "sidecar", "schema", "policy"],

@@ -101,26 +101,28 @@ async def test_counts_come_from_running_daemons(config: Path, nursery: trio.Nurs
     done = await promote(config, "p", "--metrics", f"{url}/metrics", "--json", "--dry-run")
     listener.stop()
     assert done.status == 0
-    told = json.loads(done.out)
-    assert (told["marks"], told["sessions"]) == (3, None)
-    assert told["changes"][0] == {"answered": "allow", "decision": "step_up", "calls": 2}
+    printed = json.loads(done.out)
+    assert (printed["marks"], printed["sessions"]) == (3, None)
+    assert printed["changes"][0] == {"answered": "allow", "decision": "step_up", "calls": 2}
     gone = await promote(config, "p", "--metrics", f"{url}/metrics")
     assert gone.status == 2
     assert "nobody answers" in gone.err
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "printed"),
     [
         (("q",), "sidecar promote: q: there is no such policy"),
         (("p", "--log", "none.log"), "none.log: No such file or directory"),
         (("p", "--policies", "nowhere"), "there is no such directory"),
     ],
 )
-async def test_what_is_wrong_is_told(config: Path, words: tuple[str, ...], told: str) -> None:
+async def test_what_is_wrong_is_reported(
+    config: Path, words: tuple[str, ...], printed: str
+) -> None:
     done = await promote(config, *words)
     assert done.status == 2
-    assert told in done.err
+    assert printed in done.err
 
 
 async def test_a_state_that_other_policies_share_is_left_alone(config: Path) -> None:

@@ -29,8 +29,8 @@ def sidecar(capsys: pytest.CaptureFixture[str]) -> Ask:
 
     def ask(*words: str) -> Done:
         status = main(list(words))
-        told = capsys.readouterr()
-        return Done(status, told.out, told.err)
+        printed = capsys.readouterr()
+        return Done(status, printed.out, printed.err)
 
     return ask
 
@@ -81,7 +81,7 @@ def test_whose_name_it_is_must_be_said_where_issuers_are_several(
     )
 
 
-def test_what_is_wrong_is_told_and_no_key_is_quoted(config: Path, sidecar: Ask) -> None:
+def test_what_is_wrong_is_reported_and_no_key_is_quoted(config: Path, sidecar: Ask) -> None:
     for text, wrong in ((ONE, "no privacy keys"), (ONE + KEYED, "32 characters")):
         done = sidecar("pseudonym", "--config", written(config, text), "ada")
         assert (done.status, done.out) == (2, "")

@@ -46,7 +46,7 @@ def config(place: Path) -> tuple[str, str]:
     return "--config", str(place / "sidecar.yaml")
 
 
-async def test_the_report_is_told_as_text(place: Path) -> None:
+async def test_the_report_is_reported_as_text(place: Path) -> None:
     done = await sidecar("replay", str(place / "tiny.ndjson"), *config(place))
     assert (done.status, done.err) == (0, "")
     assert "13 occurrences, 9 calls, 2 sessions, 2 users, from 2026-09-22 10:00Z" in done.out
@@ -85,8 +85,8 @@ async def test_a_compressed_recording_is_read_and_a_broken_one_told(place: Path)
     assert json.loads(done.out)["recording"]["occurrences"] == 13
     packed.write_bytes(gzip.compress(LINES.encode())[:100])
     done = await sidecar("replay", str(packed), *config(place))
-    told = f"{packed}:1: (line): the compressed file is damaged or cut off"
-    assert (done.status, done.err.startswith(told)) == (2, True)
+    printed = f"{packed}:1: (line): the compressed file is damaged or cut off"
+    assert (done.status, done.err.startswith(printed)) == (2, True)
 
 
 async def test_two_policy_sets_are_compared(place: Path) -> None:
@@ -112,7 +112,7 @@ async def test_csv_is_read_by_a_map_of_its_columns(place: Path) -> None:
     assert report["sets"][0]["labels"]["detected"] == 1
 
 
-async def test_a_mistake_in_the_map_is_told_with_file_and_line(place: Path) -> None:
+async def test_a_mistake_in_the_map_is_reported_with_file_and_line(place: Path) -> None:
     (place / "columns.yaml").write_text(MAP.replace("context: context", "context: contxt"))
     done = await sidecar(
         *("replay", str(place / "signins.csv"), "--map", str(place / "columns.yaml")),
@@ -154,11 +154,11 @@ async def test_prompts_are_counted_at_marks_where_no_calls_are_recorded(place: P
 
 async def test_the_daemons_own_log_can_be_replayed_beside_the_events(place: Path) -> None:
     log = place / "daemon.log"
-    told = {"time": "2026-09-22T10:01:45Z", "level": "info"}
+    printed = {"time": "2026-09-22T10:01:45Z", "level": "info"}
     lines = [
-        {**told, "event": "store-up", "detail": ""},
-        {**told, "event": "session-marked", "policy": "risky", "session": "s1"},
-        {**told, "event": "checked", "decision": "step_up", "context": "c1", "session": "s1"},
+        {**printed, "event": "store-up", "detail": ""},
+        {**printed, "event": "session-marked", "policy": "risky", "session": "s1"},
+        {**printed, "event": "checked", "decision": "step_up", "context": "c1", "session": "s1"},
     ]
     log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     events = place / "events.ndjson"
@@ -171,7 +171,7 @@ async def test_the_daemons_own_log_can_be_replayed_beside_the_events(place: Path
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "printed"),
     [
         (["--threshold", "riski=1..2"], "there is no policy 'riski'; did you mean 'risky'?"),
         (["--threshold", "country=1..2"], "has no score, travel_speed, signals or risk condition"),
@@ -185,9 +185,9 @@ async def test_the_daemons_own_log_can_be_replayed_beside_the_events(place: Path
         (["--map", "nowhere.yaml"], "nowhere.yaml: No such file or directory"),
     ],
 )
-async def test_what_cannot_be_done_is_told(place: Path, words: list[str], told: str) -> None:
+async def test_what_cannot_be_done_is_reported(place: Path, words: list[str], printed: str) -> None:
     done = await sidecar("replay", str(place / "tiny.ndjson"), *config(place), *words)
-    assert (done.status, told in done.err) == (2, True), done.err
+    assert (done.status, printed in done.err) == (2, True), done.err
     assert "Traceback" not in done.err
 
 
@@ -217,7 +217,7 @@ async def test_the_projects_own_policies_replay_a_made_up_recording(tmp_path: Pa
 CASES = Path(__file__).parents[1] / "cases" / "recordings"
 
 
-async def test_logs_of_three_vendors_are_replayed_and_what_is_left_out_is_told(
+async def test_logs_of_three_vendors_are_replayed_and_what_is_left_out_is_reported(
     place: Path,
 ) -> None:
     files = [str(CASES / name) for name in ("entra-graph.json", "okta.ndjson", "cloudtrail.json")]
@@ -242,7 +242,7 @@ async def test_logs_of_three_vendors_are_replayed_and_what_is_left_out_is_told(
     assert page.index("the sign-in failed") < page.index("Policies of ")
 
 
-async def test_a_call_in_a_context_that_is_not_configured_is_told_and_no_routine_call(
+async def test_a_call_in_a_context_that_is_not_configured_is_reported_and_no_routine_call(
     place: Path,
 ) -> None:
     settings = SETTINGS.replace("{name: Pay}", "{name: Pay, alias: payments}")

@@ -226,7 +226,9 @@ def test_a_recording_of_our_own_may_be_an_array_too(tmp_path: Path) -> None:
     assert found.account.left_out()[0].first == (f"{file}:8",)
 
 
-def test_a_list_that_breaks_off_is_told_with_its_line_and_the_rest_counts(tmp_path: Path) -> None:
+def test_a_list_that_breaks_off_is_reported_with_its_line_and_the_rest_counts(
+    tmp_path: Path,
+) -> None:
     records = json.loads((CASES / "entra-graph.json").read_text())["value"]
     text = json.dumps(records, indent=2)
     file = tmp_path / "cut.json"
@@ -304,16 +306,16 @@ BAD: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "told"), BAD)
-def test_a_bad_line_is_told_with_its_number_and_left_out(
-    line: str, told: str, tmp_path: Path
+@pytest.mark.parametrize(("line", "printed"), BAD)
+def test_a_bad_line_is_reported_with_its_number_and_left_out(
+    line: str, printed: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "own.ndjson"
     file.write_text(f"{json.dumps(OWN)}\n{line}\n{json.dumps(CHECK)}\n")
     found = read(file)
     assert len(found.occurrences) == 2
     (example,) = found.account.examples
-    assert example.startswith(f"{file}:2: {told}")
+    assert example.startswith(f"{file}:2: {printed}")
 
 
 GOOD: list[dict[str, object]] = [
@@ -355,7 +357,7 @@ def test_what_others_write_is_read_rightly(record: dict[str, object], tmp_path: 
     ],
     ids=str,
 )
-def test_a_strange_record_of_a_format_is_told_or_counted(
+def test_a_strange_record_of_a_format_is_reported_or_counted(
     chosen: str, record: object, tmp_path: Path
 ) -> None:
     file = tmp_path / "log.json"
@@ -402,7 +404,7 @@ def test_cloudtrail_that_went_through_logstash_is_recognised(tmp_path: Path) -> 
     assert found.occurrences == read(CASES / "cloudtrail.json").occurrences
 
 
-def test_a_record_of_no_format_is_told_as_that(tmp_path: Path) -> None:
+def test_a_record_of_no_format_is_reported_as_that(tmp_path: Path) -> None:
     file = tmp_path / "audit.ndjson"
     record = {"TimeGenerated": "2021-08-02T13:29:25Z", "Operation": "Update", "Type": "AuditLogs"}
     file.write_text(f"{json.dumps(record)}\n")

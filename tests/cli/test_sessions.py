@@ -74,11 +74,11 @@ async def test_the_whole_list(admin: Admin) -> None:
 async def test_a_pipe_gets_all_columns_whole_between_tabs(admin: Admin) -> None:
     done = await admin.ask("--limit", "1")
     head, row = (line.split("\t") for line in done.out.splitlines())
-    told = dict(zip(head, row, strict=True))
+    printed = dict(zip(head, row, strict=True))
     assert head[:5] == ["session", "user", "standing", "score", "marks"]
-    assert told["marks"] == "p1", "one that is only tried is none"
-    assert (told["established"], told["country"]) == ("2023-11-14T22:13:20Z", "")
-    assert told["device"] == "evil\\x1b[2J[bold]agent"
+    assert printed["marks"] == "p1", "one that is only tried is none"
+    assert (printed["established"], printed["country"]) == ("2023-11-14T22:13:20Z", "")
+    assert printed["device"] == "evil\\x1b[2J[bold]agent"
 
 
 async def test_a_pipe_gets_the_head_where_no_session_matches(admin: Admin) -> None:
@@ -169,14 +169,14 @@ others have a session of this name
 """
 
 
-async def test_one_session_is_told_in_sentences(admin: Admin) -> None:
+async def test_one_session_is_reported_in_sentences(admin: Admin) -> None:
     done = await admin.ask("s3")
     assert (done.status, done.out) == (0, SHOWN)
-    told = json.loads((await admin.ask("s3", "--json")).out)
-    assert told == {**DETAIL, "summary": ROWS[3]}
+    printed = json.loads((await admin.ask("s3", "--json")).out)
+    assert printed == {**DETAIL, "summary": ROWS[3]}
 
 
-async def test_one_session_is_told_in_the_width_of_a_terminal(admin: Admin) -> None:
+async def test_one_session_is_reported_in_the_width_of_a_terminal(admin: Admin) -> None:
     done = await admin.show(80, "s3")
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= 80
@@ -244,7 +244,7 @@ async def test_a_listener_that_is_not_there_says_what_to_do(url: str) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("s1",), ("--rescore-status",)])
-async def test_an_answer_of_another_server_is_told(
+async def test_an_answer_of_another_server_is_reported(
     nursery: trio.Nursery, words: tuple[str, ...]
 ) -> None:
     async def answer(stream: trio.SocketStream) -> None:
@@ -294,7 +294,7 @@ async def answered(
 
 
 @pytest.mark.parametrize(
-    ("words", "answer", "told"),
+    ("words", "answer", "printed"),
     [
         ((), JSON + b'{"sessions": 5}', "Expected `array`, got `int` - at `$.sessions`"),
         ((), JSON + b'{"sessions": [{"session": "s", "standing": "x", "marks": ["x"]}]}', "marks"),
@@ -306,13 +306,13 @@ async def answered(
         (("--rescore-status",), JSON + b'{"done": 1, "seconds_left": 1e300}', "$.seconds_left"),
     ],
 )
-async def test_an_answer_that_no_sidecar_gives_is_told(
-    nursery: trio.Nursery, words: tuple[str, ...], answer: bytes, told: str
+async def test_an_answer_that_no_sidecar_gives_is_reported(
+    nursery: trio.Nursery, words: tuple[str, ...], answer: bytes, printed: str
 ) -> None:
     done = await answered(nursery, answer, *words)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("sidecar sessions: what answers ")
-    assert told in done.err
+    assert printed in done.err
     assert "Traceback" not in done.err
 
 
@@ -328,7 +328,7 @@ async def test_an_answer_in_drops_is_waited_for_no_longer_than_asked(nursery: tr
     assert "it did not answer in time" in done.err
 
 
-async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:
+async def test_the_progress_of_a_re_score_is_reported(admin: Admin) -> None:
     done = await admin.ask("--rescore-status")
     assert done.status == 0
     assert done.out.splitlines() == [
@@ -353,8 +353,12 @@ async def test_what_if_explains_a_call_of_a_session_that_a_daemon_knows(admin: A
     assert done.status == 1
     assert done.out.startswith("step_up in c1 at ")
     assert "at-home: step-up" in done.out
-    told = json.loads((await admin.ask(*words, "--json", command="what-if")).out)
-    assert (told["verdict"], told["app"], told["reasons"]) == ("step_up", "payroll", ["at-home"])
+    printed = json.loads((await admin.ask(*words, "--json", command="what-if")).out)
+    assert (printed["verdict"], printed["app"], printed["reasons"]) == (
+        "step_up",
+        "payroll",
+        ["at-home"],
+    )
     routine = await admin.ask("--session", "s1", command="what-if")
     assert routine.status == 0
 

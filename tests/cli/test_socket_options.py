@@ -136,7 +136,7 @@ async def test_waiting_for_everybody(daemon: Sidecar) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "printed"),
     [
         ((), "name a --type, or a FILE"),
         (("x.ndjson", "--type", "session-revoked"), "not both"),
@@ -148,11 +148,11 @@ async def test_waiting_for_everybody(daemon: Sidecar) -> None:
     ],
 )
 async def test_bad_input_ends_with_2_before_anything_is_sent(
-    daemon: Sidecar, words: tuple[str, ...], told: str
+    daemon: Sidecar, words: tuple[str, ...], printed: str
 ) -> None:
     done = await emit(daemon, *words)
     assert (done.status, done.out) == (2, "")
-    assert told in done.err
+    assert printed in done.err
     assert daemon.signals == []
 
 
@@ -170,7 +170,7 @@ async def test_a_file_of_events_with_a_summary(daemon: Sidecar, tmp_path: Path) 
     assert ids == sorted([*(f"e{n}" for n in range(200)), "e7"])
 
 
-async def test_each_bad_line_is_told_with_its_number_and_the_others_count(
+async def test_each_bad_line_is_reported_with_its_number_and_the_others_count(
     daemon: Sidecar,
 ) -> None:
     bad = '{"type": "session-revoked", "subject": {}}\n'
@@ -211,7 +211,7 @@ async def test_a_credential_that_is_shown_is_no_sources_here(
     assert "cannot be read" in missing.err
 
 
-def test_an_event_that_is_nested_without_end_is_told_with_its_line(
+def test_an_event_that_is_nested_without_end_is_reported_with_its_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fates, numbers = Counter[str](), list[int]()

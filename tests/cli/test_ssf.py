@@ -126,7 +126,7 @@ async def test_a_second_stream_where_there_may_be_one_is_a_negative_answer(
     assert "exists already" in done.err
 
 
-async def test_an_audience_that_is_not_ours_is_told(scene: Scene) -> None:
+async def test_an_audience_that_is_not_ours_is_reported(scene: Scene) -> None:
     text = scene.config.read_text().replace("https://us.example", "https://else.example")
     scene.config.write_text(text)
     done = await scene.ssf("create")
@@ -192,10 +192,10 @@ async def test_a_token_that_is_not_accepted_is_a_negative_answer(
     assert "wrong" not in done.err
 
 
-async def test_a_transmitter_that_is_another_or_away_or_unknown_is_told(scene: Scene) -> None:
+async def test_a_transmitter_that_is_another_or_away_or_unknown_is_reported(scene: Scene) -> None:
     scene.transmitter.metadata["issuer"] = "https://else.example"
-    told = (await scene.ssf("discover")).err
-    assert "the metadata are of the issuer 'https://else.example', and" in told
+    printed = (await scene.ssf("discover")).err
+    assert "the metadata are of the issuer 'https://else.example', and" in printed
     scene.config.write_text(
         scene.config.read_text().replace(scene.transmitter.url, "http://[::1]:1")
     )
@@ -205,7 +205,7 @@ async def test_a_transmitter_that_is_another_or_away_or_unknown_is_told(scene: S
     assert (done.status, "there are: idp" in done.err) == (2, True)
 
 
-async def test_what_a_transmitter_does_not_offer_is_told(scene: Scene) -> None:
+async def test_what_a_transmitter_does_not_offer_is_reported(scene: Scene) -> None:
     del scene.transmitter.metadata["verification_endpoint"]
     await scene.shown("create")
     assert "offers no verification_endpoint" in (await scene.ssf("verify")).err

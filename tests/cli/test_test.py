@@ -57,7 +57,7 @@ async def test_scenarios_beside_the_configuration_are_run(config: Path) -> None:
     ]
 
 
-async def test_a_failed_expectation_is_told_with_its_line_and_why(config: Path) -> None:
+async def test_a_failed_expectation_is_reported_with_its_line_and_why(config: Path) -> None:
     file = scenarios(config)
     rewrite(file, SCENARIO.replace("step_up, reasons: [risky]", "allow"))
     done = await run(config, str(file))
@@ -92,7 +92,7 @@ policies:
     assert "- changed (ip changed)" in (await run(config, str(file))).out
 
 
-async def test_a_mistake_in_a_file_is_told_with_its_line(config: Path) -> None:
+async def test_a_mistake_in_a_file_is_reported_with_its_line(config: Path) -> None:
     file = scenarios(config)
     rewrite(file, SCENARIO.replace("HIGH", "VERY").replace("c1, verdict: step_up", "c7"))
     done = await run(config, str(file))
@@ -118,7 +118,7 @@ async def test_a_report_in_junits_form_can_be_written(config: Path) -> None:
     assert "verdict: expected deny, got step_up" in (failure.text or "")
 
 
-async def test_what_was_never_tried_is_told_and_can_fail(config: Path) -> None:
+async def test_what_was_never_tried_is_reported_and_can_fail(config: Path) -> None:
     rewrite(config.parent / "policies" / "q.yaml", POLICY.replace("risky", "other"))
     full = await run(config, "--coverage")
     assert "coverage 100.0 %" in full.out
@@ -165,14 +165,14 @@ async def test_bad_usage_ends_with_status_2(config: Path, words: tuple[str, ...]
 
 
 @pytest.mark.parametrize(
-    ("session", "told"),
+    ("session", "printed"),
     [
         ("{user: ada, acr: mfa}", "issuer: is required, as there are several issuers"),
         ("{issuer: https://home.exampel}", "is not in `tokens.issuers`; did you mean"),
     ],
 )
 async def test_a_session_is_of_one_of_several_issuers(
-    config: Path, session: str, told: str
+    config: Path, session: str, printed: str
 ) -> None:
     issuers = "".join(
         f"    - {{issuer: https://{name}.example, audiences: [x]}}\n"
@@ -183,7 +183,7 @@ async def test_a_session_is_of_one_of_several_issuers(
     done = await run(config)
     assert done.status == 2
     assert f"{scenarios(config)}:3: scenarios[0].given.session.issuer: " in done.err
-    assert told in done.err
+    assert printed in done.err
 
 
 async def test_scenario_files_that_cannot_be_read_are_errors(config: Path) -> None:

@@ -49,7 +49,7 @@ async def test_break_glass_accounts_are_shown(config: Path) -> None:
     assert done.out.splitlines()[-1] == shown
 
 
-async def test_every_problem_is_told_with_its_line(config: Path) -> None:
+async def test_every_problem_is_reported_with_its_line(config: Path) -> None:
     write(config, CONFIG + "sokcet: {}\nhttp: {max_connections: many}\n")
     done = await sidecar("validate", "--config", str(config))
     assert (done.status, done.out) == (2, "")
@@ -59,7 +59,7 @@ async def test_every_problem_is_told_with_its_line(config: Path) -> None:
     assert second.startswith(f"{config}:5: http.max_connections: ")
 
 
-async def test_a_problem_in_a_policy_is_told_with_its_line(config: Path) -> None:
+async def test_a_problem_in_a_policy_is_reported_with_its_line(config: Path) -> None:
     policy = config.parent / "policies" / "home.yaml"
     write(policy, POLICY.replace("[device]", "[planet]"))
     done = await sidecar("validate", "--config", str(config))
@@ -73,7 +73,7 @@ async def test_the_environment_counts_as_it_would_for_the_daemon(config: Path) -
     assert "SIDECAR_LOG__LEVEL" in done.err
 
 
-async def test_a_geography_database_that_cannot_be_read_is_told(config: Path) -> None:
+async def test_a_geography_database_that_cannot_be_read_is_reported(config: Path) -> None:
     write(config.parent / "city.mmdb", "not a database")
     write(config, CONFIG + "geography: {city: city.mmdb}\n")
     done = await sidecar("validate", "--config", str(config))
@@ -97,16 +97,16 @@ async def test_what_is_probably_not_meant_is_a_warning_with_its_line(config: Pat
     assert done.out.startswith("ok: 1 policy")
     at = f"{policy}:2: policies.home"
     score = "the score goes from 0 to 100; at least 0 is no question"
-    told = [line.rpartition(": warning: ")[::2] for line in done.err.splitlines()]
+    printed = [line.rpartition(": warning: ")[::2] for line in done.err.splitlines()]
     advice = "name it in a policy, or remove it"
-    assert told == [
+    assert printed == [
         (at, "its conditions always hold; leave them out if that is meant (always-holds)"),
         (at, f"{score}; choose one from within (threshold-out-of-range)"),
         (f"{config}:5: networks.hall", f"no policy names it; {advice} (network-unused)"),
     ]
 
 
-async def test_a_finding_about_what_a_context_requires_is_told_where_that_stands(
+async def test_a_finding_about_what_a_context_requires_is_reported_where_that_stands(
     config: Path,
 ) -> None:
     write(
@@ -120,7 +120,7 @@ async def test_a_finding_about_what_a_context_requires_is_told_where_that_stands
     assert done.err.endswith("(shadowed)\n")
 
 
-async def test_routes_that_meet_are_told_with_a_call_that_shows_it(config: Path) -> None:
+async def test_routes_that_meet_are_reported_with_a_call_that_shows_it(config: Path) -> None:
     narrow = "routes:\n  - {path: /pay/**, contexts: [c1]}\n"
     narrow += "  - {path: '/{area}/keys', methods: [POST], contexts: [c2]}\n"
     contexts = "contexts: {c1: {name: Payroll}, c2: {name: Keys}}\n"
@@ -145,7 +145,7 @@ async def test_where_it_is_strict_a_warning_is_an_error_unless_allowed(config: P
     assert (await sidecar(*words, "--allow", "needs-geography", **GATEWAY)).status == 0
 
 
-async def test_a_database_that_cannot_say_what_a_policy_asks_for_is_told(
+async def test_a_database_that_cannot_say_what_a_policy_asks_for_is_reported(
     config: Path, tmp_path: Path
 ) -> None:
     writer = MMDBWriter(ip_version=4)
@@ -180,7 +180,7 @@ async def test_a_code_that_is_none_is_bad_usage(config: Path) -> None:
         ('grpc: {bind: "127.0.0.1:8182"}', False),
     ],
 )
-async def test_routes_that_no_gateway_leads_to_are_told(
+async def test_routes_that_no_gateway_leads_to_are_reported(
     config: Path, more: str, warned: bool
 ) -> None:
     write(config, f"{CONFIG}{more}\n")
@@ -218,14 +218,14 @@ NAMES = [
 ]
 
 
-async def test_what_makes_a_deployment_weak_is_told_by_name_until_it_is_accepted(
+async def test_what_makes_a_deployment_weak_is_reported_by_name_until_it_is_accepted(
     config: Path,
 ) -> None:
     write(config, CONFIG + WEAK)
     done = await sidecar("validate", "--config", str(config))
     assert done.status == 0
-    told = done.err.splitlines()
-    assert [line.rpartition("(")[2].rstrip(")") for line in told] == NAMES
+    printed = done.err.splitlines()
+    assert [line.rpartition("(")[2].rstrip(")") for line in printed] == NAMES
     assert (
         f"{config}:4: http.bind: warning: 0.0.0.0:8181 is reached from other machines" in done.err
     )
@@ -280,12 +280,12 @@ tokens: {issuers: [{issuer: "https://a.example", audience: [payroll]}]}
 """,
     )
     done = await sidecar("validate", "--config", str(config))
-    told = [line for line in done.err.splitlines() if line.startswith(str(policy))]
-    assert len(told) == 1
-    assert "'attic'" in told[0]
+    printed = [line for line in done.err.splitlines() if line.startswith(str(policy))]
+    assert len(printed) == 1
+    assert "'attic'" in printed[0]
 
 
-async def test_what_is_not_on_this_machine_is_told_before_run_meets_it(config: Path) -> None:
+async def test_what_is_not_on_this_machine_is_reported_before_run_meets_it(config: Path) -> None:
     more = """\
 socket: {group: no-such-group}
 http: {gateway: nginx, unix: data.sock, unix_group: neither}
@@ -308,7 +308,7 @@ tokens:
     assert lines["tokens.issuers[0].jwks_file"].startswith(f"{config}:9: ")
 
 
-async def test_files_that_look_like_policies_and_are_not_read_are_told(config: Path) -> None:
+async def test_files_that_look_like_policies_and_are_not_read_are_reported(config: Path) -> None:
     beside = config.parent / "policies"
     for name in ("q.json", "._home.yaml", ".#home.yaml", "README.md", "night.YAML"):
         write(beside / name, POLICY.replace("id: home", "id: night"))

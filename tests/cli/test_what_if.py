@@ -52,7 +52,7 @@ async def test_a_session_that_may_pass_ends_with_status_0(config: Path) -> None:
     assert "moved: conditions-not-met" in done.out
 
 
-async def test_each_condition_is_told_with_its_value(config: Path) -> None:
+async def test_each_condition_is_reported_with_its_value(config: Path) -> None:
     done = await what_if(config, *FINANCE, "--country", "DE", "--then", "country=PT")
     assert done.status == 1
     assert "signed in: allow: " in done.out
@@ -64,7 +64,7 @@ async def test_each_condition_is_told_with_its_value(config: Path) -> None:
     assert "- grant: phishing-resistant: not shown since" in done.out
 
 
-async def test_policies_for_others_are_told_where_all_are_wanted(config: Path) -> None:
+async def test_policies_for_others_are_reported_where_all_are_wanted(config: Path) -> None:
     few = await what_if(config, "--context", "c1")
     every = await what_if(config, "--context", "c1", "--all")
     assert "2 more for other users, apps or contexts" in few.out
@@ -75,17 +75,17 @@ async def test_policies_for_others_are_told_where_all_are_wanted(config: Path) -
 async def test_the_explanation_is_had_as_json(config: Path) -> None:
     done = await what_if(config, "--context", "c2", "--at", "2026-01-05T12:30:00Z", "--json")
     assert done.status == 1
-    told = json.loads(done.out)
-    assert (told["verdict"], told["reasons"]) == ("deny", ["no-lunch"])
-    lunch = next(policy for policy in told["policies"] if policy["policy"] == "no-lunch")
+    printed = json.loads(done.out)
+    assert (printed["verdict"], printed["reasons"]) == ("deny", ["no-lunch"])
+    lunch = next(policy for policy in printed["policies"] if policy["policy"] == "no-lunch")
     assert lunch["conditions"]["value"] == "Mon 2026-01-05 12:30 UTC"
     assert lunch["grant"] == {"block": True}
 
 
 async def test_with_changes_the_json_has_every_step(config: Path) -> None:
     done = await what_if(config, *FINANCE, "--then", "user-risk=high", "--json")
-    told = json.loads(done.out)
-    assert [(step["change"], step["explanation"]["verdict"]) for step in told] == [
+    printed = json.loads(done.out)
+    assert [(step["change"], step["explanation"]["verdict"]) for step in printed] == [
         ("", "allow"),
         ("user-risk=high", "step_up"),
     ]
@@ -99,14 +99,14 @@ async def test_a_described_session_is_what_it_is_described_as(config: Path) -> N
         *("--session-risk", "medium", "--score-signal", "odd=12", "--claim", "a=b", "--json"),
         *("--path", "/pay/7", "--at", "2026-01-05T10:00:00Z"),
     )
-    told = json.loads(done.out)
-    session = told["session"]
+    printed = json.loads(done.out)
+    session = printed["session"]
     assert (session["user"], session["roles"], session["network"]) == ("ada", ["admin"], "office")
     assert (session["device"], session["compliance"]) == ("d1", "not-compliant")
     (sign_in,) = session["sign_ins"]
-    assert (sign_in["level"], told["time"] - sign_in["auth_time"]) == ("mfa", 3600)
-    assert {"odd", "session-risk-medium"} <= {term["name"] for term in told["score"]["terms"]}
-    assert told["contexts"] == ["c1"]
+    assert (sign_in["level"], printed["time"] - sign_in["auth_time"]) == ("mfa", 3600)
+    assert {"odd", "session-risk-medium"} <= {term["name"] for term in printed["score"]["terms"]}
+    assert printed["contexts"] == ["c1"]
 
 
 async def test_what_a_token_leaves_out_can_be_described(config: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_other_policies_can_be_tried(config: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "printed"),
     [
         (("--context", "c9"), "--context: 'c9' is not in `contexts`"),
         (("--then", "ntework=x"), "did you mean 'network'?"),
@@ -146,15 +146,15 @@ async def test_other_policies_can_be_tried(config: Path, tmp_path: Path) -> None
     ],
 )
 async def test_bad_usage_ends_with_status_2(
-    config: Path, words: tuple[str, ...], told: str
+    config: Path, words: tuple[str, ...], printed: str
 ) -> None:
     done = await what_if(config, *words)
     assert (done.status, done.out) == (2, "")
-    assert told in done.err
+    assert printed in done.err
     assert "Traceback" not in done.err
 
 
-async def test_a_broken_configuration_is_told_with_its_line(config: Path) -> None:
+async def test_a_broken_configuration_is_reported_with_its_line(config: Path) -> None:
     rewrite(config, CONFIG + "sokcet: {}\n")
     done = await what_if(config)
     assert done.status == 2
