@@ -303,10 +303,10 @@ class DaemonServices:
 
     async def start(self, work: trio.Nursery) -> None:
         """Start the workers. Raises `ConfigError` where another daemon has the spool."""
-        if self.spool is not None and self.wired.intake.spooling is not None:
+        if self.spool is not None and self.wired.intake.spool_fallback is not None:
             with naming_key(self._daemon.in_force.configuration.file, "spool", path="dir"):
                 await work.start(self.spool.run)
-            await work.start(self.wired.intake.spooling.run)
+            await work.start(self.wired.intake.spool_fallback.run)
         await self._start_audit(work)
         await work.start(self.memory_guard.run)
         await work.start(self.view_rescore.run)
@@ -340,8 +340,8 @@ class DaemonServices:
         """Save and log what is left, before the store goes. What is spooled may stay so."""
         view, audit, intake = self.wired.view.view, self.wired.audit, self.wired.intake
         with trio.move_on_after(self._daemon.in_force.settings().work.drain_timeout):
-            if intake.spooling is not None:
-                await intake.spooling.replay()
+            if intake.spool_fallback is not None:
+                await intake.spool_fallback.replay()
             await audit.sweeper.finish()
             while view.has_unsaved or audit.auditor.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)

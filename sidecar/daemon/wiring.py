@@ -126,7 +126,7 @@ class IntakeServices:
     letters: DeadLetters
     worklog: WorkLog
     intake: Intake
-    spooling: SpoolFallback | None
+    spool_fallback: SpoolFallback | None
     events: Admission
 
 
@@ -302,14 +302,14 @@ def _wire_intake(ports: Ports, of: ViewServices, audit: AuditServices) -> Intake
         sources=lambda: events.sources,
         lacks=lambda: of.guard.lacks,
     )
-    spooling = _wire_spooling(ports, of.pending, intake, letters)
-    events = _wire_admission(ports, of, intake, spooling)
+    spool_fallback = _wire_spool_fallback(ports, of.pending, intake, letters)
+    events = _wire_admission(ports, of, intake, spool_fallback)
     return IntakeServices(
         acknowledger=acknowledger,
         letters=letters,
         worklog=worklog,
         intake=intake,
-        spooling=spooling,
+        spool_fallback=spool_fallback,
         events=events,
     )
 
@@ -329,7 +329,7 @@ def _wire_worklog(ports: Ports, audit: AuditServices, letters: DeadLetters) -> W
     )
 
 
-def _wire_spooling(
+def _wire_spool_fallback(
     ports: Ports, pending: Pending, intake: Intake, letters: DeadLetters
 ) -> SpoolFallback | None:
     if ports.spool is None:
@@ -347,11 +347,11 @@ def _wire_spooling(
 
 
 def _wire_admission(
-    ports: Ports, of: ViewServices, intake: Intake, spooling: SpoolFallback | None
+    ports: Ports, of: ViewServices, intake: Intake, spool_fallback: SpoolFallback | None
 ) -> Admission:
     """Put between the doors and the write path who may say what."""
     return Admission(
-        events=intake if spooling is None else spooling,
+        events=intake if spool_fallback is None else spool_fallback,
         view=of.view,
         records=FactReader(of.pending, ports.names, ports.clock),
         namespaces_of=intake.namespaces_of,

@@ -291,7 +291,7 @@ async def test_no_number_of_claims_pushes_out_whom_a_token_has_shown() -> None:
     assert (await here.check(token)).verdict is Verdict.DENY
 
 
-async def test_a_revocation_is_settled_where_every_owners_session_has_it() -> None:
+async def test_a_revocation_is_acknowledged_where_every_owners_session_has_it() -> None:
     one = pod()
     other = pod(beside=one, name="b")
     token = issue(one, OURS)

@@ -43,11 +43,11 @@ def spread(growth: Growth, facts: list[Fact], news: NewFacts) -> None:
     its locator, too, and must not be folded twice.
     """
     tracked, fields = growth
-    holding = [item for item in fields.items() if holds_fact(item[0])] if facts else []
+    new_facts = [item for item in fields.items() if holds_fact(item[0])] if facts else []
     for live in tracked.lives:
         if growth.has_vouchers:
             news[live] = None
-        elif facts and not live.has_elsewhere(tracked, holding):
+        elif facts and not live.has_elsewhere(tracked, new_facts):
             known = news.setdefault(live, [])
             if known is not None:
                 known += facts

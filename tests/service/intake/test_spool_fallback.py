@@ -65,12 +65,12 @@ class Spooled:
     """A pod whose events are spooled while the store is away."""
 
     def __init__(
-        self, pod: Pod, spool: FileSpool, spooling: SpoolFallback, pending: Pending
+        self, pod: Pod, spool: FileSpool, spool_fallback: SpoolFallback, pending: Pending
     ) -> None:
         self.pod = pod
         self.spool = spool
-        self.spooling = spooling
-        self.counted = CountedEvents(spooling, pod.telemetry)
+        self.spool_fallback = spool_fallback
+        self.counted = CountedEvents(spool_fallback, pod.telemetry)
         self.pending = pending
 
     async def accept(self, signal: Signal) -> Accepted:
@@ -108,12 +108,12 @@ async def spooled(
 
     pod = Pod(store, POLICIES, tokens, about, spool_of=spool_of, away=away)
     intake(pod.intake)
-    spool, spooling = made[0], pod.services.intake.spooling
-    assert spooling is not None
+    spool, spool_fallback = made[0], pod.services.intake.spool_fallback
+    assert spool_fallback is not None
     async with trio.open_nursery() as nursery:
         await nursery.start(spool.run)
-        await spooling.recall()  # `run` would also replay, at times of its own
-        yield Spooled(pod, spool, spooling, pod.pending)
+        await spool_fallback.recall()  # `run` would also replay, at times of its own
+        yield Spooled(pod, spool, spool_fallback, pod.pending)
         nursery.cancel_scope.cancel()
 
 
@@ -153,11 +153,11 @@ async def test_a_spooled_event_binds_here_at_once_and_elsewhere_when_the_store_i
         assert await a.accept(signal) == Accepted(signal.stamp.id, spooled=True)
         assert (await a.pod.check(token, ip="")).verdict is Verdict.STEP_UP
         assert (await b.check(token, ip="")).verdict is Verdict.ALLOW
-        assert not await a.spooling.replay()
-        assert a.spooling.waiting == 1
+        assert not await a.spool_fallback.replay()
+        assert a.spool_fallback.waiting == 1
         store.away = False
-        assert await a.spooling.replay()
-        assert a.spooling.waiting == 0
+        assert await a.spool_fallback.replay()
+        assert a.spool_fallback.waiting == 0
         for pod in (a.pod, b):
             assert (await pod.check(token, ip="")).verdict is Verdict.STEP_UP
         await a.pod.settle()
@@ -171,7 +171,7 @@ async def test_an_event_goes_to_the_store_while_it_answers_and_nothing_is_spoole
     async with spooled(tmp_path, store, tokens) as a:
         assert await a.accept(risk()) == Accepted("r1")
         assert await a.accept(risk()) == Accepted("r1", duplicate=True)
-        assert a.spooling.waiting == 0
+        assert a.spool_fallback.waiting == 0
         assert a.outcomes() == [EventOutcome.ACCEPTED, EventOutcome.DUPLICATE]
 
 
@@ -183,7 +183,7 @@ async def test_an_event_is_counted_once_as_spooled_and_not_again_when_replayed(
         store.away = True
         await a.accept(risk())
         store.away = False
-        await a.spooling.replay()
+        await a.spool_fallback.replay()
         assert a.outcomes() == [EventOutcome.SPOOLED]
 
 
@@ -195,7 +195,7 @@ async def test_a_store_that_is_known_to_be_away_is_not_asked(
         trips = store.round_trips
         for number in range(10):
             await a.accept(risk(number))
-        assert not await a.spooling.replay()
+        assert not await a.spool_fallback.replay()
         assert store.round_trips == trips
 
 
@@ -207,9 +207,9 @@ async def test_an_event_that_is_sent_again_while_it_waits_is_kept_once(
         await a.accept(risk())
         again = await a.accept(risk())
         assert again == Accepted("r1", duplicate=True, spooled=True)
-        assert a.spooling.waiting == 1
+        assert a.spool_fallback.waiting == 1
         await a.accept(risk(user="bob"))
-        assert a.spooling.waiting == 2
+        assert a.spool_fallback.waiting == 2
 
 
 async def test_once_replayed_an_event_is_the_stores_to_know(
@@ -219,7 +219,7 @@ async def test_once_replayed_an_event_is_the_stores_to_know(
         store.away = True
         await a.accept(risk())
         store.away = False
-        assert await a.spooling.replay()
+        assert await a.spool_fallback.replay()
         assert key_of(risk()) not in a.pending
         assert await a.accept(risk()) == Accepted("r1", duplicate=True)
 
@@ -232,7 +232,7 @@ async def test_a_store_that_has_too_much_to_do_is_not_spared_by_the_disk(
         a.pod.intake.overloaded = frozenset({"alice"})
         with pytest.raises(Overloaded):
             await a.accept(risk())
-        assert a.spooling.waiting == 0
+        assert a.spool_fallback.waiting == 0
         assert a.outcomes() == [EventOutcome.OVERLOADED]
 
 
@@ -245,8 +245,8 @@ async def test_a_revocation_is_kept_where_the_store_has_too_much_to_do(
         revocation = SessionRevoked(stamp=at(1001, "x1"), subject=Subject("alice"))
         assert (await a.accept(revocation)).spooled
         a.pod.intake.overloaded = frozenset()
-        assert await a.spooling.replay()
-        assert a.spooling.waiting == 0
+        assert await a.spool_fallback.replay()
+        assert a.spool_fallback.waiting == 0
 
 
 async def test_a_full_spool_is_overloaded_and_what_it_refused_has_no_effect(
@@ -265,7 +265,7 @@ async def test_a_full_spool_is_overloaded_and_what_it_refused_has_no_effect(
         assert (await a.pod.check(token)).verdict is Verdict.ALLOW
         assert a.outcomes()[-1] is EventOutcome.OVERLOADED
         store.away = False
-        assert await a.spooling.replay()
+        assert await a.spool_fallback.replay()
         await a.accept(risk(3))
         assert (await a.pod.check(token)).verdict is Verdict.STEP_UP
 
@@ -305,11 +305,11 @@ async def test_a_session_that_comes_before_the_spool_is_replayed_is_judged_by_wh
         await a.accept(signal)
     store.away = False
     async with spooled(tmp_path, store, tokens) as later:
-        assert later.spooling.waiting == 1
+        assert later.spool_fallback.waiting == 1
         assert (await later.pod.check(token)).verdict is Verdict.STEP_UP
         b = Pod(store, POLICIES, tokens, name="b")
         assert (await b.check(token)).verdict is Verdict.ALLOW
-        assert await later.spooling.replay()
+        assert await later.spool_fallback.replay()
         assert (await later.pod.check(token)).verdict is Verdict.STEP_UP
         assert (await Pod(store, POLICIES, tokens, name="c").check(token)).verdict is (
             Verdict.STEP_UP
@@ -330,7 +330,7 @@ async def test_what_waits_is_replayed_and_not_saved_as_if_the_store_had_lost_it(
         assert not a.pod.view.has_unsaved
         record = a.pod.names.user_record(digest("", "alice"))
         assert not [f for f in store.records.get(record, {}) if f.startswith(b"risk:")]
-        await a.spooling.replay()
+        await a.spool_fallback.replay()
         assert event_field("r1") in store.records[record]
 
 
@@ -350,7 +350,7 @@ async def test_a_spooled_sign_in_is_seen_across_the_users_sessions(
         assert live.state.elsewhere is not None
         assert live.state.elsewhere.ip == AWAY
         store.away = False
-        assert await a.spooling.replay()
+        assert await a.spool_fallback.replay()
         assert (await a.pod.view.open("", "alice", "s9")).state.ip == AWAY
 
 
@@ -369,7 +369,7 @@ async def test_events_go_past_the_spool_once_the_store_is_back_and_the_newest_wi
         for _ in range(2):
             for pod in (a.pod, Pod(store, POLICIES, tokens, name="b")):
                 assert (await pod.check(token)).verdict is Verdict.ALLOW
-            assert await a.spooling.replay()
+            assert await a.spool_fallback.replay()
 
 
 async def test_an_event_that_the_store_took_before_the_crash_counts_once(
@@ -381,7 +381,7 @@ async def test_an_event_that_the_store_took_before_the_crash_counts_once(
         store.away = False
         await a.pod.intake.accept(risk())
     async with spooled(tmp_path, store, tokens) as later:
-        assert await later.spooling.replay()
+        assert await later.spool_fallback.replay()
         (replayed,) = later.pod.telemetry.of(SpoolReplayed)
         assert replayed == SpoolReplayed(events=1, duplicates=1, left=0)
 
@@ -425,15 +425,15 @@ async def test_what_one_part_of_the_store_cannot_take_holds_up_no_other(
         for number, user in enumerate(users):
             await a.accept(risk(number, user))
         store.away = False
-        assert not await a.spooling.replay()
-        assert a.spooling.waiting == 2
+        assert not await a.spool_fallback.replay()
+        assert a.spool_fallback.waiting == 2
         assert [type(one) for one in a.pod.telemetry.of(WorkerFailed)] == [WorkerFailed]
         intake.taken.clear()
-        assert not await a.spooling.replay()
+        assert not await a.spool_fallback.replay()
         assert sorted(intake.taken) == ["r0", "r2"]
         intake.away = intake.crashing = frozenset()
-        assert await a.spooling.replay()
-        assert a.spooling.waiting == 0
+        assert await a.spool_fallback.replay()
+        assert a.spool_fallback.waiting == 0
         assert not [one async for one in segments(tmp_path)]
 
 
@@ -454,22 +454,22 @@ async def test_a_pass_ends_when_nothing_can_be_handed_in(
         for number in range(3 * FRUITLESS):
             await a.accept(risk(number, "bob"))
         store.away = False
-        assert not await a.spooling.replay()
+        assert not await a.spool_fallback.replay()
         assert len(intake.taken) == FRUITLESS
-        assert a.spooling.waiting == 3 * FRUITLESS
+        assert a.spool_fallback.waiting == 3 * FRUITLESS
 
 
 async def test_the_worker_replays_when_the_store_is_back_and_waits_for_more(
     tmp_path: Path, store: MemoryStore, tokens: Tokens
 ) -> None:
     async with spooled(tmp_path, store, tokens) as a, trio.open_nursery() as nursery:
-        await nursery.start(a.spooling.run)
+        await nursery.start(a.spool_fallback.run)
         for round_ in range(3):
             store.away = True
             await a.accept(risk(round_))
-            assert a.spooling.waiting == 1
+            assert a.spool_fallback.waiting == 1
             store.away = False
-            await until(lambda: not a.spooling.waiting)
+            await until(lambda: not a.spool_fallback.waiting)
             record = a.pod.names.user_record(digest("", "alice"))
             assert event_field(f"r{round_}") in store.records[record]
         nursery.cancel_scope.cancel()
@@ -500,8 +500,8 @@ async def test_what_the_store_refuses_for_good_leaves_the_spool_as_a_dead_letter
         store.away = False
         store.refused.add(a.pod.names.user_record(digest("", "u2")))
         for left in (1, 1, 1, 1, 0):
-            assert await a.spooling.replay() is (left == 0)
-            assert a.spooling.waiting == left
+            assert await a.spool_fallback.replay() is (left == 0)
+            assert a.spool_fallback.waiting == left
         assert await a.spool.segments() == []
         (letter,) = (await a.pod.letters.page(10)).letters
         assert (letter.event, letter.reason, letter.tries) == ("r2", DeadReason.REFUSED, 5)
@@ -538,10 +538,10 @@ async def test_what_waits_means_the_users_for_whom_its_source_spoke_when_it_was_
             event = msgspec.structs.replace(signal, source="partner")
             assert (await a.accept(event)).spooled
             assert (await a.accept(event)).duplicate
-        assert a.spooling.waiting == 3
+        assert a.spool_fallback.waiting == 3
         a.pod.settings = TWO_ISSUERS  # it is taken out of the configuration
         store.away = False
-        assert await a.spooling.replay()
+        assert await a.spool_fallback.replay()
         names = a.pod.names
         assert names.user_record(digest(OURS, "alice")) not in store.records
         assert event_field("partner/x") in store.records[names.user_record(digest(THEIRS, "alice"))]
@@ -555,7 +555,7 @@ async def test_what_concerns_nobody_in_particular_becomes_a_dead_letter_and_no_c
         await a.accept(risk(1, level=RiskLevel.LOW))
         store.away = False
         for left in (1, 1, 1, 1, 0):
-            assert await a.spooling.replay() is (left == 0)
+            assert await a.spool_fallback.replay() is (left == 0)
         (letter,) = (await a.pod.letters.page(10)).letters
         assert (letter.event, letter.reason) == ("r1", DeadReason.REFUSED)
         assert "subject.issuer" in letter.error
@@ -572,8 +572,8 @@ async def test_it_waits_in_the_spool_while_there_is_no_room_for_a_letter(
         store.away = False
         store.refused.add(a.pod.names.user_record(digest("", "alice")))
         for _ in range(7):
-            assert not await a.spooling.replay()
-        assert a.spooling.waiting == 1
+            assert not await a.spool_fallback.replay()
+        assert a.spool_fallback.waiting == 1
         a.pod.letters._bound = lambda: 10  # noqa: SLF001 - an operator has made some
-        assert await a.spooling.replay()
-        assert a.spooling.waiting == 0
+        assert await a.spool_fallback.replay()
+        assert a.spool_fallback.waiting == 0
