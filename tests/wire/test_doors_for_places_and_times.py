@@ -1,7 +1,7 @@
 """The same value at every door that reads it: it is read alike, or refused with the member's name.
 
 Files of an operator's own take codes and nothing else. Doors of other people's data read what they
-spell otherwise. A sender of events tells seconds.
+spell otherwise. A sender of events gives seconds.
 """
 
 import json
@@ -44,7 +44,7 @@ def recorded(member: str, value: Any) -> Any:
     found = recordings.read_line(line)
     assert isinstance(found, recordings.Occurrence)
     assert found.place is not None
-    return told(found.place, member)
+    return member_of(found.place, member)
 
 
 def tabled(member: str, value: Any) -> Any:
@@ -60,7 +60,7 @@ def tabled(member: str, value: Any) -> Any:
     assert not isinstance(row, UnreadableRow)
     found = recordings.read(row, b"")
     assert isinstance(found, recordings.Occurrence)
-    return told(found.place or Place(), member)
+    return member_of(found.place or Place(), member)
 
 
 def scene(member: str, value: Any) -> Any:
@@ -68,14 +68,14 @@ def scene(member: str, value: Any) -> Any:
     where = "places: {192.0.2.1: {%s: %s%s}}"
     text = "scenarios: [{name: n, given: {session: {}, " + where + "}, steps: [{then: allow}]}]"
     (found,) = read_scenarios([("f.yaml", text % (member, as_yaml(value), other))])
-    return told(found.places["192.0.2.1"], member)
+    return member_of(found.places["192.0.2.1"], member)
 
 
 def typed(member: str, value: Any) -> Any:
     word = f"coordinates={value}/13" if member == "latitude" else f"{member}={value}"
     frame = ChangeFrame(Described(), float(AT), lambda _ip: Place(), 1)
     (place,) = read_change(word, frame).places.values()
-    return told(place, member)
+    return member_of(place, member)
 
 
 def ruled(member: str, value: Any) -> Any:
@@ -99,10 +99,10 @@ def looked_up(member: str, value: Any) -> Any:
     record = {"longitude": 13, member: value}
     if member == "asn":
         return DATABASE.operator(record).asn or UNKNOWN
-    return told(DATABASE.location(record), member)
+    return member_of(DATABASE.location(record), member)
 
 
-def told(place: Any, member: str) -> Any:
+def member_of(place: Any, member: str) -> Any:
     value = getattr(place, member)
     return UNKNOWN if value in {None, "", 0} else value
 

@@ -1,4 +1,4 @@
-"""What a name is, and that every door has the same answer."""
+"""Names, of which every door has the same definition."""
 
 import json
 import unicodedata

@@ -21,7 +21,7 @@ from sidecar.wire.yaml.structs import Shapes, present_in, struct_type
 from sidecar.wire.yaml.tree import ConfigProblem, Problems
 
 SECRET = "47114711"
-"""Digits, as what looks like a port is told apart last."""
+"""Digits, as what looks like a port is distinguished last."""
 
 WITH_CREDENTIALS = (
     f"https://user:{SECRET}@host.example/way",
@@ -103,7 +103,17 @@ WORDS = frozenset(
 )
 """Texts that are no URL, and name no party by one."""
 
-TELLING = ("url", "uri", "endpoint", "issuer", "origin", "audience", "bind", "address", "push")
+OF_ADDRESSES = (
+    "url",
+    "uri",
+    "endpoint",
+    "issuer",
+    "origin",
+    "audience",
+    "bind",
+    "address",
+    "push",
+)
 
 
 class Text(NamedTuple):
@@ -169,11 +179,13 @@ def test_every_text_of_the_configuration_is_of_a_kind_or_in_a_list() -> None:
 
     assert unknown == []
     assert {one.path for one in ALL} >= SECRETS | NEVER_SHOWN | WORDS
-    assert [one for one in WORDS if any(word in one.rpartition(".")[2] for word in TELLING)] == []
+    assert [
+        one for one in WORDS if any(word in one.rpartition(".")[2] for word in OF_ADDRESSES)
+    ] == []
 
 
 @pytest.mark.parametrize("value", WITH_CREDENTIALS)
-def test_a_url_with_a_credential_is_refused_and_told_where_that_goes(value: str) -> None:
+def test_a_url_with_a_credential_is_refused_and_reported_where_that_goes(value: str) -> None:
     for one in ALL:
         if one.kind not in REFUSING:
             continue
@@ -188,9 +200,9 @@ def test_no_problem_repeats_a_credential_wherever_it_stands() -> None:
     value = f"https://user:{SECRET}@host.example/?a=b&token={SECRET}"
     for one in ALL:
         for path in (one.path, f"{one.path}.deeper"):
-            told = "\n".join(map(str, problems_with(path, value)))
+            outcome = "\n".join(map(str, problems_with(path, value)))
 
-            assert SECRET not in told, (path, told)
+            assert SECRET not in outcome, (path, outcome)
 
 
 def test_no_problem_repeats_a_credential_that_stands_in_place_of_a_key() -> None:
@@ -265,5 +277,5 @@ def test_no_problem_repeats_a_password_that_yaml_reads_otherwise(indicator: str)
     """A password that is not in quotes, and begins with what means something in YAML."""
     for section in ("admin: {{token: {}}}", "store:\n  password: {}\n  url: redis://h\n"):
         text = section.format(f"{indicator}{SECRET}")
-        told = read_what_can_be(text, "s.yaml", {}, lambda file: file).problems
-        assert SECRET not in "\n".join(map(str, told))
+        outcome = read_what_can_be(text, "s.yaml", {}, lambda file: file).problems
+        assert SECRET not in "\n".join(map(str, outcome))

@@ -26,7 +26,7 @@ def test_a_moment_is_read_however_it_is_spelled(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "said"),
     [
         *[(value, OUTSIDE) for value in (-1, math.inf, math.nan, 10**400, 1e300, 1e25)],
         *[(text, OUTSIDE) for text in ("nan", "-inf", "1e400")],
@@ -41,10 +41,10 @@ def test_a_moment_is_read_however_it_is_spelled(value: object) -> None:
         ("0001-01-01T00:00:00+23:00", "must be seconds or milliseconds"),
     ],
 )
-def test_what_is_no_moment_is_refused_with_the_reason(value: object, told: str) -> None:
+def test_what_is_no_moment_is_refused_with_the_reason(value: object, said: str) -> None:
     with pytest.raises(ValueError, match=r"must be|is required") as caught:
         moment(value)
-    assert told in str(caught.value)
+    assert said in str(caught.value)
 
 
 @given(st.floats() | st.integers() | st.text(max_size=30) | st.none() | st.booleans())

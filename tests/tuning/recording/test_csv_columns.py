@@ -60,14 +60,14 @@ def test_checks_can_stand_in_columns_too() -> None:
     assert occurrence(row).call == RecordedCall(("c1",))
 
 
-def test_a_row_of_another_length_is_told_and_the_next_is_read() -> None:
+def test_a_row_of_another_length_is_reported_and_the_next_is_read() -> None:
     found = table("1,2,3\n", LOGIN)
     assert isinstance(found[0][1], UnreadableRow)
     assert (found[0][0], str(found[0][1])) == (2, "has 3 columns, the head has 13")
     assert occurrence(found[1][1]).attack is False
 
 
-def test_a_quote_that_does_not_end_is_told() -> None:
+def test_a_quote_that_does_not_end_is_reported() -> None:
     (found,) = table('1,"login\n')
     assert isinstance(found[1], UnreadableRow)
 
@@ -85,7 +85,7 @@ def test_a_quote_that_does_not_end_is_told() -> None:
         ("- time\n", 1, "", "must be a mapping"),
     ],
 )
-def test_a_mistake_in_the_map_is_told_with_its_line(
+def test_a_mistake_in_the_map_is_reported_with_its_line(
     text: str, line: int, field: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -95,7 +95,7 @@ def test_a_mistake_in_the_map_is_told_with_its_line(
     assert message in found[0].message
 
 
-def test_a_column_that_is_not_there_is_told_at_the_maps_line() -> None:
+def test_a_column_that_is_not_there_is_reported_at_the_maps_line() -> None:
     with pytest.raises(ConfigError) as caught:
         table(LOGIN, columns=MAP.replace("who", "whom"))
     (problem,) = caught.value.problems
@@ -103,10 +103,10 @@ def test_a_column_that_is_not_there_is_told_at_the_maps_line() -> None:
     assert "did you mean 'who'?" in problem.message
 
 
-def test_a_name_that_two_columns_have_is_told_at_the_maps_line() -> None:
+def test_a_name_that_two_columns_have_is_reported_at_the_maps_line() -> None:
     columns = read_columns("time: t\ntype: k\nsubject.user: u\n", "map.yaml")
     with pytest.raises(ConfigError) as caught:
         list(rows(["t,k,u,u\n", "1,check,a,b\n"], columns, "r.csv", "map.yaml"))
     (problem,) = caught.value.problems
-    told = "map.yaml:3: subject.user: there is more than one column 'u' in r.csv"
-    assert str(problem) == told
+    said = "map.yaml:3: subject.user: there is more than one column 'u' in r.csv"
+    assert str(problem) == said

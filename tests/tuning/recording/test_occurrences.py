@@ -46,7 +46,7 @@ def test_an_event_is_read_as_the_daemon_reads_it() -> None:
     assert (found.signal.stamp, found.call, found.attack) == ((100_000_000, "e1"), None, None)
 
 
-def test_an_event_may_tell_of_a_call_its_place_its_claims_and_its_label() -> None:
+def test_an_event_may_describe_a_call_its_place_its_claims_and_its_label() -> None:
     found = occurrence(
         type="session-presented",
         time="2026-09-22T10:00:00+02:00",
@@ -69,7 +69,7 @@ def test_an_event_may_tell_of_a_call_its_place_its_claims_and_its_label() -> Non
     assert (found.attack, found.app, found.is_event) == (True, "payroll", True)
 
 
-def test_a_sign_in_that_does_not_tell_when_it_was_was_made_at_its_time() -> None:
+def test_a_sign_in_that_does_not_say_when_it_was_was_made_at_its_time() -> None:
     data = {"acr": "mfa"}
     found = occurrence(type="session-established", time=100.7, subject=SESSION, data=data)
     assert isinstance(found.signal, SessionEstablished)
@@ -112,19 +112,19 @@ def test_a_routine_check_is_a_call_in_no_context() -> None:
 
 
 def test_the_daemons_log_gives_calls_and_marks_and_the_rest_is_passed_over() -> None:
-    told = {"time": "2026-09-22T10:00:00.123Z", "level": "info"}
-    checked = read(**told, event="checked", decision="allow", context="c1,c2", session="s1")
+    said = {"time": "2026-09-22T10:00:00.123Z", "level": "info"}
+    checked = read(**said, event="checked", decision="allow", context="c1,c2", session="s1")
     assert isinstance(checked, Occurrence)
     assert checked.call == RecordedCall(("c1", "c2"))
-    marked = read(**told, event="session-marked", policy="p", session="s1")
+    marked = read(**said, event="session-marked", policy="p", session="s1")
     assert marked == LoggedMark("p", report_only=False)
-    tried = read(**told, event="session-would-be-marked", policy="p", session="s1")
+    tried = read(**said, event="session-would-be-marked", policy="p", session="s1")
     assert tried == LoggedMark("p", report_only=True)
-    many = {**told, "event": "session-marked", "policy": "p", "session": "s1", "and": 41}
+    many = {**said, "event": "session-marked", "policy": "p", "session": "s1", "and": 41}
     assert read(**many) == LoggedMark("p", report_only=False, count=42)
-    assert read(**told, event="store-up") == PassedOver("store-up")
+    assert read(**said, event="store-up") == PassedOver("store-up")
     undecided = {"decision": "unavailable", "session": "s1", "context": ""}
-    assert read(**told, event="checked", **undecided) == PassedOver("checked")
+    assert read(**said, event="checked", **undecided) == PassedOver("checked")
 
 
 def test_without_an_id_the_line_itself_is_one() -> None:

@@ -27,7 +27,7 @@ class Triggers(Silent):
 
 
 @given(POLICIES, lives())
-def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
+def test_a_policy_triggers_when_the_daemon_logs_its_mark(
     of: tuple[Policy, ...], facts: list[Fact]
 ) -> None:
     evaluator = IncrementalEvaluator(of, WORLD, Surroundings("", network_of))

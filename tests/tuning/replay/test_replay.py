@@ -148,7 +148,7 @@ def test_policies_that_never_fire_are_named_and_disabled_ones_are_not() -> None:
     assert [policy.state for policy in figures.policies] == ["enabled", "enabled", "disabled"]
 
 
-def test_pairs_tell_what_two_policies_decide_together() -> None:
+def test_pairs_say_what_two_policies_decide_together() -> None:
     block = """\
   - id: blocked
     contexts: {include: [c1]}
@@ -192,11 +192,11 @@ def test_labels_give_detection_and_false_prompts() -> None:
     assert (figures.prompts.total, figures.prompts.answered) == (2, 1)
 
 
-def test_a_change_of_policies_is_told_before_and_after() -> None:
+def test_a_change_of_policies_is_reported_before_and_after() -> None:
     report = replay(TINY, BOTH, COUNTRY)
     (comparison,) = report.comparisons
-    told = {d.figure: (d.before, d.after, d.change) for d in comparison.figures}
-    assert list(told["prompts.total"]) == [2, 1, -1]
+    found = {d.figure: (d.before, d.after, d.change) for d in comparison.figures}
+    assert list(found["prompts.total"]) == [2, 1, -1]
     assert {d.figure: (d.before, d.after) for d in comparison.policies} == {
         "country": (1, 1),
         "risky": (1, None),
@@ -295,29 +295,29 @@ HOME, PARTNER = {"issuer": "https://home.example"}, {"issuer": "https://partner.
 def of(issuer: dict[str, str], occurrence: dict[str, Any]) -> dict[str, Any]:
     """The same at an issuer."""
     subject = {**occurrence.get("subject", {}), **issuer}
-    told = {**occurrence, "subject": subject}
-    return {**told, "id": f"{occurrence.get('id', occurrence['time'])} {issuer['issuer']}"}
+    found = {**occurrence, "subject": subject}
+    return {**found, "id": f"{occurrence.get('id', occurrence['time'])} {issuer['issuer']}"}
 
 
 def test_a_user_of_one_issuer_is_not_that_of_another() -> None:
-    told = [of(each, begin(TEN)) for each in (HOME, PARTNER)]
-    told += [of(PARTNER, risk(TEN + 10, "HIGH"))]
-    told += [of(each, call(TEN + 20 + at)) for at, each in enumerate((HOME, PARTNER))]
-    report = replay(told, RISK, settings=SETTINGS + ISSUERS)
+    found = [of(each, begin(TEN)) for each in (HOME, PARTNER)]
+    found += [of(PARTNER, risk(TEN + 10, "HIGH"))]
+    found += [of(each, call(TEN + 20 + at)) for at, each in enumerate((HOME, PARTNER))]
+    report = replay(found, RISK, settings=SETTINGS + ISSUERS)
     assert (report.recording.sessions, report.recording.users) == (2, 2)
     assert [one.user for one in only(report).worst_users] == ["ada (partners)"]
 
 
 def test_what_names_no_issuer_concerns_users_of_that_name_at_all_of_them() -> None:
-    told = [of(each, begin(TEN)) for each in (HOME, PARTNER)]
-    told += [risk(TEN + 10, "HIGH")]
-    told += [of(each, call(TEN + 20 + at)) for at, each in enumerate((HOME, PARTNER))]
-    users = only(replay(told, RISK, settings=SETTINGS + ISSUERS)).worst_users
+    found = [of(each, begin(TEN)) for each in (HOME, PARTNER)]
+    found += [risk(TEN + 10, "HIGH")]
+    found += [of(each, call(TEN + 20 + at)) for at, each in enumerate((HOME, PARTNER))]
+    users = only(replay(found, RISK, settings=SETTINGS + ISSUERS)).worst_users
     assert sorted(one.user for one in users) == ["ada (https://home.example)", "ada (partners)"]
 
 
 def test_policies_select_the_issuers_of_a_recording() -> None:
     partners = RISK.replace("    grant: mfa", "    issuers: [partners]\n    grant: mfa")
-    told = [of(HOME, begin(TEN)), of(HOME, risk(TEN + 10, "HIGH")), of(HOME, call(TEN + 20))]
-    assert only(replay(told, partners, settings=SETTINGS + ISSUERS)).prompts.total == 0
-    assert only(replay(told, RISK, settings=SETTINGS + ISSUERS)).prompts.total == 1
+    found = [of(HOME, begin(TEN)), of(HOME, risk(TEN + 10, "HIGH")), of(HOME, call(TEN + 20))]
+    assert only(replay(found, partners, settings=SETTINGS + ISSUERS)).prompts.total == 0
+    assert only(replay(found, RISK, settings=SETTINGS + ISSUERS)).prompts.total == 1

@@ -40,11 +40,11 @@ class Page(HTMLParser):
         assert not self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        self.tags.append((tag, told))
-        path = told.get("data-figure")
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        path = found.get("data-figure")
         if path is not None:
-            self.figures.append((path, told["data-value"] or "", told, ""))
+            self.figures.append((path, found["data-value"] or "", found, ""))
         if tag not in VOID:
             self._open.append(len(self.figures) - 1 if path is not None else None)
 
@@ -57,8 +57,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         for at in self._open:
             if at is not None:
-                path, value, told, text = self.figures[at]
-                self.figures[at] = (path, value, told, text + data)
+                path, value, found, text = self.figures[at]
+                self.figures[at] = (path, value, found, text + data)
 
 
 def at(document: Any, path: str) -> Any:
@@ -71,11 +71,11 @@ def test_every_figure_of_the_page_is_the_jsons(report: Report) -> None:
     document = json.loads(encode(report))
     page = Page(render(report))
     assert len(page.figures) > 300
-    for path, value, told, text in page.figures:
+    for path, value, found, text in page.figures:
         figure = at(document, path)
         assert json.loads(value) == figure, path
         shown = spelled(figure, rate=path.endswith("_rate"))
-        if "cx" in told or "height" in told:
+        if "cx" in found or "height" in found:
             assert text.endswith(f": {shown}"), path
         else:
             assert text == shown, path
@@ -90,8 +90,8 @@ def test_every_figure_of_the_policies_prompts_and_curves_is_on_the_page(report: 
         for key, value in figures["prompts"].items():
             if not isinstance(value, list):
                 assert f"sets.{number}.prompts.{key}" in shown
-        for curve, told in enumerate(figures["curves"]):
-            for point in range(len(told["points"])):
+        for curve, found in enumerate(figures["curves"]):
+            for point in range(len(found["points"])):
                 assert f"sets.{number}.curves.{curve}.points.{point}.prompts" in shown
     assert document["comparisons"]
 
@@ -99,8 +99,8 @@ def test_every_figure_of_the_policies_prompts_and_curves_is_on_the_page(report: 
 def test_bars_are_as_high_as_their_figures(report: Report) -> None:
     hours = report.sets[0].prompts.by_hour
     heights = {
-        path.rpartition(".")[2]: float(told["height"] or 0)
-        for path, _, told, _ in Page(render(report)).figures
+        path.rpartition(".")[2]: float(found["height"] or 0)
+        for path, _, found, _ in Page(render(report)).figures
         if path.startswith("sets.0.prompts.by_hour.")
     }
     unit = (220 - TOP - 36) / nice(max(hours))
@@ -116,18 +116,18 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing(report: Report) 
     assert "https://" not in text
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "img", "iframe", "object", "embed", "base", "form"}
-    for tag, told in page.tags:
+    for tag, found in page.tags:
         for name in ("src", "href", "srcset", "action"):
-            value = told.get(name)
+            value = found.get(name)
             assert value is None or value.startswith(("#", "data:,")), (tag, name)
-        assert not [name for name in told if name.startswith("on")]
+        assert not [name for name in found if name.startswith("on")]
 
 
 def test_every_plot_has_a_title_and_every_table_a_caption(report: Report) -> None:
     text = render(report)
     assert text.count("<svg ") == text.count('<svg role="img"') == text.count("<desc ") > 5
     assert text.count("<table>") == text.count("<caption>") > 5
-    idents = [told["id"] for _, told in Page(text).tags if told.get("id")]
+    idents = [found["id"] for _, found in Page(text).tags if found.get("id")]
     assert len(idents) == len(set(idents))
     assert "prefers-color-scheme:dark" in text
     assert '<html lang="en">' in text
@@ -148,7 +148,7 @@ def test_a_curve_names_the_value_of_each_point_where_rates_are_missing(report: R
     curve = msgspec.structs.replace(report.sets[0].curves[0], points=(first, *rest))
     figures = msgspec.structs.replace(report.sets[0], curves=(curve,))
     page = Page(render(msgspec.structs.replace(report, sets=(figures,))))
-    titles = {path: text for path, _, told, text in page.figures if "cx" in told}
+    titles = {path: text for path, _, found, text in page.figures if "cx" in found}
     for number, point in enumerate(curve.points):
         title = titles.get(f"sets.0.curves.0.points.{number}.detection_rate", "")
         assert title == (f"detection at {spelled(point.value)}: 50.0 %" if number else "")

@@ -1,4 +1,4 @@
-"""Scenario files: what is right is read, what is wrong is told with its line."""
+"""Scenario files: what is right is read, what is wrong is reported with its line."""
 
 import contextlib
 import re
@@ -140,13 +140,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("steps", "told"), WRONG, ids=[told[:40] for _, told in WRONG])
-def test_what_is_wrong_is_told_with_its_line(steps: str, told: str) -> None:
-    assert any(told in problem for problem in problems(scenario(steps), "c1"))
+@pytest.mark.parametrize(("steps", "said"), WRONG, ids=[said[:40] for _, said in WRONG])
+def test_what_is_wrong_is_reported_with_its_line(steps: str, said: str) -> None:
+    assert any(said in problem for problem in problems(scenario(steps), "c1"))
 
 
 @pytest.mark.parametrize(
-    ("given_", "told"),
+    ("given_", "said"),
     [
         ("time: tomorrow", "given.time: must be a time such as"),
         ("session: {usr: ada}", "f.yaml:4: scenarios[0].given.session.usr: unknown key"),
@@ -160,12 +160,12 @@ def test_what_is_wrong_is_told_with_its_line(steps: str, told: str) -> None:
         ("{session: {}, places: {192.0.2.1: {anonymizer: [tr]}}}", "did you mean 'tor'?"),
     ],
 )
-def test_what_is_given_wrongly_is_told(given_: str, told: str) -> None:
+def test_what_is_given_wrongly_is_reported(given_: str, said: str) -> None:
     found = problems(scenario("- then: allow", given_))
-    assert any(told in problem for problem in found), found
+    assert any(said in problem for problem in found), found
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_that_is_wrong_is_reported_at_once() -> None:
     text = "scenarios:\n  - name: a\n  - name: a\n    given: {session: {}}\n    steps: []\n"
     found = problems(text)
     assert [problem.split(": ")[0] for problem in found] == [

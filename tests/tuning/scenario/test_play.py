@@ -1,4 +1,4 @@
-"""Our own scenarios, acted out on our own policies; and what a failed expectation tells."""
+"""Our own scenarios, acted out on our own policies; and what a failed expectation says."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_the_example_of_the_page_goes_as_it_says() -> None:
     assert not found.failed
 
 
-def test_the_page_tells_of_every_code_of_lint() -> None:
+def test_the_page_explains_every_code_of_lint() -> None:
     page = (ROOT / "docs/scenarios.md").read_text()
     assert [code for code in CODES if f"`{code}`" not in page] == []
 
@@ -77,7 +77,7 @@ def played(*steps: str) -> Played:
     return play(scenario, STAGE)
 
 
-def test_every_expectation_that_is_not_met_is_told() -> None:
+def test_every_expectation_that_is_not_met_is_reported() -> None:
     (checked,) = played(
         "then: {context: c1, ip: 198.51.100.1, verdict: deny, acr_values: phr, max_age: 5m,"
         " reasons: q, would: [], pending: true}"
@@ -92,7 +92,7 @@ def test_every_expectation_that_is_not_met_is_told() -> None:
     )
 
 
-def test_what_is_expected_is_not_told() -> None:
+def test_what_is_expected_is_not_reported() -> None:
     assert not played(
         "then: {context: c1, ip: 198.51.100.1, verdict: step_up, acr_values: mfa, max_age: 0,"
         " reasons: p, would: tried, pending: false}"

@@ -78,7 +78,7 @@ def test_a_country_alone_gets_an_address_of_nobody_another_each_time() -> None:
         ("device=d2", SessionPresented, {"session": "session", "device": "d2"}),
     ],
 )
-def test_each_key_becomes_the_event_that_would_tell_of_it(
+def test_each_key_becomes_the_event_that_would_report_it(
     text: str, kind: type, subject: dict[str, str]
 ) -> None:
     (action,) = change(text).actions
@@ -116,7 +116,7 @@ def test_a_change_can_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "said"),
     [
         ("", "is not KEY=VALUE"),
         ("ip", "is not KEY=VALUE"),
@@ -134,8 +134,8 @@ def test_a_change_can_wait() -> None:
         ("ip=192.0.2.1,ip=192.0.2.2", "given twice"),
     ],
 )
-def test_what_is_no_change_is_told(text: str, told: str) -> None:
-    with pytest.raises(InvalidChange, match=re.escape(told)):
+def test_what_is_no_change_is_reported(text: str, said: str) -> None:
+    with pytest.raises(InvalidChange, match=re.escape(said)):
         change(text)
 
 

@@ -114,12 +114,12 @@ def test_travel_is_judged_across_a_users_sessions() -> None:
     assert verdict(made, START + 601) is Verdict.ALLOW
 
 
-def test_a_revoked_session_is_told_as_such() -> None:
+def test_a_revoked_session_is_reported_as_such() -> None:
     made = rehearsal(s=ADA)
     made.take(SessionRevoked(stamp=at(START + 5, "x"), subject=Subject(session="s"), reason="lost"))
-    told = made.explain("s", frozenset(), START + 6)
-    assert told.verdict is Verdict.DENY
-    assert told.session.revoked == "lost"
+    found = made.explain("s", frozenset(), START + 6)
+    assert found.verdict is Verdict.DENY
+    assert found.session.revoked == "lost"
 
 
 def test_an_event_about_a_session_moves_it() -> None:
@@ -150,12 +150,12 @@ def test_where_proofs_are_the_sessions_the_first_token_passes_with_the_latest() 
 
 
 def test_an_event_is_believed_unless_it_is_said_by_a_source_that_may_not_loosen() -> None:
-    def told(source: str) -> Verdict:
+    def found(source: str) -> Verdict:
         made = rehearsal(UserRisk(RiskLevel.HIGH), s=ADA)
         made.take(risk(RiskLevel.HIGH, START + 10))
         low = risk(RiskLevel.LOW, START + 20)
         made.take(msgspec.structs.replace(low, source=source))
         return verdict(made, START + 21)
 
-    assert told("") is Verdict.ALLOW
-    assert told("local:app") is Verdict.STEP_UP
+    assert found("") is Verdict.ALLOW
+    assert found("local:app") is Verdict.STEP_UP

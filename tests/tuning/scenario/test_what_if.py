@@ -24,8 +24,8 @@ def asked(*thens: str, described: Described = ADA, **more: object) -> list[tuple
     given = {"contexts": ("c1",), **more}
     question = WhatIfQuestion(described=described, at=1_000_000.0, thens=thens, **given)  # type: ignore[arg-type]
     return [
-        (told.explanation.verdict.value, " ".join(told.explanation.reasons))
-        for told in answer(question, STAGE)
+        (found.explanation.verdict.value, " ".join(found.explanation.reasons))
+        for found in answer(question, STAGE)
     ]
 
 
@@ -48,7 +48,7 @@ def test_a_sign_in_in_the_second_of_the_mark_proves_nothing() -> None:
     assert asked("user-risk=high", "after=1s,sign-in=phr")[-1] == ("allow", "")
 
 
-def test_a_risk_that_was_there_before_is_told_apart_from_one_that_comes() -> None:
+def test_a_risk_that_was_there_before_is_distinguished_from_one_that_comes() -> None:
     risky = Described(user="ada", acr="phr", user_risk=RiskLevel.HIGH)
     assert asked(described=risky) == [("allow", "")]
     assert asked("user-risk=high", described=Described(user="ada", acr="phr"))[-1][0] == "step_up"
@@ -60,12 +60,12 @@ def test_the_place_that_is_given_wins_over_the_databases() -> None:
     assert asked(f"ip={AWAY},country=DE")[-1] == ("allow", "")
 
 
-def test_a_call_can_be_told_by_its_path() -> None:
+def test_a_call_can_be_named_by_its_path() -> None:
     assert asked(f"ip={AWAY}", contexts=(), path="/pay")[-1] == ("step_up", "moved")
     assert asked(f"ip={AWAY}", contexts=(), path="/other")[-1] == ("allow", "")
 
 
-def test_a_change_that_is_none_is_told_with_what_was_typed() -> None:
+def test_a_change_that_is_none_is_shown_with_what_was_typed() -> None:
     with pytest.raises(InvalidChange, match=r"--then netwrk=x: 'netwrk' is not known"):
         asked("netwrk=x")
 
@@ -74,7 +74,7 @@ def test_the_explanation_is_of_the_moment_after_the_change() -> None:
     question = WhatIfQuestion(
         described=ADA, at=1_000_000.0, contexts=("c1",), thens=("after=2h,network=x",)
     )
-    told = answer(question, STAGE)
-    assert [each.explanation.time - question.at for each in told] == [0, 7200]
-    assert told[-1].explanation.session.network == "x"
-    assert told[-1].explanation.verdict is Verdict.ALLOW
+    found = answer(question, STAGE)
+    assert [each.explanation.time - question.at for each in found] == [0, 7200]
+    assert found[-1].explanation.session.network == "x"
+    assert found[-1].explanation.verdict is Verdict.ALLOW

@@ -1,4 +1,4 @@
-"""What is counted of a report-only policy, from a log and from metrics."""
+"""Counts of a report-only policy, from a log and from metrics."""
 
 import json
 
@@ -25,9 +25,9 @@ COUNTED = Expectation(
 def test_a_log_is_counted_with_sessions_and_users() -> None:
     expecting = ForecastCounts("p")
     for line in Daemon().log:
-        told = read_logged(line)
-        assert told is not None
-        expecting.logged(told)
+        said = read_logged(line)
+        assert said is not None
+        expecting.logged(said)
     found = expecting.finish()
     assert (found.sessions, found.users) == (2, 3)
     assert found.marks_a_day == pytest.approx(1.5)
@@ -57,9 +57,9 @@ def test_of_a_policy_that_was_never_there_nothing_is_known() -> None:
     expecting = ForecastCounts("unheard-of")
     expecting.scraped(Daemon().samples, 2000.0)
     for line in Daemon().log:
-        told = read_logged(line)
-        assert told is not None
-        expecting.logged(told)
+        said = read_logged(line)
+        assert said is not None
+        expecting.logged(said)
     found = expecting.finish()
     assert not found.known
     assert (found.sessions, found.users) == (0, 0)
@@ -101,11 +101,11 @@ def test_a_line_says_what_it_says() -> None:
 def test_it_is_said_between_which_rates_the_true_one_lies(
     marks: int, least: float, most: float
 ) -> None:
-    told = Expectation("p", 0.0, DAY, marks, {}, ())
-    below, above = told.marks_a_day_between
+    said = Expectation("p", 0.0, DAY, marks, {}, ())
+    below, above = said.marks_a_day_between
     assert below == pytest.approx(least, rel=0.06, abs=0.02)
     assert above == pytest.approx(most, rel=0.06)
-    assert below <= told.marks_a_day <= above
+    assert below <= said.marks_a_day <= above
 
 
 def test_a_line_that_stands_for_several_marks_counts_them_all() -> None:
@@ -118,5 +118,5 @@ def test_a_line_that_stands_for_several_marks_counts_them_all() -> None:
         logged = read_logged(line.encode())
         assert logged is not None
         expecting.logged(logged)
-    told = expecting.finish()
-    assert (told.marks, told.sessions, told.all_named) == (43, 1, False)
+    said = expecting.finish()
+    assert (said.marks, said.sessions, said.all_named) == (43, 1, False)

@@ -1,4 +1,4 @@
-"""Metrics are read from a real listener; whatever else answers is told as unavailable."""
+"""Metrics are read from a real listener; whatever else answers is reported as unavailable."""
 
 import threading
 from collections.abc import Iterator
@@ -50,10 +50,10 @@ def test_all_samples_are_read(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"), [("/gone", "status 404"), ("/odd", "not metrics"), ("/bytes", "not metrics")]
+    ("path", "found"), [("/gone", "status 404"), ("/odd", "not metrics"), ("/bytes", "not metrics")]
 )
-def test_what_is_not_metrics_is_unavailable(url: str, path: str, told: str) -> None:
-    with pytest.raises(Unavailable, match=told):
+def test_what_is_not_metrics_is_unavailable(url: str, path: str, found: str) -> None:
+    with pytest.raises(Unavailable, match=found):
         scrape(url + path, 5)
 
 

@@ -1,4 +1,4 @@
-"""What makes a deployment weak is told by a name: each of them, and nothing else."""
+"""Weaknesses of a deployment, each by its name, and nothing else."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from sidecar.wire.config.reading import read_settings
 
 ISSUER = 'tokens: {issuers: [{issuer: "https://idp.example", audiences: [us]}]}\n'
 PUSHING = 'receiver: {bind: "0.0.0.0:8443", transmitters: [{%s}]}\n' + ISSUER
-TELLING = (
+TRANSMITTER = (
     'transmitter: {issuer: "https://s.example", key_files: [k], bind: "%s:8090",'
     " recipients: [{name: r, audience: [r], credentials_file: c}]}\n" + ISSUER
 )
@@ -33,7 +33,7 @@ ROUTE = 'routes: [{path: "/pay/{id}", methods: [POST], contexts: [c1]}]'
 
 
 class Case(NamedTuple):
-    """A setting that is weak, the finding that tells it, and what is not told."""
+    """A setting that is weak, the finding that names it, and what has none."""
 
     code: str
     field: str
@@ -159,8 +159,8 @@ CASES = (
     Case(
         "transmitter-credential-plain",
         "transmitter.bind",
-        TELLING % "0.0.0.0",
-        TELLING % "127.0.0.1",
+        TRANSMITTER % "0.0.0.0",
+        TRANSMITTER % "127.0.0.1",
     ),
     Case(
         "push-plain",
@@ -226,7 +226,7 @@ def found(text: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.code} {case.field}")
-def test_a_weak_setting_is_told_by_its_name_and_a_sound_one_is_not(case: Case) -> None:
+def test_a_weak_setting_is_reported_by_its_name_and_a_sound_one_is_not(case: Case) -> None:
     assert found(case.weak) == [(case.code, case.field)]
     assert found(case.sound) == []
 
@@ -251,6 +251,6 @@ def test_what_is_shipped_is_weak_in_nothing_but_what_it_accepts(file: str) -> No
 def test_no_finding_quotes_a_secret() -> None:
     text = 'admin: {token: "Zq"}\nstore: {url: "redis://u:Zq@valkey"}\n'
     text += 'app: {redirect: {start: "https://app.example/in", key: "Zq"}}'
-    told = weaknesses(read_settings(text, "s.yaml", {}, lambda _: ""), 2048)
-    assert len(told) == 4
-    assert not any("Zq" in finding.message for finding in told)
+    said = weaknesses(read_settings(text, "s.yaml", {}, lambda _: ""), 2048)
+    assert len(said) == 4
+    assert not any("Zq" in finding.message for finding in said)

@@ -1,4 +1,4 @@
-"""What is shown of a URL that somebody else wrote."""
+"""Messages about a URL that somebody else wrote."""
 
 import pytest
 

@@ -19,7 +19,7 @@ def test_the_defaults_give_way_to_what_there_is_memory_for() -> None:
     assert shares_of(Settings(), 512 * MIB).sessions > 2 * shares_of(Settings(), 256 * MIB).sessions
 
 
-def test_what_is_configured_stands_and_is_told_of_where_it_does_not_fit() -> None:
+def test_what_is_configured_stands_and_is_reported_where_it_does_not_fit() -> None:
     settings = Settings(sessions=Sessions(view=40_000))
     sessions, _, trouble = shares_of(settings, 256 * MIB)
     assert sessions == 40_000

@@ -47,7 +47,7 @@ def problems(text: str = "", environ: Mapping[str, str] | None = None, **more: A
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_a_refused_configuration_is_told_all_of_its_mistakes(case: dict[str, Any]) -> None:
+def test_a_refused_configuration_is_shown_all_of_its_mistakes(case: dict[str, Any]) -> None:
     assert problems(case["text"]) == case["problems"]
 
 
@@ -266,12 +266,12 @@ def test_a_secret_in_both_forms_is_refused() -> None:
         ("hush" * 3000, "must hold one line of text, and no more"),
     ],
 )
-def test_a_secrets_file_that_cannot_be_used_is_told_without_its_content(
+def test_a_secrets_file_that_cannot_be_used_is_reported_without_its_content(
     content: str | None, message: str
 ) -> None:
     files = {} if content is None else {"/pw": content}
-    told = problems("store: {password_file: /pw}", files=files)
-    assert told == [f"etc/s.yaml:1: store.password_file: /pw {message}"]
+    said = problems("store: {password_file: /pw}", files=files)
+    assert said == [f"etc/s.yaml:1: store.password_file: /pw {message}"]
 
 
 def test_every_secret_that_has_a_file_beside_it_is_read_from_there() -> None:
@@ -289,7 +289,7 @@ def test_every_secret_that_has_a_file_beside_it_is_read_from_there() -> None:
     assert settings.app.redirect.key == "secret-four"
 
 
-def test_a_nested_secrets_file_is_told_by_its_own_field_and_line() -> None:
+def test_a_nested_secrets_file_is_reported_by_its_own_field_and_line() -> None:
     text = "apps:\n  b:\n    redirect: {key_file: gone}\n"
     assert problems(text) == [
         "etc/s.yaml:3: apps.b.redirect.key_file: etc/gone cannot be read: No such file or directory"
@@ -304,9 +304,9 @@ def test_no_problem_quotes_a_secret() -> None:
     store: {url: "redis://:hunter2@h:x", password: [hunter2], sentinel_password: {hunter2: 1}}
     admin: {token: !hunter2 x}
     """
-    told = problems(text, {"SIDECAR_STORE__USERNAME__X": "hunter2"})
-    assert len(told) >= 5
-    assert not [line for line in told if "hunter2" in line and "sentinel_password" not in line]
+    said = problems(text, {"SIDECAR_STORE__USERNAME__X": "hunter2"})
+    assert len(said) >= 5
+    assert not [line for line in said if "hunter2" in line and "sentinel_password" not in line]
 
 
 @given(st.text() | st.from_regex(r"(?s)[a-z{}\[\],:&*!|>'\"#\-\n .0-9]{0,80}"))
@@ -379,8 +379,8 @@ def test_what_an_unknown_context_gets_stands_among_the_contexts() -> None:
     settings = read(text)
     assert (settings.unknown_contexts, list(settings.contexts)) == ("strictest", ["c1"])
     assert read("contexts: {c1: {name: Payments}}").unknown_contexts == "error"
-    told = read("contexts: {c1: {name: P}}", {"SIDECAR_CONTEXTS__UNKNOWN": "strictest"})
-    assert told.unknown_contexts == "strictest"
+    said = read("contexts: {c1: {name: P}}", {"SIDECAR_CONTEXTS__UNKNOWN": "strictest"})
+    assert said.unknown_contexts == "strictest"
     (problem,) = problems("contexts: {unknown: routine, c1: {name: P}}")
     assert "contexts.unknown: 'routine' is not known" in problem
     (problem,) = problems("contexts: {unknown: strictest}")

@@ -34,7 +34,7 @@ def test_a_key_belongs_to_a_part_of_the_set_up(field: str, part: Part) -> None:
     ("code", "state"),
     [("never-fires", Soundness.WRONG), ("session-by-sign-in", Soundness.DOUBTFUL)],
 )
-def test_a_warning_is_told_with_its_advice_as_the_cure(code: str, state: Soundness) -> None:
+def test_a_warning_is_reported_with_its_advice_as_the_cure(code: str, state: Soundness) -> None:
     advice = ALL_ADVICE[code]
     problem = ConfigProblem("p.yaml", 3, "policies[0]", f"this is so; {advice}")
     (found,) = diagnose_warnings([(code, problem)])

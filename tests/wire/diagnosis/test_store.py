@@ -16,9 +16,9 @@ GOOD = {
 
 
 def states(
-    told: dict[str, object] = GOOD, settings: StoreSettings | None = None, **report: Any
+    said: dict[str, object] = GOOD, settings: StoreSettings | None = None, **report: Any
 ) -> dict[str, Soundness]:
-    found = diagnose_server(ServerReport("", told, **report), settings or StoreSettings(), 30.0)
+    found = diagnose_server(ServerReport("", said, **report), settings or StoreSettings(), 30.0)
     return {one.name: one.state for one in found}
 
 
@@ -37,7 +37,7 @@ def test_a_server_is_named_where_there_are_several() -> None:
     assert {one.name.partition(" of ")[2] for one in found} == {"b:6379"}
 
 
-def test_rights_that_are_missing_are_told_by_kind_with_the_command_that_grants_them() -> None:
+def test_rights_that_are_missing_are_reported_by_kind_with_the_command_that_grants_them() -> None:
     report = ServerReport("", {}, lacks=("~sidecar:*", "+info"), words="NOPERM")
     rights, server = diagnose_server(report, StoreSettings(username="app"), 30.0)
     assert rights.state is W
@@ -77,7 +77,7 @@ def test_what_a_server_says_of_itself_is_judged(
     ("save", "words"),
     [(None, "may not ask"), ("3600 1", "snapshots alone"), ("", "it keeps nothing")],
 )
-def test_what_snapshots_lose_is_told(save: str | None, words: str) -> None:
+def test_what_snapshots_lose_is_reported(save: str | None, words: str) -> None:
     report = ServerReport("", GOOD | {"aof_enabled": 0}, save=save)
     (found,) = [
         x for x in diagnose_server(report, StoreSettings(), 30.0) if x.name == "persistence"

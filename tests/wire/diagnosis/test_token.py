@@ -144,7 +144,7 @@ def test_a_token_of_nobody_is_looked_at_no_further() -> None:
     assert [one.name for one in diagnose_token(case._replace(tokens=two))] == ["issuer"]
 
 
-def test_an_opaque_token_is_told_as_its_issuer_was_asked_about_it() -> None:
+def test_an_opaque_token_is_reported_as_its_issuer_was_asked_about_it() -> None:
     case = examined()
     (issuer,) = case.tokens.issuers
     token = token_of(case.parts.claims, issuer, frozenset())

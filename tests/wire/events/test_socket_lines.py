@@ -118,7 +118,7 @@ def test_no_reference_is_not_null() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_line_is_told_by_code_and_field(
+def test_what_is_wrong_with_a_line_is_reported_by_code_and_field(
     line: Any, error: Any, field: str | None
 ) -> None:
     refusal = decode(line)

@@ -69,14 +69,14 @@ def test_a_passed_call_gets_each_of_our_headers_or_loses_it(envoy: Any) -> None:
     assert answer.WhichOneof("http_response") == "ok_response"
     assert (answer.HasField("status"), answer.status.code) == (True, 0)
     ok = answer.ok_response
-    told = {one.header.key: (one.header.value, one.append_action) for one in ok.headers}
-    assert told == {"x-sidecar-decision": ("allow", 2), "x-sidecar-session": ("s1", 2)}
+    found = {one.header.key: (one.header.value, one.append_action) for one in ok.headers}
+    assert found == {"x-sidecar-decision": ("allow", 2), "x-sidecar-session": ("s1", 2)}
     ours = {name.decode() for name in PASSED_ON}
-    assert set(told) | set(ok.headers_to_remove) >= ours
+    assert set(found) | set(ok.headers_to_remove) >= ours
     alike = {name.replace("_", "-") for name in ok.headers_to_remove}
     assert alike == ours | {"x-http-method-override", "x-http-method", "x-method-override"}
     assert {"x_sidecar_subject", "x-sidecar_step_up"} <= set(ok.headers_to_remove)
-    assert not set(told) & set(ok.headers_to_remove)
+    assert not set(found) & set(ok.headers_to_remove)
     assert not ok.response_headers_to_add
 
 
@@ -98,8 +98,8 @@ def test_a_refused_call_keeps_status_headers_and_body(envoy: Any, status: int, c
     assert answer.WhichOneof("http_response") == "denied_response"
     assert answer.status.code == code
     denied = answer.denied_response
-    told = [(one.header.key, one.header.value, one.append_action) for one in denied.headers]
-    assert told == [("www-authenticate", CHALLENGE, 2), ("retry-after", "1", 2)]
+    found = [(one.header.key, one.header.value, one.append_action) for one in denied.headers]
+    assert found == [("www-authenticate", CHALLENGE, 2), ("retry-after", "1", 2)]
     assert (denied.status.code, denied.body) == (status, '{"x":"ä"}')
 
 

@@ -35,6 +35,6 @@ def test_a_body_that_is_not_one_message_is_refused(body: bytes, code: Code) -> N
     assert caught.value.code is code
 
 
-def test_trailers_tell_the_outcome() -> None:
+def test_trailers_give_the_outcome() -> None:
     assert trailers(Code.OK) == [(b"grpc-status", b"0")]
     assert trailers(Code.INTERNAL, "x") == [(b"grpc-status", b"13"), (b"grpc-message", b"x")]

@@ -166,7 +166,7 @@ def test_an_action_is_a_method_if_http_knows_it_and_else_any(name: str, method: 
         {"subject": {**ALICE, "properties": {"ip_address": "203.0.113.9"}}},
     ],
 )
-def test_the_clients_address_may_be_told_in_three_places(changes: Any) -> None:
+def test_the_clients_address_may_be_given_in_three_places(changes: Any) -> None:
     assert decoded(**changes).ip == "203.0.113.9"
 
 

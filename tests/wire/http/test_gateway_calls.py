@@ -62,7 +62,7 @@ def test_each_gateway_is_believed_in_its_own_headers_only() -> None:
         assert original_call(call, gateway) == Original("PUT", "shop.example", "/forwarded", "x")
 
 
-def test_nginx_may_tell_the_whole_url() -> None:
+def test_nginx_may_send_the_whole_url() -> None:
     call = request(
         ("X-Original-URL", "https://Shop.example:443/pay?x"), ("X-Original-Method", "POST")
     )
@@ -78,7 +78,7 @@ def test_nginx_uri_and_url_must_agree_since_the_client_may_have_sent_one() -> No
 
 
 @pytest.mark.parametrize("gateway", [Gateway.NGINX, *FORWARDED])
-def test_a_gateway_that_tells_no_path_is_an_error_not_a_routine_call(gateway: Gateway) -> None:
+def test_a_gateway_that_sends_no_path_is_an_error_not_a_routine_call(gateway: Gateway) -> None:
     with pytest.raises(InvalidCall, match="must send X-"):
         original_call(request(("X-Auth-Context", "c1")), gateway)
 
@@ -138,9 +138,13 @@ def test_envoy_appends_the_original_path(target: str, path: str) -> None:
 )
 def test_a_call_whose_query_names_a_method_may_run_as_any(query: str) -> None:
     target = f"/pay/7?{query}"
-    told = [("X-Forwarded-Uri", target), ("X-Forwarded-Method", "POST"), ("X-Original-URI", target)]
+    found = [
+        ("X-Forwarded-Uri", target),
+        ("X-Forwarded-Method", "POST"),
+        ("X-Original-URI", target),
+    ]
     for gateway in (Gateway.NGINX, *FORWARDED):
-        assert original_call(request(*told), gateway).method == "", gateway
+        assert original_call(request(*found), gateway).method == "", gateway
     call = request(method="POST", target=f"/v1/ext_authz{target}")
     assert ext_authz_call(call)[::2] == ("", "/pay/7")
     assert direct_call(request(method="POST", target=target)).method == ""
@@ -284,7 +288,7 @@ def test_forwarded_for_may_come_in_several_lines() -> None:
     assert client(*fields) == "203.0.113.9"
 
 
-def test_a_trusted_proxy_that_tells_nothing_leaves_the_client_unknown() -> None:
+def test_a_trusted_proxy_that_says_nothing_leaves_the_client_unknown() -> None:
     assert client() == ""
     assert client(peer="") == ""
 
@@ -311,7 +315,7 @@ def test_a_trusted_proxy_that_is_no_network_is_an_error_of_the_configuration() -
         ClientAddresses(Http(trusted_proxies=("nonsense",)))
 
 
-def test_a_call_that_tells_neither_a_path_nor_a_context_is_refused() -> None:
+def test_a_call_that_names_neither_a_path_nor_a_context_is_refused() -> None:
     with pytest.raises(InvalidCall, match="neither a path nor a context"):
         asked_call(request(), Gateway.NONE)
     original, contexts = asked_call(request(("X-Auth-Context", "c1")), Gateway.NONE)

@@ -1,4 +1,4 @@
-"""Where a browser is sent for a step-up: never anywhere but the configured page, and back again."""
+"""Redirects of a browser for a step-up: never anywhere but the configured page, and back again."""
 
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -104,7 +104,7 @@ def test_no_call_makes_the_location_leave_the_configured_page(
     assert parameters(location)["return_to"] == address
 
 
-def test_the_page_is_told_what_is_asked_for_and_where_to_return() -> None:
+def test_the_page_is_given_what_is_asked_for_and_where_to_return() -> None:
     location = step_up_location(Redirect(start=START), "/pay/7?a=1&b=2", WAY, NOW)
     assert parameters(location) == {
         "acr_values": "phr phrh",
@@ -114,7 +114,7 @@ def test_the_page_is_told_what_is_asked_for_and_where_to_return() -> None:
     }
 
 
-def test_what_is_not_asked_for_is_not_told() -> None:
+def test_what_is_not_asked_for_is_not_given() -> None:
     location = step_up_location(Redirect(start=START), "/", Way("", None, ""), NOW)
     assert parameters(location) == {"return_to": "/"}
 

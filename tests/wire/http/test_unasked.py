@@ -1,4 +1,4 @@
-"""What passes unasked: one table, for the door behind a gateway and the middleware of an app."""
+"""Calls that pass unasked: one table, for the door behind a gateway and the middleware of apps."""
 
 from typing import Any
 from urllib.parse import unquote

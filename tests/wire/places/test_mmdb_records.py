@@ -156,17 +156,18 @@ def test_a_record_that_is_no_map_is_invalid(record: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("found", "expected"),
     [(64496, 64496), ("64496", 64496), ("AS64496", 64496), ("as64496", 64496), ("", 0), ("-", 0)],
 )
-def test_an_as_number_may_be_text(told: Any, expected: Any) -> None:
-    assert FLAT.operator({"asn": told, "as_name": "Example"}) == SystemOperator(expected, "Example")
+def test_an_as_number_may_be_text(found: Any, expected: Any) -> None:
+    operator = FLAT.operator({"asn": found, "as_name": "Example"})
+    assert operator == SystemOperator(expected, "Example")
 
 
-@pytest.mark.parametrize("told", [-1, 2**32, "ASX", "AS٣", "1" * 5000, 1.5, True, [64496]])
-def test_what_is_no_as_number_makes_an_invalid_record(told: Any) -> None:
+@pytest.mark.parametrize("found", [-1, 2**32, "ASX", "AS٣", "1" * 5000, 1.5, True, [64496]])
+def test_what_is_no_as_number_makes_an_invalid_record(found: Any) -> None:
     with pytest.raises(InvalidRecord):
-        FLAT.operator({"asn": told})
+        FLAT.operator({"asn": found})
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_what_is_read_is_always_a_location_on_earth(record: Any) -> None:
         {"mcc": "262"},
     ],
 )
-def test_a_mobile_carrier_is_told_in_many_ways(record: dict[str, object]) -> None:
+def test_a_mobile_carrier_is_shown_in_many_ways(record: dict[str, object]) -> None:
     assert flags(record).carrier
     assert flags(record).has_connection
 

@@ -56,16 +56,16 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "place"), RIGHT, ids=str)
-def test_a_place_is_read_however_it_is_spelled(told: dict[str, object], place: Place) -> None:
-    assert read_place(told) == place
+@pytest.mark.parametrize(("found", "place"), RIGHT, ids=str)
+def test_a_place_is_read_however_it_is_spelled(found: dict[str, object], place: Place) -> None:
+    assert read_place(found) == place
 
 
-@pytest.mark.parametrize(("told", "member", "message"), WRONG, ids=str)
+@pytest.mark.parametrize(("found", "member", "message"), WRONG, ids=str)
 def test_what_is_no_place_is_refused_by_its_member(
-    told: dict[str, object], member: str, message: str
+    found: dict[str, object], member: str, message: str
 ) -> None:
     with pytest.raises(InvalidPlace) as caught:
-        read_place(told)
+        read_place(found)
     assert caught.value.member == member
     assert message in caught.value.message

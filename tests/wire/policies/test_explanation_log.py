@@ -17,14 +17,14 @@ OTHERS = msgspec.structs.replace(
 )
 
 
-def told(*policies: Policy) -> Explanation:
+def explained(*policies: Policy) -> Explanation:
     rules = evaluator(*policies)
     return explain_call(rules, rules.fold("s", established()), "app", frozenset({"c1"}), 1100)
 
 
 def sizes() -> list[int]:
     """How much room each stage takes."""
-    explanation = told(ASKS, QUIET, OTHERS)
+    explanation = explained(ASKS, QUIET, OTHERS)
     asks, quiet, _ = explanation.policies
     bare = [msgspec.structs.replace(each, conditions=None) for each in (asks, quiet)]
     stages = ((asks, quiet), (asks, bare[1]), (asks,), (bare[0],))
@@ -35,23 +35,23 @@ def sizes() -> list[int]:
     ("stage", "kept", "with_conditions"),
     [(0, ["asks", "quiet"], 2), (1, ["asks", "quiet"], 1), (2, ["asks"], 1), (3, ["asks"], 0)],
 )
-def test_the_less_room_there_is_the_less_is_told(
+def test_the_less_room_there_is_the_less_is_reported(
     stage: int, kept: list[str], with_conditions: int
 ) -> None:
-    plain = shortened(told(ASKS, QUIET, OTHERS), sizes()[stage])
+    plain = shortened(explained(ASKS, QUIET, OTHERS), sizes()[stage])
     assert [each["policy"] for each in plain["policies"]] == kept
     assert sum(each["conditions"] is not None for each in plain["policies"]) == with_conditions
     assert plain["left_out"] == 3 - len(kept)
 
 
-def test_what_is_no_policy_is_always_told() -> None:
-    plain = shortened(told(ASKS, QUIET), 0)
+def test_what_is_no_policy_is_always_reported() -> None:
+    plain = shortened(explained(ASKS, QUIET), 0)
     assert (plain["verdict"], plain["policies"], plain["left_out"]) == ("step_up", (), 2)
     assert plain["why"].startswith("asks: ")
 
 
 def test_a_user_in_very_many_groups_makes_no_endless_line() -> None:
-    explanation = told(ASKS)
+    explanation = explained(ASKS)
     groups = tuple(f"g{number}" for number in range(1000))
     crowd = msgspec.structs.replace(
         explanation, session=msgspec.structs.replace(explanation.session, groups=groups)

@@ -81,7 +81,7 @@ def some(*names: str) -> Selection:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_a_refused_file_is_told_all_of_its_mistakes(case: dict[str, Any]) -> None:
+def test_a_refused_file_is_shown_all_of_its_mistakes(case: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         read_policies([("p.yaml", case["text"])], SETTINGS)
     assert [str(problem) for problem in caught.value.problems] == case["problems"]
@@ -328,8 +328,8 @@ def test_no_policy_of_a_file_takes_the_name_of_what_a_context_requires() -> None
     text = "policies: [{id: context-c1, grant: mfa}, {id: context-c2, grant: mfa}]"
     with pytest.raises(ConfigError) as caught:
         read_policies([("p.yaml", text)], REQUIRING)
-    told = "'context-c2' is what `contexts.c2.requires` is called"
-    assert str(caught.value) == f"p.yaml:1: policies[1].id: {told}"
+    said = "'context-c2' is what `contexts.c2.requires` is called"
+    assert str(caught.value) == f"p.yaml:1: policies[1].id: {said}"
 
 
 def test_norway_and_times_are_what_they_look_like() -> None:
@@ -417,12 +417,12 @@ policies:
     assert read_policies([("common.yaml", COMMON), ("z.yaml", using)], SETTINGS) == expected
 
 
-def test_a_name_that_two_files_define_is_told_with_the_first() -> None:
+def test_a_name_that_two_files_define_is_reported_with_the_first() -> None:
     with pytest.raises(ConfigError) as caught:
         read_policies([("a.yaml", COMMON), ("b.yaml", COMMON)], SETTINGS)
-    told = [str(problem) for problem in caught.value.problems]
-    assert "b.yaml:4: definitions.conditions.away: is defined already, in a.yaml:4" in told
-    assert len(told) == 4
+    said = [str(problem) for problem in caught.value.problems]
+    assert "b.yaml:4: definitions.conditions.away: is defined already, in a.yaml:4" in said
+    assert len(said) == 4
 
 
 def test_definitions_that_double_each_other_are_refused() -> None:
@@ -450,7 +450,7 @@ def test_a_policy_names_issuers_by_themselves_or_their_namespace(named: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "said"),
     [
         (
             "issuers: [https://c.example]",
@@ -463,9 +463,9 @@ def test_a_policy_names_issuers_by_themselves_or_their_namespace(named: str) -> 
     ],
 )
 def test_an_issuer_must_be_known_and_whoever_is_left_out_must_be_of_one(
-    body: str, told: str
+    body: str, said: str
 ) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"p.yaml:1: policies[0].{told}")):
+    with pytest.raises(ConfigError, match=re.escape(f"p.yaml:1: policies[0].{said}")):
         policy(f"grant: mfa, {body}", SEVERAL)
 
 
@@ -495,7 +495,7 @@ def test_beside_an_app_with_an_id_policies_may_be_for_others_too() -> None:
     assert read_policies([("p.yaml", APPS)], of_audiences("payroll"))
 
 
-def test_names_are_read_in_one_form_and_what_no_token_could_name_is_told() -> None:
+def test_names_are_read_in_one_form_and_what_no_token_could_name_is_reported() -> None:
     composed, decomposed = "Jos\u00e9", "Jose\u0301"
     text = f"policies: [{{id: a, grant: mfa, users: ['{decomposed}']}}]"
     (policy,) = read_policies([("p.yaml", text)], Settings())
@@ -512,7 +512,7 @@ def test_a_number_of_a_claim_is_one_text_however_it_is_written(spelled: str) -> 
     assert policy.conditions == Claims((("level", frozenset({"3"})),))
 
 
-def test_a_path_that_leads_to_no_claim_is_told() -> None:
+def test_a_path_that_leads_to_no_claim_is_reported() -> None:
     text = "policies: [{id: a, grant: mfa, conditions: {claims: {'a\\b': x}}}]"
     with pytest.raises(ConfigError) as caught:
         read_policies([("p.yaml", text)], Settings())

@@ -1,4 +1,4 @@
-"""Keys, fields and values under privacy keys: opened again, and telling nothing without the key."""
+"""Keys, fields and values under privacy keys: opened again, and unreadable without the key."""
 
 import pytest
 from hypothesis import given, settings
@@ -100,8 +100,8 @@ def test_nothing_of_a_person_stands_in_what_is_sealed() -> None:
     form = FORMS[0]
     for key in NAMED:
         written = form.seal_key(key) + repr(form.seal_record(key, RECORD)).encode()
-        for told in (b"ada", b"example", b"123456", b"198.51.100.7", b"laptop", b"contentdigest"):
-            assert told not in written
+        for found in (b"ada", b"example", b"123456", b"198.51.100.7", b"laptop", b"contentdigest"):
+            assert found not in written
         assert ADA.user.encode() not in written
         assert ADA.session.encode() not in written
 

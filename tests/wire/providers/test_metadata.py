@@ -19,8 +19,8 @@ def offer(*acr: str, **more: Any) -> Offer:
     return Offer(issuer=A, acr_values=acr, **more)
 
 
-def acr_of(offered: Offer, **told: list[str]) -> dict[str, tuple[str, ...]]:
-    return {level.name: level.acr for level in levels_for(offered, told)[0]}
+def acr_of(offered: Offer, **found: list[str]) -> dict[str, tuple[str, ...]]:
+    return {level.name: level.acr for level in levels_for(offered, found)[0]}
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_a_value_with_a_published_meaning_shows_that_level_and_the_built_in_ones
     assert list(levels) == [level.name for level in DEFAULT_LEVELS]
 
 
-def test_what_is_told_of_a_value_goes_before_what_is_known_of_it() -> None:
+def test_what_is_chosen_for_a_value_goes_before_what_is_known_of_it() -> None:
     levels = acr_of(offer("1", "2"), mfa=["2"], passwordless=["1"])
     assert (levels["mfa"], levels["passwordless"]) == (("2",), ("1",))
     assert levels["single-factor"] == ("single-factor",)
 
 
-def test_values_that_nobody_can_place_are_told() -> None:
+def test_values_that_nobody_can_place_are_reported() -> None:
     offered = offer("gold", claims=("sub", "sid", "acr", "auth_time"))
     assert levels_for(offered, {}) == ((), ("gold",))
     unplaced, missing, cure = remarks_on(offered, ("gold",))
@@ -66,7 +66,7 @@ def test_values_that_nobody_can_place_are_told() -> None:
     assert "--acr mfa=VALUE" in remarks_on(offer(), ())[0]
 
 
-def test_of_a_known_provider_its_page_and_its_settings_are_told() -> None:
+def test_of_a_known_provider_its_page_and_its_settings_are_reported() -> None:
     okta = offer_of({"claims_supported": ["sub", "auth_time", "acr", "amr"]}, "https://a.okta.com")
     page, _, _, cure = remarks_on(okta, ())
     assert "this is Okta" in page
@@ -74,11 +74,11 @@ def test_of_a_known_provider_its_page_and_its_settings_are_told() -> None:
     assert cure.startswith("sid: Okta: Security > API > ")
 
 
-def test_what_a_provider_says_at_length_is_told_in_short() -> None:
+def test_what_a_provider_says_at_length_is_shown_in_short() -> None:
     many = ("y" * 900_000, *map(str, range(8000)))
-    told, *_ = remarks_on(offer(*many, claims=("sub",)), many)
-    assert "..., 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 7989 more" in told
-    assert len(told) < 400
+    found, *_ = remarks_on(offer(*many, claims=("sub",)), many)
+    assert "..., 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 7989 more" in found
+    assert len(found) < 400
 
 
 def test_algorithms_are_configured_only_where_the_usual_ones_have_none_of_it() -> None:

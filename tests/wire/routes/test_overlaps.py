@@ -1,4 +1,4 @@
-"""Which routes meet: by example, and held against what `Routes` matches."""
+"""Overlaps of routes: by example, and held against what `Routes` matches."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ def route(path: str, methods: tuple[str, ...] = (), hosts: tuple[str, ...] = ())
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "told"),
+    ("one", "other", "said"),
     [
         (route("/pay/**"), route("/pay/change"), [(1, 0, "/pay/change", True)]),
         (route("/pay/change"), route("/pay/**"), [(0, 1, "/pay/change", True)]),
@@ -36,12 +36,12 @@ def route(path: str, methods: tuple[str, ...] = (), hosts: tuple[str, ...] = ())
     ],
 )
 def test_routes_meet_where_one_call_matches_both(
-    one: Route, other: Route, told: list[tuple[int, int, str, bool]]
+    one: Route, other: Route, said: list[tuple[int, int, str, bool]]
 ) -> None:
-    assert [tuple(found) for found in overlaps((one, other))] == told
+    assert [tuple(found) for found in overlaps((one, other))] == said
 
 
-def test_only_so_many_pairs_are_told() -> None:
+def test_only_so_many_pairs_are_reported() -> None:
     assert len(overlaps([route("/pay/**")] * 100)) == MOST
 
 

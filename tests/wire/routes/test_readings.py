@@ -22,25 +22,25 @@ def by_the_daemon(target: str) -> bool:
     return True
 
 
-def told(target: str) -> bool:
-    """As servers tell it that give the target besides the path (ASGI)."""
+def by_the_target(target: str) -> bool:
+    """Read a target as servers do that give it besides the path (ASGI)."""
     return is_read_alike(unquote(target.partition("?")[0]), target)
 
 
-def told_decoded(target: str) -> bool:
-    """As servers tell it that give the path alone (WSGI's, by PEP 3333)."""
+def by_the_decoded_path(target: str) -> bool:
+    """Read a target as servers do that give the path alone (WSGI's, by PEP 3333)."""
     return is_read_alike(unquote_to_bytes(target.partition("?")[0]).decode("utf-8", "replace"))
 
 
-@pytest.mark.parametrize("ask", [by_the_daemon, told])
+@pytest.mark.parametrize("ask", [by_the_daemon, by_the_target])
 def test_the_same_paths_are_read_alike_at_the_daemon_and_in_an_app(ask: Any) -> None:
     assert [path for path in (*UNCLEAR, *RAW) if ask(path)] == []
     assert [path for path in CLEAR if not ask(path)] == []
 
 
-def test_where_the_path_alone_is_told_it_is_judged_as_the_app_itself_reads_it() -> None:
-    assert [path for path in UNCLEAR if told_decoded(path)] == list(UNSEEN)
-    assert [path for path in CLEAR if not told_decoded(path)] == []
+def test_where_the_path_alone_is_given_it_is_judged_as_the_app_itself_reads_it() -> None:
+    assert [path for path in UNCLEAR if by_the_decoded_path(path)] == list(UNSEEN)
+    assert [path for path in CLEAR if not by_the_decoded_path(path)] == []
 
 
 segments = st.sampled_from(

@@ -69,7 +69,7 @@ def test_an_address_is_read(url: str, address: StoreAddress) -> None:
         "redis+other://:hunter2@a",
     ],
 )
-def test_a_fault_is_told_without_quoting(url: str) -> None:
+def test_a_fault_is_reported_without_quoting(url: str) -> None:
     with pytest.raises(InvalidAddress) as caught:
         parse_store_address(url)
     assert "hunter2" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""How records tell what is lost of them."""
+"""Record encoding of what is lost of records."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Facts in records: each source has room of its own, and other versions are told from ours."""
+"""Facts in records: each source has room of its own, and other versions are recognised."""
 
 import msgspec
 import pytest
@@ -76,9 +76,9 @@ def test_a_checkpoint_of_another_version_is_none() -> None:
 
 
 def test_where_a_source_saw_a_session_last_replaces_nothing_that_a_call_has_shown() -> None:
-    told = msgspec.structs.replace(SHOWN, stamp=at(5, "told"), source="local:app", ip="203.0.113.1")
-    record = join_all([encode_seen(SHOWN, moved=False), encode_seen(told, moved=True)])
+    found = msgspec.structs.replace(SHOWN, stamp=at(5, "e"), source="local:app", ip="203.0.113.1")
+    record = join_all([encode_seen(SHOWN, moved=False), encode_seen(found, moved=True)])
     kept, broken = decode_facts(record)
     assert not broken
     assert SHOWN in kept
-    assert told in kept
+    assert found in kept

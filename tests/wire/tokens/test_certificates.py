@@ -1,4 +1,4 @@
-"""The client's certificate, in each way that a gateway tells it."""
+"""The client's certificate, in each way that a gateway sends it."""
 
 import base64
 import contextlib

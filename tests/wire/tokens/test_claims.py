@@ -97,7 +97,7 @@ KEY = "a" * 43
     [{"sub": "bob"}, {"azp": "other"}, {"client_id": "p", "azp": None}, {"cnf": {"jkt": KEY}}],
     ids=str,
 )
-def test_without_sid_user_client_and_key_tell_sessions_apart(change: Any) -> None:
+def test_without_sid_user_client_and_key_distinguish_sessions(change: Any) -> None:
     sign_in = {"auth_time": 1000, "azp": "portal"}
     assert read(**sign_in).session != read(**{**sign_in, **change}).session
 
@@ -293,11 +293,11 @@ def test_a_sign_in_is_read_from_the_claims_that_an_issuer_must_name_otherwise() 
     # Auth0 keeps `auth_time`, `acr` and `amr` out of access tokens unless they have other names.
     names = {f"{one}_claim": f"https://app.example/{one}" for one in ("auth_time", "acr", "amr")}
     issuer = replace(ISSUER, **names)
-    told = {"https://app.example/auth_time": 1000, "https://app.example/acr": "mfa"}
-    told["https://app.example/amr"] = ["pwd", "otp"]
-    token = read(issuer, **told, auth_time=1900, acr="phr", amr="hwk")
+    found = {"https://app.example/auth_time": 1000, "https://app.example/acr": "mfa"}
+    found["https://app.example/amr"] = ["pwd", "otp"]
+    token = read(issuer, **found, auth_time=1900, acr="phr", amr="hwk")
     assert token.authentication == Authentication(1000, "mfa", ("pwd", "otp"))
-    assert validity_of({"exp": 2000, **told}, issuer).begins == 1000 - issuer.leeway
+    assert validity_of({"exp": 2000, **found}, issuer).begins == 1000 - issuer.leeway
     lacking = {missing.claim for missing in read(issuer).missing}
     assert lacking >= {"https://app.example/auth_time", "https://app.example/acr"}
 

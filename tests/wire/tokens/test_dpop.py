@@ -123,13 +123,13 @@ def test_a_proof_with_any_part_from_another_is_refused(part: int) -> None:
     assert flaw(".".join(mine)) is Flaw.PROOF_INVALID
 
 
-def test_a_missing_proof_is_told_from_a_bad_one() -> None:
+def test_a_missing_proof_is_distinguished_from_a_bad_one() -> None:
     assert flaw("") is Flaw.PROOF_MISSING
     assert flaw("x" * (MAX_BYTES + 1)) is Flaw.PROOF_INVALID
 
 
 @pytest.mark.parametrize("member", ["method", "host", "path"])
-def test_where_the_gateway_does_not_tell_the_call_nothing_is_proven(member: str) -> None:
+def test_where_the_gateway_does_not_name_the_call_nothing_is_proven(member: str) -> None:
     assert flaw(proof(), TARGET._replace(**{member: ""})) is Flaw.PROOF_INVALID
 
 

@@ -1,4 +1,4 @@
-"""What an operator reads of a token that is refused: names, and never the token."""
+"""Logged expectations of a token that is refused: names, and never the token."""
 
 from typing import Any
 
@@ -43,29 +43,29 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("flaw", "token", "told"), CASES, ids=[flaw for flaw, _, _ in CASES])
-def test_what_was_expected_is_told_beside_what_was_found(
-    flaw: Flaw, token: Unverified, told: str
+@pytest.mark.parametrize(("flaw", "token", "said"), CASES, ids=[flaw for flaw, _, _ in CASES])
+def test_what_was_expected_is_reported_beside_what_was_found(
+    flaw: Flaw, token: Unverified, said: str
 ) -> None:
-    assert expected_of(flaw, token, Configured(KNOWN, ISSUER, ("k1", None, "k2")), 1000.0) == told
+    assert expected_of(flaw, token, Configured(KNOWN, ISSUER, ("k1", None, "k2")), 1000.0) == said
 
 
 SLASH = "configured is {}; they differ by the slash at the end"
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "said"),
     [
         ("https://else.example", "its iss is 'https://else.example'; configured is {}"),
         ("https://partners.example", f"its iss is 'https://partners.example'; {SLASH}"),
     ],
 )
-def test_an_issuer_that_is_not_known_is_told_beside_those_that_are(
-    found: object, told: str
+def test_an_issuer_that_is_not_known_is_reported_beside_those_that_are(
+    found: object, said: str
 ) -> None:
     known = "'https://id.example' or 'https://partners.example/'"
     expected = expected_of(Flaw.UNKNOWN_ISSUER, parts(iss=found), Configured(KNOWN), 0.0)
-    assert expected == told.format(known)
+    assert expected == said.format(known)
 
 
 def test_what_anybody_writes_is_cut_and_made_printable() -> None:

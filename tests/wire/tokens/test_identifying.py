@@ -1,4 +1,4 @@
-"""What an issuer may not say is not taken from its tokens."""
+"""Claims that an issuer may not make are not taken from its tokens."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an issuer's answer makes of an opaque token (RFC 7662)."""
+"""Claims of an opaque token, by its issuer's response (RFC 7662)."""
 
 import contextlib
 import json
@@ -192,5 +192,5 @@ def test_a_client_shows_itself_in_one_of_three_ways() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_together_is_told(settings: Any, keys: list[str]) -> None:
+def test_what_does_not_fit_together_is_reported(settings: Any, keys: list[str]) -> None:
     assert [key for key, _ in introspection_problems(Introspection(**settings))] == keys

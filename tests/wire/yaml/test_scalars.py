@@ -1,4 +1,4 @@
-"""How single values are spelled."""
+"""Spelling of single values."""
 
 import contextlib
 import re

@@ -156,8 +156,8 @@ def test_a_merge_key_in_quotes_is_a_key() -> None:
 def test_merge_keys_that_double_what_they_merge_are_counted() -> None:
     lines = ["a0: &a0 {k: [1, 2, 3, 4, 5, 6, 7, 8]}"]
     lines += [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}, <<: *a{n - 1}}}" for n in range(1, 30)]
-    (told,) = problems("\n".join(lines))
-    assert "holds more than 500000 values, aliases expanded" in told
+    (said,) = problems("\n".join(lines))
+    assert "holds more than 500000 values, aliases expanded" in said
 
 
 def test_an_anchor_may_be_used_again() -> None:
@@ -167,8 +167,8 @@ def test_an_anchor_may_be_used_again() -> None:
 def test_anchors_cannot_make_a_tree_explode() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    (told,) = problems("\n".join(lines))
-    assert "holds more than 500000 values, aliases expanded" in told
+    (said,) = problems("\n".join(lines))
+    assert "holds more than 500000 values, aliases expanded" in said
 
 
 def test_a_text_that_is_too_long_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
