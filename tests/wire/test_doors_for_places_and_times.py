@@ -120,7 +120,7 @@ Door = Callable[[str, Any], Any]
 
 
 def at(door: Callable[..., Any], *given: Any) -> Any:
-    """What a door makes of a value: the value, or the text of its refusal."""
+    """Return what a door makes of a value: the value, or the text of its refusal."""
     try:
         return door(*given)
     except ConfigError as error:

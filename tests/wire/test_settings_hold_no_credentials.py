@@ -152,7 +152,7 @@ ALL = texts()
 
 
 def problems_with(path: str, value: str) -> tuple[ConfigProblem, ...]:
-    """What is said of a configuration that has this alone."""
+    """Return what is said of a configuration that has this alone."""
     node: Any = value
     for step in reversed(path.replace("[]", ".[]").split(".")):
         match step:

@@ -1,4 +1,4 @@
-"""One session under one policy set, and the user in it: marked, asked, answering.
+"""One session under one policy set, and the user in it: marks, challenges and responses.
 
 The daemon's rules decide; what is added here is a model of the user. A challenge is answered
 `answer_after` seconds later by a sign-in that suffices for what was asked; while it is on its way

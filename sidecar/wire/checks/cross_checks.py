@@ -46,7 +46,7 @@ _EACH = "{}"
 _SOURCES = ("cidrs", "cidr_file", "countries", "asns")
 
 
-def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
+def cross_check(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
     """Add what does not fit together. `values` are the sections that could be read."""
     check = _Checks(root, problems)
     check.unique("tokens", "issuers", "*", "issuer")

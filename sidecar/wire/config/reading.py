@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.domain.session.risk import Thresholds, Weight
 from sidecar.wire.checks.admin import check_operators
-from sidecar.wire.checks.cross_checks import check_coherence
+from sidecar.wire.checks.cross_checks import cross_check
 from sidecar.wire.checks.privacy import with_privacy_keys
 from sidecar.wire.checks.receiver import check_secret_files
 from sidecar.wire.checks.sources import check_credentials
@@ -98,7 +98,7 @@ def read_what_can_be(
     values = shapes.fields(root, Settings, "")
     if isinstance(socket := values.get("socket"), Socket):
         values["socket"] = _as_the_client_reads_it(root, socket, environ)
-    check_coherence(root, values, problems)
+    cross_check(root, values, problems)
     values = with_secrets(root, values, read_file, problems)
     if isinstance(receiver := values.get("receiver"), Receiver):
         check_secret_files(root, receiver, lambda path: read_secret(path, read_file), problems)

@@ -293,7 +293,7 @@ HOME, PARTNER = {"issuer": "https://home.example"}, {"issuer": "https://partner.
 
 
 def of(issuer: dict[str, str], occurrence: dict[str, Any]) -> dict[str, Any]:
-    """The same at an issuer."""
+    """Return the same at an issuer."""
     subject = {**occurrence.get("subject", {}), **issuer}
     found = {**occurrence, "subject": subject}
     return {**found, "id": f"{occurrence.get('id', occurrence['time'])} {issuer['issuer']}"}

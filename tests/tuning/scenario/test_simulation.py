@@ -1,4 +1,4 @@
-"""A rehearsal is as the daemon would have it: the fold decides, and records are shared."""
+"""A simulation is as the daemon would have it: the fold decides, and records are shared."""
 
 import msgspec
 
@@ -29,7 +29,7 @@ C1 = frozenset({"c1"})
 START = 1_000_000.0
 
 
-def rehearsal(*conditions: object, **sessions: Described) -> Simulation:
+def simulated(*conditions: object, **sessions: Described) -> Simulation:
     rules = evaluator(*(policy(c, name=f"p{i}") for i, c in enumerate(conditions)))  # type: ignore[arg-type]
     made = Simulation(rules, lambda ip: PLACES.get(ip, Place()))
     for name, described in sessions.items():
@@ -49,7 +49,7 @@ def verdict(made: Simulation, when: float, name: str = "s") -> Verdict:
 
 
 def test_a_signal_about_a_user_reaches_all_of_that_users_sessions_and_no_other() -> None:
-    made = rehearsal(
+    made = simulated(
         UserRisk(RiskLevel.HIGH), s=ADA, other=ADA, bobs=Described(user="bob", acr="mfa")
     )
     made.take(risk(RiskLevel.HIGH, START + 10))
@@ -60,7 +60,7 @@ def test_a_signal_about_a_user_reaches_all_of_that_users_sessions_and_no_other()
 
 def test_a_signal_about_a_device_reaches_the_sessions_on_it() -> None:
     on = Described(user="ada", device="d1", acr="mfa")
-    made = rehearsal(Device(compliant=False), s=on, other=Described(user="ada", device="d2"))
+    made = simulated(Device(compliant=False), s=on, other=Described(user="ada", device="d2"))
     made.take(
         DeviceComplianceChange(
             stamp=at(START + 5, "c"), subject=Subject(device="d1"), compliant=False
@@ -72,14 +72,14 @@ def test_a_signal_about_a_device_reaches_the_sessions_on_it() -> None:
 
 def test_what_is_described_was_so_before_the_sign_in() -> None:
     described = Described(user="ada", acr="mfa", user_risk=RiskLevel.HIGH)
-    assert verdict(rehearsal(UserRisk(RiskLevel.HIGH), s=described), START) is Verdict.ALLOW
+    assert verdict(simulated(UserRisk(RiskLevel.HIGH), s=described), START) is Verdict.ALLOW
     weak = Described(user="ada", acr="single-factor", user_risk=RiskLevel.HIGH)
-    assert verdict(rehearsal(UserRisk(RiskLevel.HIGH), s=weak), START) is Verdict.STEP_UP
+    assert verdict(simulated(UserRisk(RiskLevel.HIGH), s=weak), START) is Verdict.STEP_UP
 
 
 def test_a_mark_arises_from_a_change_and_not_from_the_description() -> None:
     moved = Changed((Circumstance.COUNTRY,))
-    made = rehearsal(moved, s=Described(user="ada", ip=AWAY))
+    made = simulated(moved, s=Described(user="ada", ip=AWAY))
     assert verdict(made, START + 1) is Verdict.ALLOW
     made.see("s", START + 10, ip=HOME)
     assert verdict(made, START + 11) is Verdict.STEP_UP
@@ -90,13 +90,13 @@ def test_a_mark_arises_from_a_change_and_not_from_the_description() -> None:
 
 
 def test_what_comes_later_is_not_known_yet() -> None:
-    made = rehearsal(UserRisk(RiskLevel.HIGH), s=ADA)
+    made = simulated(UserRisk(RiskLevel.HIGH), s=ADA)
     made.take(risk(RiskLevel.HIGH, START + 10))
     assert verdict(made, START + 9) is Verdict.ALLOW
 
 
 def test_an_event_id_counts_once() -> None:
-    made = rehearsal(UserRisk(RiskLevel.HIGH), s=ADA)
+    made = simulated(UserRisk(RiskLevel.HIGH), s=ADA)
     made.take(risk(RiskLevel.LOW, START + 10))
     again = RiskLevelChange(
         stamp=at(START + 20, f"r{START + 10}"),
@@ -108,14 +108,14 @@ def test_an_event_id_counts_once() -> None:
 
 
 def test_travel_is_judged_across_a_users_sessions() -> None:
-    made = rehearsal(TravelSpeed(900), s=ADA)
+    made = simulated(TravelSpeed(900), s=ADA)
     made.begin("far", Described(user="ada", ip=FAR), START + 600)
     assert verdict(made, START + 601, "far") is Verdict.STEP_UP
     assert verdict(made, START + 601) is Verdict.ALLOW
 
 
 def test_a_revoked_session_is_reported_as_such() -> None:
-    made = rehearsal(s=ADA)
+    made = simulated(s=ADA)
     made.take(SessionRevoked(stamp=at(START + 5, "x"), subject=Subject(session="s"), reason="lost"))
     found = made.explain("s", frozenset(), START + 6)
     assert found.verdict is Verdict.DENY
@@ -123,14 +123,14 @@ def test_a_revoked_session_is_reported_as_such() -> None:
 
 
 def test_an_event_about_a_session_moves_it() -> None:
-    made = rehearsal(Changed((Circumstance.COUNTRY,)), s=ADA)
+    made = simulated(Changed((Circumstance.COUNTRY,)), s=ADA)
     seen = SessionPresented(stamp=at(START + 5, "x"), subject=Subject(session="s"), ip=AWAY)
     made.take(seen)
     assert verdict(made, START + 6) is Verdict.STEP_UP
 
 
 def test_a_call_is_made_with_the_latest_token_unless_it_is_said_to_be_the_first() -> None:
-    made = rehearsal(UserRisk(RiskLevel.HIGH), Changed((Circumstance.IP,)), s=ADA)
+    made = simulated(UserRisk(RiskLevel.HIGH), Changed((Circumstance.IP,)), s=ADA)
     made.take(risk(RiskLevel.HIGH, START + 10))
     made.see("s", START + 12, ip=AWAY)
     made.sign_in("s", Authentication(int(START) + 20, "mfa"), START + 20)
@@ -151,7 +151,7 @@ def test_where_proofs_are_the_sessions_the_first_token_passes_with_the_latest() 
 
 def test_an_event_is_believed_unless_it_is_said_by_a_source_that_may_not_loosen() -> None:
     def found(source: str) -> Verdict:
-        made = rehearsal(UserRisk(RiskLevel.HIGH), s=ADA)
+        made = simulated(UserRisk(RiskLevel.HIGH), s=ADA)
         made.take(risk(RiskLevel.HIGH, START + 10))
         low = risk(RiskLevel.LOW, START + 20)
         made.take(msgspec.structs.replace(low, source=source))

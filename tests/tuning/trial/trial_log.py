@@ -44,7 +44,7 @@ SAID: tuple[Observation, ...] = (
 
 
 class Daemon:
-    """What a daemon would log and count of what was said, over two days."""
+    """The log and counts of a daemon over two days."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -72,7 +72,7 @@ def read_somewhere() -> set[str]:
 
 
 def is_secret_file(cls: type, name: str) -> bool:
-    """Whether it names the file of another setting: such are read with the configuration."""
+    """Return whether it names another setting's file: such are read with the configuration."""
     return any(name == f"{other.name}_file" for other in msgspec.structs.fields(cls))
 
 

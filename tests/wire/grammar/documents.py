@@ -69,15 +69,15 @@ class Documents:
         self._left = 12
 
     def sample(self, values: Any) -> Any:
-        """One of these values."""
+        """Draw one of these values."""
         return self._draw(st.sampled_from(list(values)))
 
     def is_odd(self) -> bool:
-        """Whether something is wrong here."""
+        """Return whether something is wrong here."""
         return bool(self._odds) and bool(self.sample([*range(self._odds)]) == self._odds - 1)
 
     def of(self, rule: Rule[Any]) -> Any:
-        """A document by this rule."""
+        """Draw a document by this rule."""
         self._left -= 1
         if self.is_odd():
             return self._draw(ODD)
@@ -85,7 +85,7 @@ class Documents:
         return own(self, rule) if own is not None else self._of(rule)
 
     def several(self, draw: Any, most: int = 2) -> list[Any]:
-        """A list that is not empty."""
+        """Draw a list that is not empty."""
         return [draw() for _ in range(1 if self._left < 0 else self._draw(st.integers(1, most)))]
 
     def _of(self, rule: Any) -> Any:  # noqa: C901, PLR0912 - one case a rule
@@ -128,12 +128,12 @@ class Documents:
                 raise TypeError(f"no documents for {type(rule).__name__}: add it")
 
     def some(self, item: Rule[Any]) -> Any:
-        """One, or a list."""
+        """Draw one, or a list."""
         found = self.several(functools.partial(self.of, item))
         return self.sample([found, found[0]])
 
     def record(self, keys: Mapping[str, RecordKey], needs: Sequence[str] = ()) -> dict[str, Any]:
-        """A mapping of some of these keys, with all that must be there; odd: without some."""
+        """Draw a mapping of some of these keys, with all that must be there; odd: without some."""
         wanted = {key for key, one in keys.items() if one.required and not self.is_odd()}
         wanted |= {key for key in keys if self._left > 0 and self._draw(st.booleans())}
         if needs and wanted.isdisjoint(needs) and not self.is_odd():

@@ -25,7 +25,7 @@ PRINTABLE = st.text("".join(map(chr, range(0x20, 0x7F))))
 
 
 def read(challenge: str, scheme: str = "Bearer") -> dict[str, str]:
-    """One challenge, strictly: its parameters by name."""
+    """Read one challenge, strictly: its parameters by name."""
     assert challenge.isascii()
     assert challenge.isprintable()
     found, _, rest = challenge.partition(" ")

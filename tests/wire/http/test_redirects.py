@@ -52,7 +52,7 @@ TARGETS = st.lists(TRAPS | st.text(max_size=3), max_size=12).map(lambda parts: "
 
 
 def address_of(target: str) -> str | None:
-    """The way back to a target as a client sent it; None where it is refused anyway."""
+    """Return the way back to a target as a client sent it; None where it is refused anyway."""
     raw = target.encode("utf-8", "surrogatepass")
     try:
         path = normalise(raw)

@@ -14,7 +14,7 @@ from tests.wire.http.unasked_calls import TABLE, Case
 
 
 def at_the_door(case: Case) -> bool:
-    """As the data and gRPC listeners do: a path of two readings is refused before."""
+    """Judge as the data and gRPC listeners do: a path of two readings is refused before."""
     fields = {name.lower().encode(): value.encode() for name, value in case.fields}
     request = Request(case.method, case.target.encode(), b"shop.example", fields)
     settings = Http(public=case.public, unchecked=case.unchecked, preflight=case.preflight)

@@ -23,7 +23,7 @@ def explained(*policies: Policy) -> Explanation:
 
 
 def sizes() -> list[int]:
-    """How much room each stage takes."""
+    """Return how much room each stage takes."""
     explanation = explained(ASKS, QUIET, OTHERS)
     asks, quiet, _ = explanation.policies
     bare = [msgspec.structs.replace(each, conditions=None) for each in (asks, quiet)]

@@ -76,7 +76,7 @@ def segment(written: list[bytes], salt: bytes = b"s" * SALT_BYTES) -> bytes:
 
 
 def is_within(part: list[bytes], whole: list[bytes]) -> bool:
-    """Whether `part` is `whole` with some left out."""
+    """Return whether `part` is `whole` with some left out."""
     rest = iter(whole)
     return all(one in rest for one in part)
 

@@ -12,7 +12,7 @@ CLIENT = Signer("ES256")
 
 
 def proof(signer: Signer = CLIENT, header: Any = None, **changes: Any) -> str:
-    """A good proof for `TARGET`; a change to None leaves the claim out."""
+    """Return a good proof for `TARGET`; a change to None leaves the claim out."""
     claims = {
         "jti": "j1",
         "htm": "POST",

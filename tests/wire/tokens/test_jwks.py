@@ -24,7 +24,7 @@ ED = Signer("EdDSA", "d")
 
 
 def fitting(*keys: Any) -> set[str]:
-    """Which algorithms the keys of a set may verify."""
+    """Return which algorithms the keys of a set may verify."""
     keys_held = key_set_of(key_set(*keys))
     return {name for name in ALGORITHMS if keys_held.candidates(None, name)}
 
@@ -101,7 +101,7 @@ def test_a_key_that_must_not_verify_is_left_out_and_the_others_stay(jwk: Any) ->
 
 
 def of_a_weak_chip(power: int) -> dict[str, Any]:
-    """An RSA key with a modulus as CVE-2017-15361 makes them."""
+    """Return an RSA key with a modulus as CVE-2017-15361 makes them."""
     primes = [n for n in range(2, 702) if all(n % m for m in range(2, n))]
     product = math.prod(primes)
     modulus = pow(65537, power, product) + product * (2**2047 // product + 1)
