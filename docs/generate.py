@@ -112,7 +112,7 @@ a default, but for those that say *required*. `sidecar validate` shows all mista
 - **Reload**: a changed file is taken up while the daemon runs, or refused as a whole. A key that is
   *live* is in force at once, with all below it, and `reload-applied` names it; one that says
   *restart* stays as it was at the start until the next one: `restart-required` in the log,
-  `/readyz` and `sidecar_restart_required` tell which have changed. `sidecar schema config` says the
+  `/readyz` and `sidecar_restart_required` say which have changed. `sidecar schema config` says the
   same of each key. A wait, a connection or a fetch that is under way ends as it began.
 """
 NEWLINE = "\n"

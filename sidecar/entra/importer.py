@@ -13,7 +13,7 @@ import msgspec
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.values.assurance import Level
 from sidecar.domain.values.plural import counted
-from sidecar.entra.conversion.places import Places
+from sidecar.entra.conversion.places import ConvertedPlaces
 from sidecar.entra.conversion.policy import SUFFIX, Imported, PolicyContext, import_policy
 from sidecar.entra.conversion.strengths import BUILT_IN, Strengths, account
 from sidecar.entra.conversion.users import KEPT, ROLES
@@ -91,7 +91,7 @@ def import_entra(
     map to no context. Raises ConfigError where the result does not fit the configuration.
     """
     exported = current(exported)
-    places = Places(names, settings.locations)
+    places = ConvertedPlaces(names, settings.locations)
     strengths = Strengths(names, settings.assurance.levels, settings.assurance.strengths)
     contexts: dict[str, str] = {}
     for each in exported:

@@ -89,7 +89,7 @@ def refuse_other_sites() -> None:
 
 
 @app.errorhandler(httpx.HTTPError)
-def tell_provider_away(_error: httpx.HTTPError) -> tuple[str, int]:
+def report_provider_away(_error: httpx.HTTPError) -> tuple[str, int]:
     """Answer where the provider cannot be reached."""
     return "The provider does not answer.", 503
 

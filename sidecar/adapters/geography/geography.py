@@ -49,7 +49,7 @@ class DatabaseMessage(StrEnum):
     CONNECTION = "connection"
 
 
-class ReloadOutcome(NamedTuple):
+class DatabaseOutcome(NamedTuple):
     """The outcome of a reload for one configured database.
 
     `error` is empty where the file is now in use; else the one before it, if any, still is.
@@ -156,7 +156,7 @@ class _Generation(NamedTuple):
 class PreparedDatabases(NamedTuple):
     """Databases that were read as another configuration has it: in use once `use` is called."""
 
-    outcomes: tuple[ReloadOutcome, ...]
+    outcomes: tuple[DatabaseOutcome, ...]
     generation: _Generation
 
 
@@ -191,7 +191,7 @@ class Geography:
             return NOWHERE
         return self._generation.find(parsed)
 
-    def reload(self) -> list[ReloadOutcome]:
+    def reload(self) -> list[DatabaseOutcome]:
         """Read every configured file and use each that is sound; also the first load.
 
         Blocks for as long as reading takes: call it in a thread. Never raises for a bad file: at
@@ -253,7 +253,7 @@ class Geography:
         file: _File,
         databases: dict[_File, Mmdb],
         held: dict[_File, frozenset[DatabaseMessage]],
-    ) -> ReloadOutcome:
+    ) -> DatabaseOutcome:
         database, path = file
         old = databases.get(file)
         try:
@@ -262,10 +262,10 @@ class Geography:
             if changed:
                 held[file] = _probe(database, new, plan.fields)
         except InvalidDatabase as error:
-            return ReloadOutcome(database, path, False, str(error), old.build if old else 0)
+            return DatabaseOutcome(database, path, False, str(error), old.build if old else 0)
         if changed:
             databases[file] = new
-        return ReloadOutcome(database, path, changed, "", new.build, held[file])
+        return DatabaseOutcome(database, path, changed, "", new.build, held[file])
 
     def _generation_of(
         self,

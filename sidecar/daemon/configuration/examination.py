@@ -11,7 +11,7 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.files.regular_files import read_text
-from sidecar.adapters.geography.geography import Geography, ReloadOutcome
+from sidecar.adapters.geography.geography import Geography, DatabaseOutcome
 from sidecar.adapters.probes.directory import examine_directories
 from sidecar.adapters.probes.gateway import examine_gateway
 from sidecar.adapters.probes.issuer import examine_issuer
@@ -352,7 +352,7 @@ def _looked(known: _Readable) -> Iterator[Diagnosis]:
         yield right(Part.POLICIES, "policies", f"each of {count} can fire, and is reached")
 
 
-def _database(outcome: ReloadOutcome) -> Diagnosis:
+def _database(outcome: DatabaseOutcome) -> Diagnosis:
     if outcome.error:
         cure = f"put a database in MMDB format there, or correct `{outcome.field}`"
         return wrong(Part.DATABASES, outcome.database, f"{outcome.file}: {outcome.error}", cure)

@@ -5,7 +5,7 @@ A condition that cannot be said here is left out, which makes the policy wider.
 
 from sidecar.domain.policy.policy import Condition, Device, Not
 from sidecar.entra.conversion.device_filter import NotCarried, device_condition
-from sidecar.entra.conversion.places import Places
+from sidecar.entra.conversion.places import ConvertedPlaces
 from sidecar.entra.conversion.risks import session_risk, user_risk
 from sidecar.entra.graph_objects import Conditions, Devices, DeviceStates, Platforms, Texts
 from sidecar.entra.ledger import Effect, Ledger
@@ -34,7 +34,7 @@ _MODE = "the mode of this filter is not known here"
 
 
 def conditions_of(
-    given: Conditions, at: str, ledger: Ledger, places: Places, *, strict: bool = False
+    given: Conditions, at: str, ledger: Ledger, places: ConvertedPlaces, *, strict: bool = False
 ) -> tuple[Condition, ...]:
     """Translate the conditions, which stand at `at`; all of them must hold.
 

@@ -87,7 +87,7 @@ class Place(msgspec.Struct, frozen=True):
     whole: bool = True
 
 
-class Places:
+class ConvertedPlaces:
     """The named locations that policies can refer to."""
 
     def __init__(self, names: DirectoryNames, configured: Iterable[Configured]) -> None:

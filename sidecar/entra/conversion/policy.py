@@ -26,7 +26,7 @@ from sidecar.domain.policy.policy import (
 )
 from sidecar.entra.conversion.conditions import conditions_of
 from sidecar.entra.conversion.controls import grant_of, is_strict, session_of
-from sidecar.entra.conversion.places import Places, slug
+from sidecar.entra.conversion.places import ConvertedPlaces, slug
 from sidecar.entra.conversion.risks import NEVER
 from sidecar.entra.conversion.strengths import Strengths
 from sidecar.entra.conversion.targets import ConvertedTargets, target
@@ -56,7 +56,7 @@ class PolicyContext(msgspec.Struct, frozen=True):
     """The names, locations and strengths that a policy may refer to."""
 
     names: DirectoryNames
-    places: Places
+    places: ConvertedPlaces
     strengths: Strengths
 
 

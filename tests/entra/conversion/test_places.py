@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.entra.conversion.places import Places, slug
+from sidecar.entra.conversion.places import ConvertedPlaces, slug
 from sidecar.entra.graph_objects import GraphNamedLocation
 from sidecar.entra.ledger import Ledger
 from sidecar.entra.names import NO_NAMES
 from sidecar.wire.settings.settings import CONTEXT
 
 
-def added(raw: dict[str, Any]) -> tuple[Places, Ledger]:
-    places, ledger = Places(NO_NAMES, ()), Ledger("e.json", "$", raw)
+def added(raw: dict[str, Any]) -> tuple[ConvertedPlaces, Ledger]:
+    places, ledger = ConvertedPlaces(NO_NAMES, ()), Ledger("e.json", "$", raw)
     places.add(msgspec.convert(raw, GraphNamedLocation), ledger)
     return places, ledger
 

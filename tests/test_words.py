@@ -1,0 +1,242 @@
+"""The words of the house, as the glossary has them: the retired ones come back nowhere."""
+
+import ast
+import re
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CLIENT = ROOT / "clients" / "python"
+MODULES = sorted([*(ROOT / "sidecar").rglob("*.py"), *CLIENT.rglob("stepup_client/**/*.py")])
+
+# Written so that no pattern finds itself.
+RETIRED = {
+    "log, notify, explain, publish, record, report, say": r"tel[l]s?|tol[d]|telling[s]?|untol[d]",
+    "activation": r"holding[s]",
+    "single-use proof": r"purs[e]s?",
+    "risk condition, place condition": r"suspicion[s]|whereabout[s]",
+    "simulation": r"rehears(?:al|e|e[d]|ing)",
+    "re-score of all sessions": r"reswee[p](?:s|er|ing)?",
+    "auditor": r"rescorer[s]?",
+    "fleet acknowledgement": r"settlin[g]|settlemen[t]s?",
+    "incremental evaluator": r"steppe[r]s?",
+    "dispatch": r"handing_ou[t]",
+}
+RETIRED_MODULES = frozenset(
+    [
+        "accepting",
+        "announcements",
+        "answering",
+        "answers",
+        "asking",
+        "asking_admin",
+        "assembly",
+        "coherence",
+        "covering",
+        "expecting",
+        "forwarded",
+        "guarding",
+        "handing_out",
+        "holding",
+        "journeys",
+        "lateness",
+        "leaves",
+        "live",
+        "logged",
+        "meaning",
+        "naming",
+        "pending",
+        "poller",
+        "polling",
+        "positions",
+        "possession",
+        "pushing",
+        "received",
+        "rehearsal",
+        "replacing",
+        "reporting",
+        "rescore",
+        "resweep",
+        "saver",
+        "scraping",
+        "settling",
+        "shapes",
+        "sighting",
+        "spellings",
+        "spending",
+        "spooling",
+        "stepping",
+        "stopping",
+        "suspicions",
+        "telling",
+        "transmitting",
+        "verdicts",
+        "vocabulary",
+        "watching",
+        "whereabouts",
+    ]
+)
+STAYS = re.compile(
+    r"untol[d]-by-geography|0018-what-others-tel[l]-is|[b|]\"?\|?tol[d][:\"]|= \"tol[d]\""
+    r"|tol[d]:POLICY|\.tel[l]\(\)|name=\"holding[s]\""
+)
+"""Names that stores and warnings bear already, which every version must go on to read."""
+
+WORD = re.compile(
+    r"(?<![A-Za-z])(?:" + "|".join(f"(?:{one})" for one in RETIRED.values()) + r")(?![a-z])"
+    r"|(?<=[a-z])(?:Tol[d]|Telling|Untol[d])",
+    re.IGNORECASE,
+)
+CLAUSE = frozenset(
+    ["What", "Whether", "How", "Who", "Whose", "Whom", "Where", "Why", "When", "Which"]
+)
+NOT_A_VERB = frozenset(
+    [
+        "A",
+        "An",
+        "The",
+        "All",
+        "Each",
+        "Every",
+        "Of",
+        "By",
+        "In",
+        "At",
+        "On",
+        "For",
+        "From",
+        "One",
+        "Some",
+        "Any",
+        "This",
+        "That",
+        "These",
+        "Those",
+        "It",
+        "Its",
+        "No",
+        "Nobody",
+        "Nothing",
+        "None",
+        "As",
+        "With",
+        "To",
+        "Until",
+        "If",
+        "Both",
+        "Several",
+        "Two",
+        "Everything",
+        "Everybody",
+        "Anybody",
+        "So",
+        "Only",
+        "Not",
+        "Other",
+        "Others",
+        "More",
+        "Most",
+    ]
+)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def written() -> Iterator[tuple[str, int, str]]:
+    """Each line of each file that is under version control, but of decisions and locks."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    for name in listed.stdout.split("\0"):
+        path = ROOT / name
+        if not path.is_file() or path.is_symlink() or name.startswith("docs/decisions/"):
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(text.splitlines(), start=1):
+            yield name, number, line
+
+
+def test_retired_words_come_back_nowhere_but_in_decisions() -> None:
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, number, line in written()
+        if WORD.search(STAYS.sub("", line))
+    ]
+    assert not found, f"{len(found)} lines, such as\n" + "\n".join(found[:40])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["it was tol" + "d", "def _tel" + "l(self)", "PolicyTol" + "d(x)", "a_rehears" + "al = 1"],
+)
+def test_the_search_for_words_finds_them(line: str) -> None:
+    assert WORD.search(line)
+
+
+@pytest.mark.parametrize("line", ["a policy that holds", "intelligence", "stepped", "a toll"])
+def test_the_search_for_words_leaves_others_alone(line: str) -> None:
+    assert not WORD.search(line)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_a_modules_name_is_none_that_was_retired(module: Path) -> None:
+    assert module.stem not in RETIRED_MODULES
+
+
+def documented(module: Path) -> Iterator[tuple[str, str, ast.AST]]:
+    tree = ast.parse(module.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            said = ast.get_docstring(node)
+            if said:
+                where = getattr(node, "name", "the module")
+                yield where, said.split()[0].rstrip(",:;."), node
+
+
+def is_property(node: ast.AST) -> bool:
+    marks = getattr(node, "decorator_list", ())
+    return any(getattr(one, "id", getattr(one, "attr", "")).endswith("property") for one in marks)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_a_docstring_begins_with_what_it_is_about(module: Path) -> None:
+    """A function's with a verb; that of a class or a module with no clause without its subject."""
+    wrong = [
+        f"{where}: {word}"
+        for where, word, node in documented(module)
+        if word in CLAUSE
+        or (
+            word in NOT_A_VERB
+            and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and not is_property(node)
+        )
+    ]
+    assert not wrong
+
+
+def test_a_class_that_crosses_modules_has_a_name_of_its_own() -> None:
+    defined: dict[str, set[str]] = defaultdict(set)
+    imported: set[tuple[str, str]] = set()
+    for path in sorted((ROOT / "sidecar").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        module = name_of(path).removesuffix(".py").replace("/", ".")
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                defined[node.name].add(module)
+        for inner in ast.walk(tree):
+            if isinstance(inner, ast.ImportFrom) and inner.module:
+                imported.update((inner.module, alias.name) for alias in inner.names)
+    crossing = {
+        name: sorted(module for module in modules if (module, name) in imported)
+        for name, modules in defined.items()
+    }
+    assert {name: modules for name, modules in crossing.items() if len(modules) > 1} == {}
