@@ -258,7 +258,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
-def test_a_decision_tells_why_what_and_what_follows(page: Path) -> None:
+def test_a_decision_reports_why_what_and_what_follows(page: Path) -> None:
     text = page.read_text()
     assert text.startswith(f"# {int(page.name[:4])}. ")
     for heading in ("## Context", "## Decision", "## Consequences"):
@@ -284,7 +284,7 @@ OF_OTHERS = {
     "TransportError",
 }
 """Errors whose own text may be empty, or `None` where they have one of the system."""
-TELL_CAUSES = {"sidecar/domain/values/causes.py", "sidecar/adapters/redis_server/causes.py"}
+SAY_CAUSES = {"sidecar/domain/values/causes.py", "sidecar/adapters/redis_server/causes.py"}
 
 
 def bare_texts(handler: ast.ExceptHandler) -> Iterator[int]:
@@ -304,12 +304,12 @@ def bare_texts(handler: ast.ExceptHandler) -> Iterator[int]:
                 yield node.lineno
 
 
-def test_no_error_of_others_is_told_by_a_text_that_can_be_empty() -> None:
-    """They are told by `values.causes`; the client stands apart, and imports nothing of it."""
+def test_no_error_of_others_is_reported_by_a_text_that_can_be_empty() -> None:
+    """They are reported by `values.causes`; the client stands apart, and imports nothing of it."""
     found = [
         f"{name_of(module)}:{line}"
         for module in MODULES
-        if name_of(module) not in TELL_CAUSES and CLIENT not in module.parents
+        if name_of(module) not in SAY_CAUSES and CLIENT not in module.parents
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.ExceptHandler)
         for line in bare_texts(node)

@@ -84,8 +84,8 @@ def test_a_commands_options_exist(line: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as ended:
         main([*line.split(), "--help"])
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    assert all(option in told for option in re.findall(r"--[a-z-]+", line))
+    heard = capsys.readouterr().out
+    assert all(option in heard for option in re.findall(r"--[a-z-]+", line))
 
 
 def test_the_metrics_are_exposed() -> None:
@@ -103,7 +103,7 @@ def test_the_settings_that_it_names_exist() -> None:
     assert not [pair for pair in sections if not hasattr(getattr(defaults, pair[0]), pair[1])]
 
 
-def test_the_timeline_tells_what_the_demo_tells() -> None:
+def test_the_timeline_reports_what_the_demo_reports() -> None:
     timeline = snippet("", "✓")
-    for told in (acts.ROUTINE, acts.SENSITIVE, cast.ALLOWED, cast.PENDING, cast.STEP_UP):
-        assert told in timeline
+    for heard in (acts.ROUTINE, acts.SENSITIVE, cast.ALLOWED, cast.PENDING, cast.STEP_UP):
+        assert heard in timeline

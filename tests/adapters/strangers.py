@@ -10,7 +10,7 @@ import trustme
 
 
 @contextmanager
-def answering(answer: Callable[[socket.socket], object]) -> Iterator[int]:
+def replying(answer: Callable[[socket.socket], object]) -> Iterator[int]:
     """A server that is no store: `answer` is all that it does with a connection."""
 
     def serve() -> None:

@@ -1,4 +1,4 @@
-"""Daemons whose events are confirmed by a replica, and what they have told of."""
+"""Daemons whose events are confirmed by a replica, and what they have notified of."""
 
 import httpx
 import msgspec
@@ -26,7 +26,7 @@ def confirmed(settings: Settings, _: int) -> Settings:
     return msgspec.structs.replace(settings, store=store, sessions=sessions)
 
 
-def marks_told(pods: Pods) -> int:
+def marks_heard(pods: Pods) -> int:
     """How many marks all have counted."""
     count = 0.0
     for address in pods.addresses:
@@ -36,12 +36,12 @@ def marks_told(pods: Pods) -> int:
     return int(count)
 
 
-def told_once(pods: Pods, loads: Loads, died: float) -> None:
+def heard_once(pods: Pods, loads: Loads, died: float) -> None:
     """Each mark that was acknowledged is counted, and none twice but for the master's last moments.
 
-    Events are confirmed by a replica; that they were told of is not. Where that was lost with the
-    master (`died`: when, on the monotonic clock), another sidecar tells it again.
+    Events are confirmed by a replica; that they were logged is not. Where that was lost with the
+    master (`died`: when, on the monotonic clock), another sidecar logs it again.
     """
-    eventually(lambda: marks_told(pods), lambda count: count >= len(loads.acknowledged), within=30)
+    eventually(lambda: marks_heard(pods), lambda count: count >= len(loads.acknowledged), within=30)
     again = sum(LAST_MOMENTS > died - one.at > -LAST_MOMENTS for one in loads.acknowledged)
-    assert marks_told(pods) <= len(loads.tried) + again
+    assert marks_heard(pods) <= len(loads.tried) + again

@@ -13,7 +13,7 @@ from sidecar.domain.policy.policy import Networks, Selection
 from sidecar.wire.store.keys import StoreKeys, digest
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
-from tests.chaos.pods import BOUND, confirmed, told_once
+from tests.chaos.pods import BOUND, confirmed, heard_once
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, running
 from tests.waiting import eventually
@@ -119,7 +119,7 @@ def test_under_load_a_mark_that_a_replica_confirmed_survives_the_death_of_its_ma
         assert loads.total("refused") > 0
         assert any(owner_of(one.user) == victim for one in loads.acknowledged)
         loads.must_hold(sockets)
-        told_once(pods, loads, died)
+        heard_once(pods, loads, died)
     # A sidecar that starts now has nothing but the store to know it from.
     alive = f"127.0.0.1:{servers[1].port}"
     with running(f"redis+cluster://{alive}", POLICIES, count=1) as later:

@@ -37,7 +37,7 @@ from tests.chaos.faults import (
 )
 from tests.chaos.faulty import Answer, Faulty, too_large
 from tests.stories.running import ISSUER, SIGNER, Client, token, unique
-from tests.stories.transmitting import push, signed
+from tests.stories.transmission import push, signed
 from tests.system.processes import POLICY, Process, level
 from tests.waiting import eventually
 
@@ -51,7 +51,7 @@ class Daemon(Process):
     """One `sidecar run` whose log is read as it comes: its files may not be writable."""
 
     def start(self) -> None:
-        self.told: list[str] = []
+        self.heard: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sidecar", "run", "--config", str(self.config)],
             stderr=subprocess.PIPE,
@@ -65,7 +65,7 @@ class Daemon(Process):
         assert self.process.stderr is not None
         with self.process.stderr as lines:
             for line in lines:
-                self.told.append(line.decode())
+                self.heard.append(line.decode())
 
     def kill(self) -> None:
         self.process.kill()
@@ -73,14 +73,14 @@ class Daemon(Process):
         self._reader.join()
 
     def is_up(self) -> bool:
-        assert self.process.poll() is None, self.told
+        assert self.process.poll() is None, self.heard
         try:
             return httpx.get(f"{self.admin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in tuple(self.told) if line.startswith("{")]
+        lines = [json.loads(line) for line in tuple(self.heard) if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
 
@@ -180,7 +180,7 @@ class World:
 
     @property
     def outside(self) -> list[Faulty]:
-        """All servers that it asks or tells."""
+        """Return all servers that it asks or informs."""
         return [*self.keys.values(), self.polled, self.pushed_to]
 
     def close(self) -> None:
@@ -199,12 +199,12 @@ class World:
     def event(self) -> str:
         """What becomes of an event."""
         subject = {"device": unique("device"), "issuer": ISSUER}
-        told = {"current_status": "not-compliant"}
-        reply = self.client.event("device-compliance-change", subject, data=told)
+        heard = {"current_status": "not-compliant"}
+        reply = self.client.event("device-compliance-change", subject, data=heard)
         return f"ok{', spooled' * reply.get('spooled', False)}" if reply["ok"] else reply["error"]
 
-    def tells(self) -> None:
-        """Have something to tell the recipient of what happens here."""
+    def says(self) -> None:
+        """Have something to report to the recipient."""
         session = unique("session")
         shown = token(unique("user"), session, age=0)
         assert self.client.check(shown)["decision"] == "allow"
@@ -214,9 +214,9 @@ class World:
         """What a transmitter's token is answered with."""
         subject = {"format": "iss_sub", "iss": issuer, "sub": unique("user")}
         events = {RISK: {"principal": "USER", "current_level": "LOW"}}
-        told = {"jti": unique("jti"), "iat": int(now()), "aud": "us", "sub_id": subject}
+        heard = {"jti": unique("jti"), "iat": int(now()), "aud": "us", "sub_id": subject}
         return push(
-            self.receiver, signed({"iss": issuer, **told, "events": events}, SIGNER)
+            self.receiver, signed({"iss": issuer, **heard, "events": events}, SIGNER)
         ).status_code
 
     def probe(self) -> tuple[int, dict[str, str]]:
@@ -230,14 +230,14 @@ class World:
 
     def has_keys(self) -> bool:
         """Whether all keys came that will come."""
-        told = str(self.probe()[1])
-        return ISSUER not in told and "transmitter idp" not in told
+        heard = str(self.probe()[1])
+        return ISSUER not in heard and "transmitter idp" not in heard
 
     def is_whole(self) -> bool:
-        """Whether keys are renewed, events fetched and recipients told of all there is."""
-        told = str(self.probe()[1])
+        """Whether keys are renewed, events fetched and recipients notified of all there is."""
+        heard = str(self.probe()[1])
         waiting = level(self.daemon, "sidecar_transmitter_backlog_events")
-        return "renewed" not in told and "fetched" not in told and not waiting
+        return "renewed" not in heard and "fetched" not in heard and not waiting
 
     def is_well(self) -> bool:
         """Whether nothing is wrong but what was so from the start."""
@@ -255,11 +255,11 @@ class World:
 
     def holds(self, before: dict[Cell, tuple[float, int]]) -> None:
         for cell, (value, lines) in before.items():
-            self._tells(cell, value, lines)
+            self._says(cell, value, lines)
         for cell in before:
             self._answers(cell)
 
-    def _tells(self, cell: Cell, value: float, lines: int) -> None:
+    def _says(self, cell: Cell, value: float, lines: int) -> None:
         eventually(
             lambda: level(self.daemon, cell.metric),
             lambda found: found > value if cell.value == "+" else found == float(cell.value),
@@ -308,7 +308,7 @@ def test_keys_and_a_transmitter_and_a_recipient(world: World, fault: str) -> Non
     before = world.before(*cells(fault, KEYS, TRANSMITTER, POLLED, PUSHED))
     for one in world.outside:
         one.suffer(fault)
-    world.tells()
+    world.says()
     world.holds(before)
     for one in (world.keys["held"], world.keys["idp"], world.polled, world.pushed_to):
         one.suffer()
@@ -352,21 +352,21 @@ def kill(server: Server) -> Callable[[], None]:
 
 
 def revoke(server: Server) -> Callable[[], None]:
-    tell(server, "ACL", "SETUSER", USER, "resetchannels")
-    return lambda: tell(server, "ACL", "SETUSER", USER, "&su:*")
+    say(server, "ACL", "SETUSER", USER, "resetchannels")
+    return lambda: say(server, "ACL", "SETUSER", USER, "&su:*")
 
 
 def fill(server: Server) -> Callable[[], None]:
-    tell(server, "CONFIG", "SET", "maxmemory", "1")
-    return lambda: tell(server, "CONFIG", "SET", "maxmemory", "0")
+    say(server, "CONFIG", "SET", "maxmemory", "1")
+    return lambda: say(server, "CONFIG", "SET", "maxmemory", "0")
 
 
 def forget(server: Server) -> Callable[[], None]:
-    tell(server, "FLUSHALL")
+    say(server, "FLUSHALL")
     return lambda: None
 
 
-def tell(server: Server, *command: str) -> None:
+def say(server: Server, *command: str) -> None:
     with server.client() as client:
         call(client, *command)
 

@@ -25,13 +25,13 @@ def marks(sidecar: Process) -> int:
     return int(level(sidecar, "sidecar_marks_total{"))
 
 
-def told(*sidecars: Process, again: bool = False) -> list[str]:
-    """The sessions of whose marks these have told, the first time or `again`."""
+def heard(*sidecars: Process, again: bool = False) -> list[str]:
+    """The sessions of whose marks these have reported, the first time or `again`."""
     lines = [line for one in sidecars for line in one.lines("session-marked")]
     return [str(line["session"]) for line in lines if line.get("again", False) is again]
 
 
-def test_the_sessions_of_a_large_event_are_told_once_though_a_sidecar_dies_on_the_way(
+def test_the_sessions_of_a_large_event_are_reported_once_though_a_sidecar_dies_on_the_way(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     directory: Path = tmp_path_factory.mktemp("f")
@@ -56,12 +56,12 @@ def test_the_sessions_of_a_large_event_are_told_once_though_a_sidecar_dies_on_th
             every=0.1,
         )
         # The log names the first sessions of an event alone, and metrics count them all. None is
-        # told twice, but of a slice that `a` had told and not yet marked as told.
-        sessions = told(a, b)
+        # reported twice, but of a slice that `a` had reported and not yet marked as reported.
+        sessions = heard(a, b)
         assert len(sessions) == len(set(sessions))
         assert set(sessions) <= {f"crowd-{n}" for n in range(SESSIONS)}
         assert 0 < marks(b) <= SESSIONS - by_a + SLICE
-        assert len(told(b, again=True)) <= SLICE
+        assert len(heard(b, again=True)) <= SLICE
 
 
 def test_a_re_score_of_all_sessions_is_finished_by_others_where_a_sidecar_dies(
@@ -75,17 +75,19 @@ def test_a_re_score_of_all_sessions_is_finished_by_others_where_a_sidecar_dies(
         with server.client() as client:
             settle(client, SESSIONS, risky=2)
         (directory / "policies" / "two.yaml").write_text(RISKS)
-        eventually(lambda: len(told(a)), lambda count: count > SESSIONS / 20, within=30, every=0.05)
+        eventually(
+            lambda: len(heard(a)), lambda count: count > SESSIONS / 20, within=30, every=0.05
+        )
         a.process.kill()
         a.process.wait()
-        before = len(told(a, b))
+        before = len(heard(a, b))
         lines = eventually(
             lambda: rescored(a, b), lambda lines: len(lines) > known, within=120, every=0.1
         )
         assert max(line["sessions"] for line in lines) >= SESSIONS
-        sessions = told(a, b)
+        sessions = heard(a, b)
         risky = {f"crowd-{n}" for n in range(SESSIONS) if n // 4 % 2 == 0}
-        twice = told(b, again=True)
+        twice = heard(b, again=True)
         assert len(sessions) == len(set(sessions))
         assert {*sessions, *twice} == risky
         assert len(twice) <= SLICE

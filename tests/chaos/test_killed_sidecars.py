@@ -26,8 +26,8 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("k")
 
 
-def told(sidecars: list[Process], *, again: bool = False) -> list[str]:
-    """The sessions of whose marks these have told, the first time or `again`."""
+def heard(sidecars: list[Process], *, again: bool = False) -> list[str]:
+    """The sessions of whose marks these have reported, the first time or `again`."""
     lines = [line for one in sidecars for line in one.lines("session-marked")]
     return [str(line["session"]) for line in lines if line.get("again", False) is again]
 
@@ -58,17 +58,17 @@ def test_what_was_acknowledged_survives_the_kill_of_any_sidecar(
         loads.must_hold(sockets)
         # None twice but what says so: not in any log, and not in the counts of all lives together,
         # which lack only what was counted between a life's last scrape and its end.
-        named = told(sidecars)
+        named = heard(sidecars)
         assert len(named) == len(set(named))
         assert set(named) <= loads.tried
         counted += sum(int(level(one, "sidecar_marks_total{")) for one in sidecars)
-        assert counted <= len(named) + len(told(sidecars, again=True))
-        # And not too few: what those that died left is told by others.
+        assert counted <= len(named) + len(heard(sidecars, again=True))
+        # And not too few: what those that died left is reported by others.
         eventually(
             lambda: (
                 {one.session for one in loads.acknowledged}
-                - {*told(sidecars), *told(sidecars, again=True)}
+                - {*heard(sidecars), *heard(sidecars, again=True)}
             ),
-            lambda untold: not untold,
+            lambda unheard: not unheard,
             within=30,
         )

@@ -1,6 +1,6 @@
 """The store loses something under two daemons: it is noticed, and nobody is let in by it.
 
-Bob's user is revoked and Eve's risk is high, as one daemon was told; neither has a session in any
+Bob's user is revoked and Eve's risk is high, as one daemon knows; neither has a session in any
 view, so that nothing but the store knows. Ada's is in a view, and nothing is wrong with her.
 """
 
@@ -31,7 +31,7 @@ EDGES = [0, 5461, 10923, SLOTS]
 
 
 def losses(pods: Pods) -> list[float]:
-    """How many losses each daemon has noticed or was told of."""
+    """How many losses each daemon has noticed or was notified of."""
     found = []
     for address in pods.addresses:
         text = httpx.get(address.admin[0] + "/metrics").text
@@ -82,7 +82,7 @@ class Company:
 def seen_whole(pods: Pods) -> None:
     """Wait until each daemon has looked at the store once more since now."""
     for daemon in pods.daemons:
-        services = daemon._services  # noqa: SLF001 - there is no door that tells
+        services = daemon._services  # noqa: SLF001 - there is no door that says
         assert services is not None
         turn = services.wired.view.view.turn
         eventually(

@@ -9,7 +9,7 @@ import redis
 from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
-from tests.chaos.pods import BOUND, confirmed, told_once
+from tests.chaos.pods import BOUND, confirmed, heard_once
 from tests.domain.scenes import policy
 from tests.stories.running import running
 from tests.waiting import eventually
@@ -73,7 +73,7 @@ def test_under_load_a_mark_that_a_replica_confirmed_survives_a_sentinel_failover
                 eventually(lambda: loads.total("checks"), lambda count: count > 20, within=30)
             assert loads.total("refused") > 0
             loads.must_hold(sockets)
-            told_once(pods, loads, died)
+            heard_once(pods, loads, died)
         # A sidecar that starts now has nothing but the new master to know it from.
         with running(url, POLICIES, count=1) as later:
             loads.must_hold([later.addresses[0].socket])

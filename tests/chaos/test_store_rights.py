@@ -74,7 +74,7 @@ def as_user(settings: Settings, _: int) -> Settings:
     return msgspec.structs.replace(settings, store=store, sessions=sessions)
 
 
-def told(pods: Pods, pod: int = 0) -> str:
+def heard(pods: Pods, pod: int = 0) -> str:
     """What the probe says of the store; empty: it is well."""
     report: dict[str, Any] = httpx.get(f"{pods.addresses[pod].admin[0]}/readyz").json()
     (store,) = (check for check in report["checks"] if check["name"] == "store")
@@ -102,15 +102,15 @@ def test_each_right_that_is_missing_is_named_and_the_store_is_down_until_it_is_g
     capfd: pytest.CaptureFixture[str],
     cases: dict[str, tuple[tuple[str, ...], str]],
 ) -> None:
-    assert not told(pods)
+    assert not heard(pods)
     for what, (changed, named) in cases.items():
         grant(server, *changed)
-        eventually(lambda named=named: named in told(pods), bool)
+        eventually(lambda named=named: named in heard(pods), bool)
         assert level(pods, "sidecar_store_up") == 0, what
         log: list[str] = []
         eventually(lambda named=named, log=log: is_logged(capfd, log, named), bool)
         grant(server)
-        eventually(lambda: told(pods), lambda told: not told)
+        eventually(lambda: heard(pods), lambda heard: not heard)
         assert level(pods, "sidecar_store_up") == 1, what
 
 
@@ -123,7 +123,7 @@ def test_whoever_may_not_hear_the_news_says_so_and_acknowledges_nothing(
     assert client.check(ada)["decision"] == "allow"
     grant(server, *changed)
     eventually(lambda: level(pods, "sidecar_news_up"), lambda up: up == 0)
-    eventually(lambda: told(pods), bool)
+    eventually(lambda: heard(pods), bool)
     eventually(lambda: client.check(ada).get("status"), lambda status: status == 503)
     refused = client.event("session-revoked", {"user": user})
     assert refused["error"] == "unavailable"
@@ -145,7 +145,7 @@ def test_an_event_waits_in_the_spool_until_the_right_is_granted(
     with running(server.url, POLICIES, 1, change=spooling) as pods:
         (client,), user = pods.clients, unique("ada")
         ada = token(user, unique("s"))
-        eventually(lambda: told(pods), bool)
+        eventually(lambda: heard(pods), bool)
         assert client.event("session-revoked", {"user": user})["spooled"]
         assert client.check(ada, context="")["status"] == 401
         grant(server)

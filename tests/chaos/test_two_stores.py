@@ -55,8 +55,8 @@ def _serve(client: socket.socket, one: Server, other: Server) -> None:
 
 def _answer(server: socket.socket, client: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        while told := server.recv(1 << 20):
-            client.sendall(told)
+        while heard := server.recv(1 << 20):
+            client.sendall(heard)
 
 
 def test_a_store_that_is_two_servers_is_down_and_no_event_is_acknowledged_there(
@@ -79,10 +79,10 @@ def test_a_store_that_is_two_servers_is_down_and_no_event_is_acknowledged_there(
     ):
         (client,), admin = pods.clients, pods.addresses[0].admin[0]
         ada = token(unique("ada"), unique("s"))
-        told = "is not heard from it: store.url must lead to one server"
-        eventually(lambda: told in httpx.get(f"{admin}/readyz").text, bool)
+        heard = "is not heard from it: store.url must lead to one server"
+        eventually(lambda: heard in httpx.get(f"{admin}/readyz").text, bool)
         eventually(lambda: client.check(ada).get("status"), lambda status: status == 503)
         refused = client.event("session-revoked", {"user": unique("eve")})
         assert refused["error"] == "unavailable"
-        assert told in refused["message"]
+        assert heard in refused["message"]
         assert client.check(ada, context="")["decision"] == "allow"

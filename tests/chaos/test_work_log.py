@@ -1,4 +1,4 @@
-"""A sidecar dies between an event's acknowledgement and the telling of what it did."""
+"""A sidecar dies between an event's acknowledgement and the reporting of what it did."""
 
 import signal
 from pathlib import Path
@@ -23,14 +23,14 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("k")
 
 
-def told(*sidecars: Process, again: bool = False) -> list[str]:
-    """The sessions of whose marks these have told, the first time or `again`."""
+def heard(*sidecars: Process, again: bool = False) -> list[str]:
+    """The sessions of whose marks these have reported, the first time or `again`."""
     lines = [line for one in sidecars for line in one.lines("session-marked")]
     return [line["session"] for line in lines if line.get("again", False) is again]
 
 
 def counted(*sidecars: Process) -> int:
-    """How many marks the log tells of, named or not."""
+    """How many marks the log reports, named or not."""
     lines = [line for one in sidecars for line in one.lines("session-marked")]
     return sum(1 + line.get("and", 0) for line in lines)
 
@@ -45,7 +45,7 @@ def counted(*sidecars: Process) -> int:
         pytest.param(SESSIONS, 0.006, marks=pytest.mark.long),
     ],
 )
-def test_what_a_killed_sidecar_left_untold_is_told_by_another(
+def test_what_a_killed_sidecar_left_unreported_is_reported_by_another(
     short: Path, valkey_server: Server, many: int, after: float
 ) -> None:
     with valkey_server.client() as client:
@@ -67,30 +67,30 @@ def test_what_a_killed_sidecar_left_untold_is_told_by_another(
             taker.process.wait()
         assert reply["ok"] is True
         first.start()
-        # No mark is lost with it, whoever told of it or did not.
+        # No mark is lost with it, whoever notified of it or did not.
         with Client(str(first.socket)) as client:
             assert {client.check(weak, "c1")["decision"] for weak in shown} == {"step_up"}
         if many == NAMED:
             eventually(
-                lambda: sessions - set(told(first, taker)) - set(told(first, taker, again=True)),
-                lambda untold: not untold,
+                lambda: sessions - set(heard(first, taker)) - set(heard(first, taker, again=True)),
+                lambda unheard: not unheard,
                 within=20,
             )
         else:
-            # Of what it had counted and not written the log tells no more; else of each.
+            # Of what it had counted and not written the log says no more; else of each.
             named = min(IN_FULL, counted(taker))
             eventually(
                 lambda: counted(first, taker),
-                lambda found: found >= many or len(told(taker)) == named == IN_FULL,
+                lambda found: found >= many or len(heard(taker)) == named == IN_FULL,
                 within=20,
             )
-        once, twice = told(first, taker), told(first, again=True)
+        once, twice = heard(first, taker), heard(first, again=True)
         assert len(once) == len(set(once))
         assert set(once) | set(twice) <= sessions
-        assert not told(taker, again=True)
+        assert not heard(taker, again=True)
         # Started anew, the taker finds nothing that is left to do.
         taker.start()
         with valkey_server.client() as client:
             keys = list(client.scan_iter("su:{w*"))
             eventually(lambda: sum(client.xlen(key) for key in keys), lambda n: n == 0, within=20)
-        assert (told(first, taker), told(first, taker, again=True)) == (once, twice)
+        assert (heard(first, taker), heard(first, taker, again=True)) == (once, twice)

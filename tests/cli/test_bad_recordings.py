@@ -1,4 +1,4 @@
-"""Recordings that are damaged, strange, mixed or far too large: read rightly, or told with a line.
+"""Recordings that are damaged, strange, mixed or far too large: read rightly, or named with a line.
 
 `tests/cli/test_replay_files.py` holds what good ones come to.
 """
@@ -33,7 +33,7 @@ def written(tmp_path: Path, content: bytes) -> Path:
 
 
 def whole(found: Read) -> tuple[int, list[str]]:
-    """How many occurrences there were, and what was told of bad lines, without the file's name."""
+    """How many occurrences there were, and what was said of bad lines, without the file's name."""
     return len(found.occurrences), [
         text.partition("/recording:")[2] for text in found.account.examples
     ]

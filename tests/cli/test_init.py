@@ -147,7 +147,7 @@ def test_values_of_acr_that_are_reported_are_levels_that_the_scenario_shows(
     assert "acr: silver" in (tmp_path / "scenarios" / "payments.yaml").read_text()
 
 
-def test_the_commands_that_it_tells_can_be_pasted(
+def test_the_commands_that_it_reports_can_be_pasted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -78,7 +78,7 @@ async def test_json_alone_goes_to_standard_output_and_a_recording_comes_from_inp
     assert json.loads(done.out)["sets"][0]["prompts"]["total"] == 2
 
 
-async def test_a_compressed_recording_is_read_and_a_broken_one_told(place: Path) -> None:
+async def test_a_compressed_recording_is_read_and_a_broken_one_reported(place: Path) -> None:
     packed = place / "tiny.ndjson.gz"
     packed.write_bytes(gzip.compress(LINES.encode()))
     done = await sidecar("replay", str(packed), *config(place), "--json", "-")
@@ -123,7 +123,7 @@ async def test_a_mistake_in_the_map_is_reported_with_file_and_line(place: Path) 
     assert "did you mean 'context'?" in done.err
 
 
-async def test_bad_lines_are_counted_and_told_or_fatal(place: Path) -> None:
+async def test_bad_lines_are_counted_and_reported_or_fatal(place: Path) -> None:
     file = place / "bad.ndjson"
     bad = '{"type":"dance","time":1}\n' * 12
     file.write_text(f"{bad}\n{LINES}")

@@ -122,7 +122,7 @@ def test_oktas_log_becomes_sign_ins_factors_and_sightings() -> None:
     }
 
 
-def test_cloudtrail_tells_sign_ins_and_calls_with_temporary_credentials() -> None:
+def test_cloudtrail_reports_sign_ins_and_calls_with_temporary_credentials() -> None:
     found = read(CASES / "cloudtrail.json")
     assert found.format == "cloudtrail"
     console, call, elsewhere = found.occurrences
@@ -140,7 +140,7 @@ def test_cloudtrail_tells_sign_ins_and_calls_with_temporary_credentials() -> Non
     assert found.account.left_out()[0].first == (f"{CASES}/cloudtrail.json:1, record 4",)
 
 
-def test_sshds_log_tells_accepted_sign_ins_of_the_latest_year_that_is_not_ahead(
+def test_sshds_log_reports_accepted_sign_ins_of_the_latest_year_that_is_not_ahead(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "auth.log"

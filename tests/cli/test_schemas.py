@@ -22,7 +22,7 @@ REFUSED = yaml.safe_load((ROOT / "tests/cases/refused-policies.yaml").read_text(
 POLICIES = sorted((ROOT / "config/policies").glob("*.yaml"))
 NEEDS_MORE_THAN_THE_SHAPE = {
     "a policy has no name by which the daemon itself asks for something",
-    "a control that is no level is told with the nearest",
+    "a control that is no level is reported with the nearest",
     "a block has no grace",
     "block stands alone",
     "the same policy by an alias is one too many",

@@ -363,7 +363,7 @@ async def test_what_if_explains_a_call_of_a_session_that_a_daemon_knows(admin: A
     assert routine.status == 0
 
 
-async def test_what_if_tells_what_is_wrong_with_a_question_to_a_daemon(admin: Admin) -> None:
+async def test_what_if_reports_what_is_wrong_with_a_question_to_a_daemon(admin: Admin) -> None:
     gone = await admin.ask("--session", "s9", command="what-if")
     assert (gone.status, gone.err) == (1, "sidecar what-if: no live session has this id\n")
     mixed = await admin.ask("--session", "s1", "--then", "ip=192.0.2.1", command="what-if")

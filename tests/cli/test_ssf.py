@@ -104,7 +104,7 @@ async def test_create_asks_for_the_events_that_are_taken_and_by_default_polls(
     }
 
 
-async def test_create_tells_where_to_push_and_with_what_but_shows_no_secret(scene: Scene) -> None:
+async def test_create_reports_where_to_push_and_with_what_but_shows_no_secret(scene: Scene) -> None:
     url = "https://us.example/ssf/events"
     done = await scene.ssf("create", "--endpoint", url, "--event", "credential-change")
     assert done.status == 0

@@ -35,8 +35,8 @@ class Daemon:
         self.portal.call(self._scope.cancel)
         self._ended.result(20)
 
-    def tell(self, session: str, standing: str) -> None:
-        self.portal.call(self.sidecar.tell, StandingChange(session, standing))
+    def say(self, session: str, standing: str) -> None:
+        self.portal.call(self.sidecar.say, StandingChange(session, standing))
 
     def do(self, work: Callable[..., Any], *args: Any) -> Any:
         return self.portal.call(work, *args)

@@ -74,7 +74,7 @@ class Sidecar:
         with trio.fail_after(10):
             await self._idle.wait()
 
-    async def tell(self, change: StandingChange) -> None:
+    async def say(self, change: StandingChange) -> None:
         self._watches.notify(change)
 
     async def until_watched(self, watchers: int = 1) -> None:

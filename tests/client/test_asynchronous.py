@@ -81,17 +81,17 @@ def test_an_event_is_durable_when_it_returns(loop: str, running: Daemon) -> None
     asked(loop, running, ask)
 
 
-def test_changes_are_told_as_they_come(loop: str, running: Daemon) -> None:
+def test_changes_are_reported_as_they_come(loop: str, running: Daemon) -> None:
     async def ask(client: AsyncClient) -> list[Change]:
-        told = []
+        heard = []
         async with client.watch(["s1"]) as changes:
             for session, standing in (("s2", "step_up"), ("s1", "step_up"), ("s1", "clear")):
-                await anyio.to_thread.run_sync(running.tell, session, standing)
+                await anyio.to_thread.run_sync(running.say, session, standing)
             async for change in changes:
-                told.append(change)
-                if len(told) == 2:
-                    return told
-        return told
+                heard.append(change)
+                if len(heard) == 2:
+                    return heard
+        return heard
 
     assert asked(loop, running, ask) == [Change("s1", "step_up"), Change("s1", "clear")]
     running.do(running.sidecar.until_watched, 0)

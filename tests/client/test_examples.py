@@ -124,7 +124,7 @@ def test_without_a_token_there_is_a_challenge_without_an_error(app: App) -> None
     assert answer.json()["type"] == "urn:stepup-sidecar:problem:invalid-token"
 
 
-def test_a_token_that_is_not_believed_is_told_so(app: App) -> None:
+def test_a_token_that_is_not_believed_is_reported_so(app: App) -> None:
     answer = app.post("/payments/7", app.weak[:-4] + "AAAA")
     assert answer.status_code == 401
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]

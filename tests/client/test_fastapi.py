@@ -28,7 +28,7 @@ class Order(BaseModel):
 
 
 class App:
-    """`/pay` takes an order in c1, `/order` in c2; `ran` tells which dependencies have run."""
+    """`/pay` takes an order in c1, `/order` in c2; `ran` says which dependencies have run."""
 
     def __init__(self, step_up: StepUp) -> None:
         self.ran: list[str] = []
@@ -156,7 +156,7 @@ def test_an_event_stream_ends_when_its_session_is_revoked(loop: str, running: Da
         next(chunks)
         running.do(running.sidecar.until_watched)
         running.sidecar.revoked.add("good")
-        running.tell("s1", "revoked")
+        running.say("s1", "revoked")
         assert list(chunks) == []
 
 
@@ -172,7 +172,7 @@ def test_a_web_socket_is_turned_away_or_ended_when_its_session_is_revoked(
             assert desk.recv(10) == "hello"
             running.do(running.sidecar.until_watched)
             running.sidecar.revoked.add("good")
-            running.tell("s1", "revoked")
+            running.say("s1", "revoked")
             with pytest.raises(ConnectionClosed) as closed:
                 desk.recv(20)
     assert closed.value.rcvd is not None
@@ -192,20 +192,20 @@ def test_a_token_that_the_app_keeps_in_its_own_session_is_checked(
     assert [call.token for call in running.sidecar.calls] == ["good", ""]
 
 
-def test_the_document_tells_how_to_be_let_in_and_what_is_answered() -> None:
+def test_the_document_reports_how_to_be_let_in_and_what_is_answered() -> None:
     app = App(StepUp(Gate(cookie="token"))).app
-    told = app.openapi()
+    heard = app.openapi()
     for path in ("/pay", "/old", "/shop/sell"):
-        operation = told["paths"][path]["post"]
+        operation = heard["paths"][path]["post"]
         assert {"bearer": []} in operation["security"]
         assert {"cookie": []} in operation["security"]
         assert {"200", "400", "401", "403", "422", "503"} == set(operation["responses"])
         assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
         assert "parameters" not in operation
-    schemes = told["components"]["securitySchemes"]
+    schemes = heard["components"]["securitySchemes"]
     assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
     assert (schemes["cookie"]["in"], schemes["cookie"]["name"]) == ("cookie", "token")
-    assert "401" not in told["paths"]["/open"]["get"]["responses"]
+    assert "401" not in heard["paths"]["/open"]["get"]["responses"]
 
 
 def test_a_response_that_the_app_describes_itself_stays() -> None:

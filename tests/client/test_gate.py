@@ -193,7 +193,7 @@ def test_what_makes_an_app_run_another_method_is_seen(
     assert is_overriding(names, query) is overriding
 
 
-def test_of_a_call_that_may_run_as_another_method_no_method_is_told_and_none_passes_unasked() -> (
+def test_of_a_call_that_may_run_as_another_method_no_method_is_sent_and_none_passes_unasked() -> (
     None
 ):
     call = CALL._replace(method="OPTIONS", is_preflight=True, overrides=True)

@@ -182,13 +182,13 @@ async def test_a_connection_that_was_closed_while_idle_is_made_anew(
     assert sidecar.connections == 2
 
 
-def test_no_socket_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_no_socket_is_reported_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="no sidecar socket at") as raised:
         LocalClient(str(tmp_path / "none.sock")).ping()
     assert "sidecar run" in raised.value.hint
 
 
-def test_a_socket_that_nobody_listens_at_is_told(tmp_path: Path) -> None:
+def test_a_socket_that_nobody_listens_at_is_reported(tmp_path: Path) -> None:
     path = str(tmp_path / "dead.sock")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
@@ -303,7 +303,7 @@ def test_a_connection_cut_before_the_reply_is_an_error_and_no_second_try(
 
 
 @pytest.mark.parametrize("reply", [b"hello\n", b"[]\n", b"\xff\n", b"220 smtp\r\n"])
-def test_what_is_no_sidecar_is_told_so(script: Callable[..., str], reply: bytes) -> None:
+def test_what_is_no_sidecar_is_reported_so(script: Callable[..., str], reply: bytes) -> None:
     with LocalClient(script(reply)) as client, pytest.raises(Unreachable, match="is no sidecar"):
         client.ping()
 
@@ -365,9 +365,9 @@ async def test_a_call_over_a_connection_that_watches_is_never_answered_by_a_chan
     def work() -> None:
         with LocalClient(str(sidecar.path), timeout=10) as client:
             client.start_watching(["s1"])
-            trio.from_thread.run(sidecar.tell, StandingChange("s1", "step_up"))
+            trio.from_thread.run(sidecar.say, StandingChange("s1", "step_up"))
             assert client.next_change() == Change("s1", "step_up")
-            trio.from_thread.run(sidecar.tell, StandingChange("s1", "clear"))
+            trio.from_thread.run(sidecar.say, StandingChange("s1", "clear"))
             with pytest.raises(Mismatched):
                 client.check("good")
 

@@ -37,7 +37,7 @@ def kind(request: Any) -> str:
 
 
 class AsgiApp:
-    """Tells who asked; `/events` streams until it is ended."""
+    """Says who asked; `/events` streams until it is ended."""
 
     def __init__(self) -> None:
         self.decisions: list[Any] = []
@@ -157,7 +157,7 @@ def test_no_path_of_two_readings_passes_unasked(kind: str, tmp_path: Path) -> No
             for method in ("GET", "OPTIONS")
             if raw_status(connection, method, target) != 400
         ]
-        # This server tells no target, and an app cannot see of a path what decoding leaves.
+        # This server says no target, and an app cannot see of a path what decoding leaves.
         unseen = UNSEEN if kind.startswith("wsgi") else ()
         assert {target for target, _ in refused} == set(unseen)
         seen = len(here.app.decisions)
@@ -174,7 +174,7 @@ def raw_status(connection: HTTPConnection, method: str, target: str) -> int:
     return answer.status
 
 
-def test_of_a_call_that_overrides_its_method_the_sidecar_is_told_none(
+def test_of_a_call_that_overrides_its_method_the_sidecar_is_reported_none(
     kind: str, running: Daemon
 ) -> None:
     with site(kind, running.path, unchecked=("GET",)) as here:
@@ -184,7 +184,7 @@ def test_of_a_call_that_overrides_its_method_the_sidecar_is_told_none(
     assert [(call.method, call.path) for call in running.sidecar.calls] == [("", "/a"), ("", "/b")]
 
 
-def test_an_encoded_slash_does_not_reach_an_app_whose_server_tells_the_target(
+def test_an_encoded_slash_does_not_reach_an_app_whose_server_reports_the_target(
     running: Daemon,
 ) -> None:
     for kind in ("asyncio", "trio"):
@@ -242,7 +242,7 @@ def test_without_a_sidecar_calls_are_turned_away(kind: str, tmp_path: Path) -> N
         assert here.app.decisions == []
 
 
-def test_without_a_sidecar_chosen_calls_pass_and_are_told_so(kind: str, tmp_path: Path) -> None:
+def test_without_a_sidecar_chosen_calls_pass_and_are_reported_so(kind: str, tmp_path: Path) -> None:
     with site(kind, tmp_path / "none.sock", ("c2",), fail=("c2",)) as here:
         assert here.client.get("/").text == "hello"
         assert here.client.get("/events-not").text == "hello"
@@ -273,7 +273,7 @@ def test_a_token_that_the_app_keeps_in_its_own_session_is_checked(
             next(chunks)
             running.do(running.sidecar.until_watched)
             running.sidecar.revoked.add("good")
-            running.tell("s1", "revoked")
+            running.say("s1", "revoked")
             drain(chunks)
     assert [one.subject for one in here.app.decisions] == ["ada", "ada"]
 
@@ -288,7 +288,7 @@ def test_a_preflight_is_asked_about_unless_it_was_chosen(kind: str, running: Dae
         assert here.client.post("/pay", headers=headers).status_code == 401
 
 
-def test_a_stream_ends_when_its_session_is_told_to_have_lost_its_standing(
+def test_a_stream_ends_when_its_session_is_reported_to_have_lost_its_standing(
     kind: str, running: Daemon
 ) -> None:
     with site(kind, running.path, ("c2",)) as here:
@@ -296,10 +296,10 @@ def test_a_stream_ends_when_its_session_is_told_to_have_lost_its_standing(
             chunks = stream.iter_text()
             assert next(chunks).startswith("hello")
             running.do(running.sidecar.until_watched)
-            running.tell("s1", "step_up")  # looked at again, it still passes
+            running.say("s1", "step_up")  # looked at again, it still passes
             running.sidecar.revoked.add("good")
-            running.tell("s2", "revoked")  # another session's
-            running.tell("s1", "revoked")
+            running.say("s2", "revoked")  # another session's
+            running.say("s1", "revoked")
             drain(chunks)
         assert here.app.ended.wait(10)
     running.do(running.sidecar.until_watched, 0)
@@ -310,7 +310,7 @@ def test_many_streams_have_one_watcher(kind: str, running: Daemon) -> None:
         opened = [here.client.send(r, stream=True) for r in [events(here)] * 3]
         running.do(running.sidecar.until_watched, 1)
         running.sidecar.revoked.add("good")
-        running.tell("s1", "revoked")
+        running.say("s1", "revoked")
         for stream in opened:
             drain(stream.iter_bytes())
             stream.close()
@@ -320,7 +320,7 @@ def events(here: Site) -> httpx.Request:
     return here.client.build_request("GET", "/events")
 
 
-def test_a_stream_is_looked_at_again_though_nothing_is_told(kind: str, running: Daemon) -> None:
+def test_a_stream_is_looked_at_again_though_nothing_is_reported(kind: str, running: Daemon) -> None:
     with (
         site(kind, running.path, recheck=0.05) as here,
         here.client.stream("GET", "/events") as stream,
@@ -371,7 +371,7 @@ def test_a_stream_lives_on_through_a_restart_of_the_sidecar(kind: str, running: 
         running.do(running.sidecar.until_watched)
         assert not here.app.ended.is_set()
         running.sidecar.revoked.add("good")
-        running.tell("s1", "revoked")
+        running.say("s1", "revoked")
         drain(chunks)
 
 

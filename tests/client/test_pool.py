@@ -40,22 +40,22 @@ def test_a_refusal_keeps_its_connection(running: Daemon) -> None:
     assert running.sidecar.connections == 1
 
 
-def test_changes_are_told_beside_the_pool(running: Daemon) -> None:
+def test_changes_are_reported_beside_the_pool(running: Daemon) -> None:
     with PooledClient(str(running.path), connections=1) as client:
-        told: list[Change] = []
+        heard: list[Change] = []
 
         def watch() -> None:
             changes = client.watch(["s1"])
-            told.append(next(changes))
+            heard.append(next(changes))
             changes.close()
 
         watcher = threading.Thread(target=watch)
         watcher.start()
         running.do(running.sidecar.until_watched)
         client.ping()
-        running.tell("s1", "revoked")
+        running.say("s1", "revoked")
         watcher.join()
-        assert told == [Change("s1", "revoked")]
+        assert heard == [Change("s1", "revoked")]
 
 
 def test_a_restarted_daemon_is_found_again(running: Daemon) -> None:

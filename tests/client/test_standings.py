@@ -27,7 +27,7 @@ def test_a_session_that_is_followed_later_is_watched_on_the_same_connection(
                 assert second.wait(10), "it watches anew, so that it may have missed something"
                 for event, session in ((first, "s1"), (second, "s2")):
                     event.clear()
-                    here.tell(session, "revoked")
+                    here.say(session, "revoked")
                     assert event.wait(10)
                 assert here.sidecar.connections == 1
 
@@ -41,5 +41,5 @@ def test_many_followed_sessions_are_watched_on_several_connections(tmp_path: Pat
         stack.enter_context(standings.following("last", wake))
         here.do(here.sidecar.until_watched, 2)
         last.clear()
-        here.tell("last", "revoked")
+        here.say("last", "revoked")
         assert last.wait(10)

@@ -16,7 +16,7 @@ FORMS: dict[str, Callable[[], clock.Clock]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_clock_tells_seconds_since_the_epoch(form: str) -> None:
+async def test_a_clock_reports_seconds_since_the_epoch(form: str) -> None:
     now = FORMS[form]()()
     assert isinstance(now, float)
     assert 1_700_000_000 <= now < 10_000_000_000

@@ -97,7 +97,7 @@ async def test_a_channel_is_followed_until_the_last_has_left_and_can_be_followed
         await link.publish(b"%03d" % n, OTHER, mark=b"%03d" % n)
         mark = (KEY, {b"b:mark": b"%03d" % n})
         await link.until(partial(link.heard.__contains__, mark))
-        if len(link.heard) == heard + 1:  # the mark alone: a server is told a little later
+        if len(link.heard) == heard + 1:  # the mark alone: a server is reported a little later
             break
         await trio.sleep(0.01)  # the pace at which it is looked whether that was done
     else:

@@ -194,7 +194,7 @@ async def test_a_server_that_was_taught_nothing_appends_once(
         nursery.cancel_scope.cancel()
 
 
-async def test_what_the_store_refuses_for_good_is_told_apart_from_what_it_cannot_do_now(
+async def test_what_the_store_refuses_for_good_is_distinguished_from_what_it_cannot_do_now(
     valkey_server: Server, valkey: redis.Redis
 ) -> None:
     configured = StoreSettings(url=valkey_server.url)

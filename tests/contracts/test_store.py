@@ -141,7 +141,7 @@ def test_a_record_of_more_fields_than_lua_can_unpack_is_joined(valkey: redis.Red
     assert join_at(valkey, record).record == record
 
 
-def test_a_field_that_does_not_stay_is_not_told(valkey: redis.Redis) -> None:
+def test_a_field_that_does_not_stay_is_not_reported(valkey: redis.Redis) -> None:
     join_at(valkey, {b"checkpoint:b": b"2"})
     listener = listening(valkey)
     assert join_at(valkey, {b"checkpoint:a": b"1"}, publish=b"{k}").changed == ()
@@ -151,13 +151,13 @@ def test_a_field_that_does_not_stay_is_not_told(valkey: redis.Redis) -> None:
     listener.close()
 
 
-def test_only_what_changed_is_told(valkey: redis.Redis) -> None:
+def test_only_what_changed_is_reported(valkey: redis.Redis) -> None:
     listener = listening(valkey)
     join_at(valkey, {b"a:1": b"2", b"a:2": b"2"}, publish=b"{k}")
     join_at(valkey, {b"a:1": b"2", b"a:2": b"1"}, publish=b"{k}")
     join_at(valkey, {b"a:1": b"\xff,:\0", b"a:2": b"1"}, publish=b"{k}")
-    told = [decode_news(listener.get_sharded_message(timeout=5)["data"]) for _ in range(2)]
-    assert told == [(KEY, {b"a:1": b"2", b"a:2": b"2"}), (KEY, {b"a:1": b"\xff,:\0"})]
+    heard = [decode_news(listener.get_sharded_message(timeout=5)["data"]) for _ in range(2)]
+    assert heard == [(KEY, {b"a:1": b"2", b"a:2": b"2"}), (KEY, {b"a:1": b"\xff,:\0"})]
     listener.close()
 
 

@@ -97,7 +97,7 @@ def held_in(
     }
     by_value: dict[tuple[type, object], list[str]] = {}
     for name, value in unwanted.items():
-        if is_telling(value):
+        if is_entry(value):
             by_value.setdefault((type(value), value), []).append(name)
     sections: dict[type, list[Key]] = {}
     for key in keys():
@@ -114,7 +114,7 @@ def held_in(
     return found
 
 
-def is_telling(value: object) -> bool:
+def is_entry(value: object) -> bool:
     """Whether a value is found in no other place than where its key was copied to."""
     match value:
         case enum.Enum() | bool():

@@ -201,7 +201,7 @@ async def test_a_code_expires() -> None:
         assert (await world.redeem(code)).json()["error"] == "invalid_grant"
 
 
-async def test_a_verifier_that_does_not_fit_spends_the_code() -> None:
+async def test_a_verifier_that_does_not_fit_uses_up_the_code() -> None:
     async with provider() as world:
         code = (await world.authorize())["code"]
         wrong = await world.redeem(code, code_verifier="w" * 43)

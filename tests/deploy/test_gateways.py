@@ -27,7 +27,7 @@ def test_a_gateway_is_run_or_says_that_it_is_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_gateway_tells_the_setting_that_its_sidecar_needs(name: str) -> None:
+def test_a_gateway_reports_the_setting_that_its_sidecar_needs(name: str) -> None:
     text = text_of(name)
     settings = re.findall(r"http: \{gateway: ([a-z]+)", text)
     assert settings or 'grpc: {bind: "127.0.0.1:8182"}' in text
@@ -47,8 +47,8 @@ def test_traefik_strips_and_sets_each_header_that_the_app_believes() -> None:
     ]
     ours = {name.decode() for name in PASSED_ON}
     stripped = middlewares["strip"]["headers"]["customRequestHeaders"]
-    told = middlewares["sidecar"]["forwardAuth"]["authResponseHeaders"]
-    assert {name.lower() for name in told} == ours
+    heard = middlewares["sidecar"]["forwardAuth"]["authResponseHeaders"]
+    assert {name.lower() for name in heard} == ours
     assert {name.lower() for name, value in stripped.items() if value == ""} >= ours
 
 

@@ -44,15 +44,15 @@ def test_the_wheels_are_built_installed_and_used_apart() -> None:
 
 @pytest.mark.parametrize("project", [".", "clients/python"])
 def test_a_wheel_says_where_it_comes_from(project: str) -> None:
-    told = tomllib.loads((ROOT / project / "pyproject.toml").read_text())["project"]
+    heard = tomllib.loads((ROOT / project / "pyproject.toml").read_text())["project"]
     owners = (ROOT / ".github" / "CODEOWNERS").read_text()
     (organization,) = set(re.findall(r"@([a-z-]+)/", owners))
-    assert {*told["urls"]} == {"Homepage", "Documentation", "Changelog", "Issues"}
-    for url in told["urls"].values():
+    assert {*heard["urls"]} == {"Homepage", "Documentation", "Changelog", "Issues"}
+    for url in heard["urls"].values():
         assert url.startswith(f"https://github.com/{organization}/stepup-sidecar")
         _, _, path = url.partition("/main/")
         assert (ROOT / path).exists()
-    assert (ROOT / project / told["readme"]).exists()
+    assert (ROOT / project / heard["readme"]).exists()
     assert (ROOT / project / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The shipped policies ask few people, and find every planted attack; the page tells how many."""
+"""The shipped policies ask few people, and find every planted attack; the page says how many."""
 
 from pathlib import Path
 

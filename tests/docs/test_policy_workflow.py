@@ -89,11 +89,11 @@ def test_every_command_of_the_page_does_what_it_is_for(
     assert len(done) == 7
 
 
-def test_a_policy_on_trial_is_told_and_asks_nobody(
+def test_a_policy_on_trial_is_reported_and_asks_nobody(
     done: dict[str, subprocess.CompletedProcess[str]],
 ) -> None:
-    told = of(done, "sidecar what-if")
-    assert f"{POLICY} [report-only]: step-up" in told
+    heard = of(done, "sidecar what-if")
+    assert f"{POLICY} [report-only]: step-up" in heard
     assert "report-only" in of(done, "sidecar validate")
 
 

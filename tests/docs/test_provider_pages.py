@@ -37,13 +37,13 @@ def test_the_entry_of_a_provider_reads_its_tokens_as_the_page_says(page: Path) -
     assert token.audiences == issuer.audiences
     assert token.authentication.auth_time == 1_800_000_000
     assert validity_of(claims, issuer).ends > claims["iat"]
-    told = LEVEL.search(page.read_text())
+    heard = LEVEL.search(page.read_text())
     ladder = Ladder(settings.assurance.levels)
     level = ladder.name(ladder.shown(token.authentication).rank)
-    assert level == (told[1] if told else "")
+    assert level == (heard[1] if heard else "")
     missing = {one.need for one in token.missing}
     assert (ClaimNeed.SESSION in missing) == ("without a session" in page.read_text())
-    if not told:
+    if not heard:
         assert token.contexts == ("c1",)
         assert token.claims_capable
     assert token.groups or token.roles or page.stem in {"google", "oidc-provider"}
@@ -58,9 +58,9 @@ def test_init_writes_the_beginning_of_a_pages_entry(page: Path, tmp_path: Path) 
     written, shown = yaml.safe_load((tmp_path / "sidecar.yaml").read_text()), yaml.safe_load(text)
     begun, whole = (one["tokens"]["issuers"][0] for one in (written, shown))
     assert whole.items() >= begun.items()
-    told = {one["name"]: one["acr"] for one in written.get("assurance", {}).get("levels", ())}
+    heard = {one["name"]: one["acr"] for one in written.get("assurance", {}).get("levels", ())}
     levels = {one["name"]: one.get("acr") for one in shown.get("assurance", {}).get("levels", ())}
-    assert not told or {name: told[name] for name in levels} == levels
+    assert not heard or {name: heard[name] for name in levels} == levels
 
 
 @pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)

@@ -26,10 +26,10 @@ def test_it_names_every_event_every_code_and_every_outcome() -> None:
         assert f"`{fate.value}`" in PAGE
 
 
-def test_it_tells_what_signals_weigh() -> None:
+def test_it_reports_what_signals_weigh() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("|")]
     for name, weight in default_weights().items():
         if name.startswith("ssf-"):
-            told = name if f"`{name}`" in PAGE else name.removeprefix("ssf-")
-            (row,) = [row for row in rows if f"`{told}`" in row and "weight" in row]
+            heard = name if f"`{name}`" in PAGE else name.removeprefix("ssf-")
+            (row,) = [row for row in rows if f"`{heard}`" in row and "weight" in row]
             assert f"weight {weight.weight:g}" in row

@@ -262,7 +262,7 @@ class Pods:
     def sweep(self, times: int = 4) -> None:
         """Wait until each daemon has gone through its view so often, and logged what it found."""
         for daemon in self.daemons:
-            services = daemon._services  # noqa: SLF001 - no door tells of sweeps
+            services = daemon._services  # noqa: SLF001 - no door reports sweeps
             assert services is not None
             audit = services.wired.audit
             enough = audit.sweeper.passes + times

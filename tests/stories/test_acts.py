@@ -110,9 +110,9 @@ def test_one_session_or_all_on_a_device_are_revoked(pods: Pods, kind: str) -> No
     path = f"{kind}s/{names[kind]}/revoke"
     answer = act(pods, path, {**WHY, "wait": "everywhere"}, pod=1)
     assert answer.status_code == 200, answer.text
-    told = answer.json()
-    assert (told["sessions"], told["settled"], told["have"], told["live"]) == (1, True, 2, 2)
-    assert (told["issuer"], told["by"], told["name"]) == (ISSUER, "admin", names[kind])
+    heard = answer.json()
+    assert (heard["sessions"], heard["settled"], heard["have"], heard["live"]) == (1, True, 2, 2)
+    assert (heard["issuer"], heard["by"], heard["name"]) == (ISSUER, "admin", names[kind])
     assert decisions(pods, mine) == ["deny", "deny"]
     assert decisions(pods, kept) == ["allow", "allow"]
 
@@ -122,8 +122,8 @@ def test_its_reason_and_its_source_stand_in_the_sessions_timeline(pods: Pods) ->
     assert decisions(pods, token(user, session)) == ["allow", "allow"]
     assert act(pods, f"users/{user}/revoke").status_code == 200
     shown = httpx.get(f"{pods.addresses[1].admin[0]}/v1/sessions/{session}", headers=BEARER)
-    (told,) = (one["text"] for one in shown.json()["timeline"] if one["kind"] == "revoked")
-    assert told == "the user was revoked: ticket 4711 (said by operator:admin)"
+    (heard,) = (one["text"] for one in shown.json()["timeline"] if one["kind"] == "revoked")
+    assert heard == "the user was revoked: ticket 4711 (said by operator:admin)"
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_an_act_is_its_operators_and_who_may_only_look_does_none(pods: Pods) -> 
     assert decisions(pods, shown) == ["allow", "allow"]
     answer = act(pods, f"users/{user}/revoke", headers={"Authorization": "Bearer of-ada"})
     assert (answer.status_code, answer.json()["by"]) == (200, "ada")
-    told = [one["text"] for one in session_of(pods, session)["timeline"]]
-    assert "the user was revoked: ticket 4711 (said by operator:ada)" in told
+    heard = [one["text"] for one in session_of(pods, session)["timeline"]]
+    assert "the user was revoked: ticket 4711 (said by operator:ada)" in heard
 
 
 def test_a_name_at_several_issuers_is_ambiguous_until_one_is_named(
@@ -351,9 +351,9 @@ def test_a_clear_withdraws_a_mark_and_what_policies_ask_until_it_is_said_anew(
     assert decisions(pods, shown) == ["step_up", "step_up"]
     words = ("clear", "--session", session, "--reason", "called back", "--wait")
     assert command(pods, *words, pod=1) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("cleared on all 2 sidecars")
-    assert f"  {session}: excused until it is said anew: risk: user risk: high" in told
+    heard = capsys.readouterr().out
+    assert heard.startswith("cleared on all 2 sidecars")
+    assert f"  {session}: excused until it is said anew: risk: user risk: high" in heard
     assert decisions(pods, shown) == ["allow", "allow"]
     summary = session_of(pods, session)["summary"]
     assert [mark["policy"] for mark in summary["marks"]] == ["blocked"], "which no sign-in clears"
@@ -365,7 +365,7 @@ def test_a_clear_withdraws_a_mark_and_what_policies_ask_until_it_is_said_anew(
     assert decisions(pods, shown) == ["step_up", "step_up"]
 
 
-def test_what_no_clear_takes_away_is_told_by_the_command(
+def test_what_no_clear_takes_away_is_reported_by_the_command(
     pods: Pods, capsys: pytest.CaptureFixture[str]
 ) -> None:
     user, session = unique("user"), unique("session")
@@ -381,7 +381,7 @@ def test_what_no_clear_takes_away_is_told_by_the_command(
     assert f"{session}: is revoked, until a later sign-in" in capsys.readouterr().out
 
 
-def test_who_watches_is_told_of_marks_and_clears(pods: Pods) -> None:
+def test_who_watches_is_notified_of_marks_and_clears(pods: Pods) -> None:
     user, session = unique("user"), unique("session")
     assert decisions(pods, token(user, session)) == ["allow", "allow"]
     with Client(pods.addresses[1].socket) as watcher:
@@ -422,7 +422,7 @@ def test_to_dismiss_the_risk_is_an_operators_word_on_it(pods: Pods) -> None:
     assert decisions(pods, shown) == ["step_up", "step_up"], "what is said later counts"
 
 
-def test_marks_are_told_in_the_words_of_operators(pods: Pods) -> None:
+def test_marks_are_reported_in_the_words_of_operators(pods: Pods) -> None:
     user, session = unique("user"), unique("session")
     decisions(pods, token(user, session))
     before = metric(pods, 'sidecar_marks_cleared_total{reason="operator"}')
@@ -438,12 +438,12 @@ def test_marks_are_told_in_the_words_of_operators(pods: Pods) -> None:
         lambda: metric(pods, 'sidecar_marks_cleared_total{reason="operator"}'),
         lambda found: found == before + 1,
     )
-    told = [one["text"] for one in session_of(pods, session)["timeline"]]
+    heard = [one["text"] for one in session_of(pods, session)["timeline"]]
     assert (
         "the user was marked for c1, until a sign-in with mfa at most 5m old: ticket 4711"
         " (said by operator:admin)"
-    ) in told
-    assert "the marks of the user were cleared: ticket 4711 (said by operator:admin)" in told
+    ) in heard
+    assert "the marks of the user were cleared: ticket 4711 (said by operator:admin)" in heard
 
 
 WRONG_MARKS: dict[str, tuple[Any, str]] = {

@@ -137,7 +137,7 @@ def test_another_key_without_another_sign_in_is_a_signal_and_a_step_up_answers_i
     assert "token-binding-change" in reason["text"]
 
 
-def test_an_app_that_asks_itself_may_tell_what_its_client_showed(pods: Pods) -> None:
+def test_an_app_that_asks_itself_may_report_what_its_client_showed(pods: Pods) -> None:
     mine = token(unique("user"), unique("session"), **bound(KEYS[0]))
     asked = {"op": "check", "token": mine, "method": "POST", "host": HOST, "path": "/pay/7"}
     dpop = shown(mine)

@@ -1,4 +1,4 @@
-"""What tokens tell and leave out, before a whole daemon: real tokens at its socket and its HTTP."""
+"""What tokens say and leave out, before a whole daemon: real tokens at its socket and its HTTP."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -90,7 +90,7 @@ def test_a_token_without_groups_leaves_no_policy_for_a_group(finance: Pods, left
 
 
 @pytest.mark.parametrize("left_out", OVERAGES, ids=str)
-def test_whose_groups_nobody_tells_is_taken_for_a_member_and_told_why(
+def test_whose_groups_nobody_reports_is_taken_for_a_member_and_reported_why(
     finance: Pods, left_out: Any
 ) -> None:
     answer = finance.clients[0].check(token(unique("user"), unique("session"), **left_out))
@@ -120,7 +120,7 @@ def test_only_an_empty_list_of_a_later_token_empties_and_an_older_one_restores_n
     assert decision(finance, listing("finance", ago=15)) == "allow"
 
 
-def test_what_the_tokens_of_one_sign_in_tell_adds_up_and_a_later_sign_in_begins_anew(
+def test_what_the_tokens_of_one_sign_in_report_adds_up_and_a_later_sign_in_begins_anew(
     finance: Pods,
 ) -> None:
     user, session = unique("user"), unique("session")
@@ -146,9 +146,9 @@ def test_what_unknown_groups_and_roles_mean_is_configured(unknown: str, expected
         shown = token(unique("user"), unique("session"))
         assert decision(pods, shown) == expected
         assert decision(pods, shown, "c2") == expected
-        told = token(unique("user"), unique("session"), groups=["staff"], roles=[])
-        assert decision(pods, told) == "allow"
-        assert decision(pods, told, "c2") == "allow"
+        heard = token(unique("user"), unique("session"), groups=["staff"], roles=[])
+        assert decision(pods, heard) == "allow"
+        assert decision(pods, heard, "c2") == "allow"
 
 
 def test_unknown_groups_never_exempt() -> None:
@@ -197,7 +197,7 @@ def test_without_sid_a_bare_password_does_not_shed_the_mark() -> None:
         assert decision(pods, again) == "step_up"
 
 
-def test_where_sessions_must_be_told_a_token_without_sid_is_no_token() -> None:
+def test_where_sessions_must_be_reported_a_token_without_sid_is_no_token() -> None:
     with marked(SessionNaming.REQUIRED) as pods:
         address = pods.addresses[0].http
         answer = httpx.get(
@@ -310,7 +310,7 @@ def test_numbers_compare_as_numbers(value: Any) -> None:
         assert decision(pods, token(unique("user"), unique("session"), level=value)) == "step_up"
 
 
-def test_an_event_tells_a_number_as_a_token_does() -> None:
+def test_an_event_reports_a_number_as_a_token_does() -> None:
     with pod(asking(level=["3"])) as pods:
         user, session = unique("user"), unique("session")
         shown = token(user, session, level=2)

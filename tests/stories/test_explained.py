@@ -47,22 +47,22 @@ def restricted(pods: Pods) -> str:
 
 def test_any_pod_explains_what_another_one_answers(pods: Pods) -> None:
     session = restricted(pods)
-    told = eventually(
-        lambda: explained(pods, session, "c1"), lambda told: told.get("verdict") == "step_up"
+    heard = eventually(
+        lambda: explained(pods, session, "c1"), lambda heard: heard.get("verdict") == "step_up"
     )
-    assert told["reasons"] == ["segment"]
-    outcomes = {each["policy"]: each["outcome"] for each in told["policies"]}
+    assert heard["reasons"] == ["segment"]
+    outcomes = {each["policy"]: each["outcome"] for each in heard["policies"]}
     assert outcomes["segment"] == "step-up"
     assert outcomes["on-trial"] == "deny"
-    assert told["session"]["network"] == "restricted (said by local:payroll)"
+    assert heard["session"]["network"] == "restricted (said by local:payroll)"
     routine = explained(pods, session, "")
     assert (routine["verdict"], routine["pending"]) == ("allow", True)
 
 
-def test_the_command_tells_the_same(pods: Pods) -> None:
+def test_the_command_reports_the_same(pods: Pods) -> None:
     session = restricted(pods)
     eventually(
-        lambda: explained(pods, session, "c1"), lambda told: told.get("verdict") == "step_up"
+        lambda: explained(pods, session, "c1"), lambda heard: heard.get("verdict") == "step_up"
     )
     words = ("what-if", "--session", session, "--context", "c1")
     done = subprocess.run(
@@ -88,5 +88,5 @@ def test_what_a_policy_on_trial_would_have_changed_is_counted(pods: Pods) -> Non
 
 
 def exposed(pods: Pods) -> str:
-    """The metrics of all pods: whichever tells of a mark counts it."""
+    """The metrics of all pods: whichever reports a mark counts it."""
     return "".join(httpx.get(f"{each.admin[0]}/metrics").text for each in pods.addresses)

@@ -1,6 +1,6 @@
 """Under each flood of `benchmarks/floods.py` another peer is answered, and its revocation taken.
 
-How soon is what the benchmark measures. Peers are told apart by their uids, so that the flood has
+How soon is what the benchmark measures. Peers are known by their uids, so that the flood has
 one of its own where this runs as root. Elsewhere, and over loopback everywhere, the two are one
 peer that shares what it may take: there a connection that is in use stays, and is answered.
 """
@@ -61,7 +61,7 @@ COUNTED = {
         ("sidecar_marks_total", {"signal": "risk-level-change", "state": "enabled"})
     ],
 }
-"""What tells an operator of each flood."""
+"""What says an operator of each flood."""
 
 
 def small(settings: Settings, _pod: int) -> Settings:

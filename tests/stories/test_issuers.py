@@ -125,13 +125,15 @@ def test_who_comes_to_have_a_revoked_session_later_is_refused(pods: Pods) -> Non
 
 
 @pytest.mark.parametrize(
-    ("issuer", "told"),
+    ("issuer", "heard"),
     [
         ("https://other.example", "is not configured"),
         ("", "is required: the subject is known at several issuers"),
     ],
 )
-def test_the_socket_tells_what_is_wrong_with_an_issuer(pods: Pods, issuer: str, told: str) -> None:
+def test_the_socket_reports_what_is_wrong_with_an_issuer(
+    pods: Pods, issuer: str, heard: str
+) -> None:
     (client, _), ada = pods.clients, unique("ada")
     for each in (ISSUER, PARTNER):
         client.check(token(ada, unique("session"), issuer=each))
@@ -139,6 +141,6 @@ def test_the_socket_tells_what_is_wrong_with_an_issuer(pods: Pods, issuer: str, 
     medium = {"current_level": "MEDIUM"}
     reply = eventually(
         lambda: client.event("risk-level-change", subject, data=medium),
-        lambda got: told in got.get("message", ""),
+        lambda got: heard in got.get("message", ""),
     )
     assert (reply["error"], reply["field"]) == ("invalid_event", "subject.issuer")

@@ -31,8 +31,8 @@ from tests.adapters.servers import Server, impatient
 from tests.domain.scenes import policy
 from tests.stories.logging_out import configured, logout, revoke, signed
 from tests.stories.running import ISSUER, Pods, running, token, unique
-from tests.stories.transmitting import EXAMPLES, fresh, push, receiving
-from tests.stories.transmitting import signed as set_of
+from tests.stories.transmission import EXAMPLES, fresh, push, receiving
+from tests.stories.transmission import signed as set_of
 from tests.waiting import eventually
 
 OLD, NEW = "o" * 44, "n" * 44
@@ -88,10 +88,10 @@ def emptied(valkey_server: Server) -> Iterator[Server]:
         client.flushall()
 
 
-def named_in(told: bytes) -> list[str]:
+def named_in(heard: bytes) -> list[str]:
     """What of a person is in there: also as the unkeyed digests that keys have otherwise."""
     digests = (digest(ISSUER, USER), digest(ISSUER, SESSION), digest(ISSUER, DEVICE))
-    return [one for one in (*PERSONAL, *digests) if one.encode() in told]
+    return [one for one in (*PERSONAL, *digests) if one.encode() in heard]
 
 
 def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
@@ -105,18 +105,18 @@ def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
 
     with running(emptied.url, POLICIES, change=change) as pods:
         act(pods)
-        tell_from_outside(pods)
+        say_from_outside(pods)
         admin, operator = pods.addresses[0].admin[0], {"Authorization": "Bearer operator"}
         for path in (f"users/{USER}/mark", f"users/{USER}/clear", "users/nobody/revoke"):
             body = {"reason": REASON, "id": path.rpartition("/")[2]}
             httpx.post(f"{admin}/v1/{path}", json=body, headers=operator)
-        told = dumped(emptied)
+        heard = dumped(emptied)
         for one in pods.addresses:
             for path in ("/metrics", "/readyz"):
                 assert named_in(httpx.get(f"{one.admin[0]}{path}").content) == []
         shown = httpx.get(f"{admin}/v1/sessions?user={USER}", headers=operator)
-    assert named_in(told) == []
-    assert b":{u" in told
+    assert named_in(heard) == []
+    assert b":{u" in heard
     assert SESSION in shown.text, "an operator asks by name, and is answered in names"
     log = capfd.readouterr().err
     assert named_in(log.encode()) == []
@@ -167,12 +167,14 @@ def test_a_spool_on_disk_names_nobody(tmp_path: Path) -> None:
         reply = pods.clients[0].trusted("session-revoked", {"user": USER}, data={"reason": REASON})
         assert reply["spooled"] is True, reply
         files = [one for one in (tmp_path / "spool").rglob("*") if one.is_file()]
-        told = b"".join(one.read_bytes() for one in files)
-    assert told
-    assert named_in(told) == []
+        heard = b"".join(one.read_bytes() for one in files)
+    assert heard
+    assert named_in(heard) == []
 
 
-def test_what_is_kept_to_be_told_to_others_names_nobody(emptied: Server, tmp_path: Path) -> None:
+def test_what_is_kept_to_be_reported_to_others_names_nobody(
+    emptied: Server, tmp_path: Path
+) -> None:
     credentials = secret_file(tmp_path, "a-credential-of-iga")
     recipient = RecipientSettings(
         name="iga", audience=("https://iga.example",), credentials_file=credentials
@@ -212,9 +214,9 @@ def test_no_step_of_a_rotation_loses_a_mark_or_a_revocation(emptied: Server) -> 
             a, b = pods.clients
             assert [pod.check(fresh, ip=BERLIN)["decision"] for pod in (a, b)] == ["allow"] * 2
             subject, data = {"session": f"fresh-{step}"}, {"segment": "lab"}
-            told = {"data": data, "wait": "everywhere", "timeout": 5}
+            heard = {"data": data, "wait": "everywhere", "timeout": 5}
             for pod, other in ((a, b), (b, a)):
-                reply = pod.event("network-change", subject, **told)
+                reply = pod.event("network-change", subject, **heard)
                 assert (reply["settled"], reply["have"]) == (True, 2), (step, reply)
                 assert other.check(fresh, ip=BERLIN)["decision"] == "step_up"
             for pod in (a, b):
@@ -248,13 +250,13 @@ def act(pods: Pods) -> None:
     assert a.trusted("session-presented", presented, data={"ip": BERLIN})["ok"] is True
     assert b.check(weak, ip=LISBON)["decision"] == "step_up"
     assert a.check(weak, ip=LISBON)["decision"] == "step_up"
-    told = {"reason": REASON}
-    reply = a.trusted("session-revoked", {"user": USER}, data=told, wait="everywhere", timeout=5)
+    heard = {"reason": REASON}
+    reply = a.trusted("session-revoked", {"user": USER}, data=heard, wait="everywhere", timeout=5)
     assert (reply.get("settled"), reply.get("have")) == (True, 2), reply
     assert eventually(lambda: b.check(weak)["decision"], lambda found: found == "deny")
 
 
-def tell_from_outside(pods: Pods) -> None:
+def say_from_outside(pods: Pods) -> None:
     """What transmitters and providers say of somebody, and what is wrong in what is said."""
     address, (a, _) = pods.addresses[0], pods.clients
     claims = fresh(next(one for one in EXAMPLES if "session-revoked" in str(one["claims"])))
@@ -301,12 +303,12 @@ def tell_from_outside(pods: Pods) -> None:
 def test_a_sidecar_that_others_would_not_understand_does_not_start(
     emptied: Server, there: Privacy, newcomer: Privacy, why: str
 ) -> None:
-    def is_told() -> bool:
+    def is_heard() -> bool:
         with emptied.client() as client:
             return bool(client.hlen(StoreKeys("su").forms_record()))
 
     with running(emptied.url, POLICIES, count=1, change=with_privacy(there)) as pods:
-        eventually(is_told, bool)
+        eventually(is_heard, bool)
         with (
             pytest.raises(ExceptionGroup) as group,
             running(emptied.url, POLICIES, count=1, change=with_privacy(newcomer)),

@@ -127,9 +127,9 @@ def test_what_is_no_logout_token_of_ours_does_nothing_and_says_why(pods: Pods) -
         assert answer.status_code == 400, name
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["content-type"] == "application/json"
-        told = answer.json()
-        assert told["error"] == "invalid_request", name
-        assert words in told["error_description"], (name, told)
+        heard = answer.json()
+        assert heard["error"] == "invalid_request", name
+        assert words in heard["error_description"], (name, heard)
         assert user not in answer.text, name
         assert pods.clients[0].check(session)["decision"] == "allow", name
 

@@ -31,7 +31,7 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
 
 
 def establish(pods: Pods) -> None:
-    """Ten thousand live sessions, told to both daemons in turn."""
+    """Ten thousand live sessions, reported to both daemons in turn."""
     start = int(now()) - 60
     events = [
         {

@@ -48,7 +48,7 @@ IDP, PEER = "idp", "peer"
 
 @dataclass
 class Said:
-    """What one source says of a session, told in order: its newest word counts."""
+    """What one source says of a session, reported in order: its newest word counts."""
 
     risk_since: dict[int, int] = field(default_factory=dict)
     network: str = ""

@@ -147,7 +147,7 @@ def test_after_a_revocation_the_issuer_is_asked_again(world: World) -> None:
     token = world.provider.issue(user, session)
     assert world.check(token)["decision"] == "allow"
     del world.provider.tokens[token]
-    assert world.check(token)["decision"] == "allow", "as it was told a moment ago"
+    assert world.check(token)["decision"] == "allow", "as it was reported a moment ago"
     world.event("session-revoked", session)
     assert world.check(token)["error"] == "invalid_token"
     assert world.provider.asked.count(token) == 2
@@ -172,7 +172,7 @@ def test_with_the_issuer_away_each_context_gets_what_it_is_to_get(valkey_server:
         assert world.check(token, "c4")["decision"] == "step_up", "what is known still binds"
 
 
-def test_it_is_counted_by_issuer_and_outcome_and_no_token_is_told(world: World) -> None:
+def test_it_is_counted_by_issuer_and_outcome_and_no_token_is_reported(world: World) -> None:
     token = world.provider.issue(unique("user"), unique("session"))
     world.check(token)
     world.check("not-one-of-ours")

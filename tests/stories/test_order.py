@@ -121,7 +121,7 @@ class Script:
             assert reply["ok"] is True, reply
 
     def outcome(self, pods: Pods, pod: int) -> dict[str, Any]:
-        """How the session stands, as told by a pod: without what differs by name."""
+        """How the session stands, as reported by a pod: without what differs by name."""
         url = f"{pods.addresses[pod].admin[0]}/v1/sessions/{self.subject['session']}"
         answer = httpx.get(url, headers={"Authorization": "Bearer operator"})
         assert answer.status_code == 200, answer.text

@@ -166,7 +166,7 @@ def test_a_carriers_egress_is_no_journey_in_its_country_and_is_one_abroad(pods: 
     assert one.call(old, ABROAD) == "step_up"
 
 
-def test_a_proof_that_is_told_without_an_address_proves_no_place(pods: Pods) -> None:
+def test_a_proof_that_is_reported_without_an_address_proves_no_place(pods: Pods) -> None:
     one = Person(pods)
     subject = {"session": one.session}
     old = one.token()
@@ -197,8 +197,8 @@ def inspected(pods: Pods, session: str) -> dict[str, Any]:
 
 def test_a_token_that_says_where_its_user_signed_in_proves_that_place(pods: Pods) -> None:
     one = Person(pods)
-    told = one.token(HOUR, ipaddr=LONDON)
-    assert one.call(told, NEW_YORK) == "allow"
+    heard = one.token(HOUR, ipaddr=LONDON)
+    assert one.call(heard, NEW_YORK) == "allow"
     proven = inspected(pods, one.session)["proven"]
     assert "country=GB" in proven
     assert "country=US" not in proven

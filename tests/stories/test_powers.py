@@ -33,7 +33,7 @@ from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import CREDENTIAL, ISSUER, Pods, running, token, unique
-from tests.stories.transmitting import push, signed
+from tests.stories.transmission import push, signed
 from tests.waiting import eventually, into_next_second
 
 SETS = Signer("ES256")
@@ -125,7 +125,7 @@ class Scene:
         answer = self.pods.clients[LOCAL].check(self.token)
         return str(answer["decision"])
 
-    def told(self, kind: str, *about: str, credential: str = CREDENTIAL, **data: Any) -> None:
+    def heard(self, kind: str, *about: str, credential: str = CREDENTIAL, **data: Any) -> None:
         reply = self.pods.clients[LOCAL].event(
             kind, self.subject(*about), data=data, credential=credential
         )
@@ -146,15 +146,15 @@ class Said(NamedTuple):
 
 
 def at_risk(scene: Scene) -> None:
-    scene.told("risk-level-change", "user", current_level="HIGH")
+    scene.heard("risk-level-change", "user", current_level="HIGH")
 
 
 def restricted(scene: Scene) -> None:
-    scene.told("network-change", "session", segment="restricted")
+    scene.heard("network-change", "session", segment="restricted")
 
 
 def on_device(scene: Scene) -> None:
-    scene.told("session-presented", "session", "device", ip="192.0.2.1")
+    scene.heard("session-presented", "session", "device", ip="192.0.2.1")
     scene.names["device"] = unique("other")
 
 
@@ -185,14 +185,14 @@ SAID: dict[str, Said] = {
     "claims": Said(
         ("session",),
         {"claims": {"clearance": "high"}},
-        lambda scene: scene.told("token-claims-change", "session", claims={"clearance": "low"}),
+        lambda scene: scene.heard("token-claims-change", "session", claims={"clearance": "low"}),
         shows=True,
     ),
     "identity": Said(("session",), {"claims": {"groups": ["emergency"]}}, at_risk, shows=True),
     "risk-signal": Said(
         ("session",),
         {"name": "odd", "weight": 0, "half_life": 0},
-        lambda scene: scene.told("risk-signal", "session", name="odd", weight=80, half_life=3600),
+        lambda scene: scene.heard("risk-signal", "session", name="odd", weight=80, half_life=3600),
         shows=True,
     ),
 }
@@ -268,7 +268,7 @@ def name_of(cell: Cell) -> str:
 
 
 @pytest.mark.parametrize("cell", [one for one in cells() if can_be_said(one)], ids=name_of)
-def test_a_word_has_the_effect_that_the_table_tells(pods: Pods, cell: Cell) -> None:
+def test_a_word_has_the_effect_that_the_table_reports(pods: Pods, cell: Cell) -> None:
     scene, said = Scene(pods), SAID[cell.word.name]
     said.before(scene)
     if said.shows:
@@ -282,7 +282,7 @@ def test_a_word_has_the_effect_that_the_table_tells(pods: Pods, cell: Cell) -> N
     else:
         assert taken, why
     if said.shows and not (cell.speaker is Speaker.TRANSMITTER and "auth_time" in said.data):
-        # CAEP's session-established does not tell when its user signed in: that clears nothing.
+        # CAEP's session-established does not say when its user signed in: that clears nothing.
         loosened = cell.effect is Effect.TAKEN
         if loosened:
             eventually(scene.decision, lambda decision: decision == "allow")

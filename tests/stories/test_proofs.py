@@ -64,7 +64,7 @@ def decision(answer: Any) -> Any:
     return answer.get("decision", answer)
 
 
-def test_a_rise_of_assurance_told_by_an_event_clears_and_a_fall_asks_again(pods: Pods) -> None:
+def test_a_rise_of_assurance_reported_by_an_event_clears_and_a_fall_asks_again(pods: Pods) -> None:
     a, b = pods.clients
     user, session = unique("user"), unique("session")
     weak = token(user, session)

@@ -11,7 +11,7 @@ from sidecar.domain.policy.policy import Claims, Device, RiskLevel, Signals, Use
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, proofs_of_sessions, running, token, unique
-from tests.stories.transmitting import EXAMPLES, fresh, push, receiving, signed, stamped
+from tests.stories.transmission import EXAMPLES, fresh, push, receiving, signed, stamped
 from tests.waiting import eventually
 
 RISC = frozenset(
@@ -195,9 +195,9 @@ def test_every_event_is_accepted_and_does_what_it_says(pods: Pods, example: Any)
     answer = push(pods.addresses[0].receiver[0], signed(stamped(claims)))
 
     assert (answer.status_code, answer.content) == (202, b"")
-    told = eventually(lambda: b.check(person.token()), after)
+    heard = eventually(lambda: b.check(person.token()), after)
     if after is challenged:
-        assert told["reasons"]
+        assert heard["reasons"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ POLICIES = (
 
 @pytest.fixture(params=["push", "poll"])
 def fleets(valkey_server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pods]:
-    """The first tells what it finds, the second hears of it."""
+    """The first says what it finds, the second hears of it."""
     pushes = request.param == "push"
     with valkey_server.client() as client:
         client.flushall()

@@ -13,7 +13,7 @@ from sidecar.wire.settings.settings import Settings, SpoolSettings
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
 from tests.stories.running import running, token, unique
-from tests.stories.transmitting import push, receiving, signed
+from tests.stories.transmission import push, receiving, signed
 from tests.waiting import eventually
 
 ISSUER = "https://idp.example.com/123456789/"
@@ -62,7 +62,7 @@ def test_without_a_spool_it_is_to_be_sent_again_and_then_it_counts(server: Serve
             assert (answer.status_code, answer.content) == (503, b"")
             assert int(answer.headers["retry-after"]) >= 1
         eventually(lambda: push(url, text), lambda answer: answer.status_code == 202)
-        eventually(lambda: client.check(weak), lambda told: told["decision"] == "step_up")
+        eventually(lambda: client.check(weak), lambda heard: heard["decision"] == "step_up")
 
 
 def test_with_a_spool_it_is_accepted_in_force_at_once_and_counts_once(
@@ -78,5 +78,5 @@ def test_with_a_spool_it_is_accepted_in_force_at_once_and_counts_once(
             assert push(url, text).status_code == 202
             assert client.check(weak, context="")["step_up_pending"]
             assert push(url, text).status_code == 202
-        eventually(lambda: client.check(weak), lambda told: told["decision"] == "step_up")
+        eventually(lambda: client.check(weak), lambda heard: heard["decision"] == "step_up")
         eventually(lambda: push(url, text), lambda answer: answer.status_code == 202)

@@ -1,4 +1,4 @@
-"""Whole daemons tell a recipient, over real HTTP, what they find of sessions."""
+"""Whole daemons say a recipient, over real HTTP, what they find of sessions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,12 +92,12 @@ def test_a_mark_and_its_proof_arrive_signed_and_once(pods: Pods, recipient: Reci
     tokens = [
         verified(one, key_set, "https://iga.example", TRANSMITTER) for one in recipient.tokens
     ]
-    told = {
+    heard = {
         (event.rpartition("/")[2], body.get("change_direction")): (claims, body)
         for claims in tokens
         for event, body in claims["events"].items()
     }
-    claims, fell = told["assurance-level-change", "decrease"]
+    claims, fell = heard["assurance-level-change", "decrease"]
     assert (fell["previous_level"], fell["current_level"]) == ("single-factor", "none")
     assert fell["reason_admin"]["en"].startswith("moved: country: PT, since ")
     assert claims["sub_id"] == {
@@ -107,9 +107,9 @@ def test_a_mark_and_its_proof_arrive_signed_and_once(pods: Pods, recipient: Reci
     }
     assert "sub" not in claims
     assert "exp" not in claims
-    _, rose = told["assurance-level-change", "increase"]
+    _, rose = heard["assurance-level-change", "increase"]
     assert (rose["previous_level"], rose["current_level"]) == ("none", "mfa")
-    presented, _ = told["session-presented", None]
+    presented, _ = heard["session-presented", None]
     assert presented["txn"] == claims["txn"]
     assert len({one["jti"] for one in tokens}) == len(tokens)
     headers = [headers for headers, _ in recipient.posts]

@@ -17,7 +17,7 @@ from tests.adapters.servers import Server
 from tests.adapters.transmitter import TOKEN, Transmitter, transmit
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, running, token, unique
-from tests.stories.transmitting import SETS, signed
+from tests.stories.transmission import SETS, signed
 from tests.waiting import eventually
 
 
@@ -84,12 +84,14 @@ def test_what_a_transmitter_keeps_for_us_takes_effect_everywhere_and_is_acknowle
     transmitter.waiting |= sets
     for one in weak.values():
         for client in pods.clients:
-            eventually(lambda: client.check(one), lambda told: told["decision"] == "step_up")  # noqa: B023
+            eventually(lambda: client.check(one), lambda heard: heard["decision"] == "step_up")  # noqa: B023
     eventually(lambda: set(sets) <= set(transmitter.acknowledged), bool)
     assert transmitter.refused == {}
 
 
-def test_what_is_refused_is_told_to_the_transmitter(pods: Pods, transmitter: Transmitter) -> None:
+def test_what_is_refused_is_reported_to_the_transmitter(
+    pods: Pods, transmitter: Transmitter
+) -> None:
     token_id, text = risk(transmitter, "ada", aud="them")
     transmitter.waiting[token_id] = text
     eventually(lambda: token_id in transmitter.refused, bool)

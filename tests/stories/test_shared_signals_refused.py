@@ -17,7 +17,7 @@ from tests.adapters.identity import Signer, encode
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
-from tests.stories.transmitting import (
+from tests.stories.transmission import (
     AUTHORIZATION,
     HEADER,
     SETS,

@@ -1,4 +1,4 @@
-"""What one company's sidecars find, another's are told: our transmitter feeds our receiver."""
+"""What one company's sidecars find, another's hear: our transmitter feeds our receiver."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ CREDENTIAL, AUTHORIZATION = "a-credential-of-theirs", "Bearer shown-when-it-push
 
 
 class Companies:
-    """Ours, which tells; and theirs, once it listens. Two stores' worth of names on one server."""
+    """Ours, which says; and theirs, once it listens. Two stores' worth of names on one server."""
 
     def __init__(self, directory: Path, server: Server) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -114,9 +114,9 @@ def a_revocation_travels(ours: Pods, theirs: Pods) -> None:
     here, there = ours.clients[1], theirs.clients[0]
     assert here.check(weak)["decision"] == there.check(weak)["decision"] == "allow"
     here.event("session-revoked", {"session": session}, data={"reason": "stolen"})
-    told = eventually(lambda: there.check(weak), lambda answer: answer["decision"] == "deny")
-    assert told["reasons"][0]["signal"] == "session-revoked"
-    assert told["reasons"][0]["text"] == "stolen"
+    heard = eventually(lambda: there.check(weak), lambda answer: answer["decision"] == "deny")
+    assert heard["reasons"][0]["signal"] == "session-revoked"
+    assert heard["reasons"][0]["text"] == "stolen"
 
 
 def metrics(pods: Pods) -> str:

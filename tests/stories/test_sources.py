@@ -111,8 +111,8 @@ def test_authzen_is_closed_to_browsers_and_echoes_no_host(pods: Pods) -> None:
         assert answer.status_code == 403
     configuration = f"{base}/.well-known/authzen-configuration"
     assert httpx.get(configuration, headers={"Host": "evil.example"}).status_code == 403
-    told = httpx.get(configuration, headers={"Host": "localhost"}).json()
-    assert told["policy_decision_point"] == base
+    heard = httpx.get(configuration, headers={"Host": "localhost"}).json()
+    assert heard["policy_decision_point"] == base
 
 
 def test_to_ask_about_a_session_without_its_token_takes_a_power(pods: Pods) -> None:
@@ -161,7 +161,7 @@ def test_a_namesake_without_a_token_hides_from_nobody_when_a_session_ends(pods: 
         assert (refused["error"], refused["field"]) == ("not_allowed", "data.exp")
 
 
-def test_where_a_session_is_told_to_have_been_before_excuses_no_call(pods: Pods) -> None:
+def test_where_a_session_is_reported_to_have_been_before_excuses_no_call(pods: Pods) -> None:
     user, session, peer = unique("user"), unique("session"), pods.clients[OFF]
     mine = token(user, session, age=600, acr="mfa")
     assert peer.check(mine)["decision"] == "allow"
@@ -180,8 +180,8 @@ def test_a_peer_cannot_burn_an_id_of_the_identity_provider(pods: Pods) -> None:
         assert pod.check(weak)["decision"] == "allow"
     burnt = pods.clients[OFF].ask(op="event", **risk(user, "LOW", id=ident))
     assert burnt == {"ok": True, "id": ident}
-    told = pods.clients[ON].ask(op="event", credential=CREDENTIAL, **risk(user, id=ident))
-    assert told == {"ok": True, "id": ident}, "it is no duplicate"
+    heard = pods.clients[ON].ask(op="event", credential=CREDENTIAL, **risk(user, id=ident))
+    assert heard == {"ok": True, "id": ident}, "it is no duplicate"
     for pod in pods.clients:
         eventually(lambda of=pod: of.check(weak)["decision"], lambda one: one == "step_up")
 

@@ -196,7 +196,7 @@ def test_without_a_spool_an_event_is_unavailable_while_the_store_is_away(
             assert (reply["ok"], reply["error"]) == (False, "unavailable")
 
 
-def test_a_spool_that_cannot_be_used_is_told_and_the_daemon_runs_all_the_same(
+def test_a_spool_that_cannot_be_used_is_reported_and_the_daemon_runs_all_the_same(
     server: Server, tmp_path: Path
 ) -> None:
     (tmp_path / "spool0").write_text("in the way")

@@ -148,7 +148,7 @@ def test_a_check_over_http_is_challenged_as_over_the_socket(pods: Pods) -> None:
     assert (routine.status_code, routine.headers["X-Sidecar-Step-Up"]) == (200, "pending")
 
 
-def test_an_app_that_watches_is_told_while_its_stream_is_open(pods: Pods) -> None:
+def test_an_app_that_watches_is_reported_while_its_stream_is_open(pods: Pods) -> None:
     a, b = pods.clients
     user, session = unique("user"), unique("session")
     assert allowed(b.check(token(user, session)))
@@ -156,8 +156,8 @@ def test_an_app_that_watches_is_told_while_its_stream_is_open(pods: Pods) -> Non
         assert watcher.ask(op="watch", sessions=[session]) == {"ok": True}
         a.event("risk-level-change", {"user": user}, data={"current_level": "HIGH"})
         line = watcher.read()
-        told = (line["event"], line["session"], line["standing"])
-        assert told == ("standing", session, "step_up")
+        heard = (line["event"], line["session"], line["standing"])
+        assert heard == ("standing", session, "step_up")
         a.event("session-revoked", {"user": user})
         assert watcher.read()["standing"] == "revoked"
 
@@ -175,7 +175,7 @@ def test_a_revoked_session_is_refused_everywhere_until_a_later_sign_in(pods: Pod
     assert allowed(b.check(token(user, session, age=0), context=""))
 
 
-def test_what_is_refused_at_the_socket_is_told_counted_and_disturbs_nobody(pods: Pods) -> None:
+def test_what_is_refused_at_the_socket_is_reported_counted_and_disturbs_nobody(pods: Pods) -> None:
     a, _ = pods.clients
 
     def invalid() -> float:

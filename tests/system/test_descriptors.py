@@ -50,8 +50,8 @@ def test_a_soft_limit_is_raised_to_what_the_listeners_need(daemon: Process) -> N
 
 
 def warnings(daemon: Process) -> list[dict[str, str]]:
-    told = daemon.lines("configuration-warning")
-    return [one for one in told if one["code"] == "descriptors-short"]
+    heard = daemon.lines("configuration-warning")
+    return [one for one in heard if one["code"] == "descriptors-short"]
 
 
 def test_a_hard_limit_is_warned_of_and_all_listeners_give_way(

@@ -104,7 +104,7 @@ def test_readiness_goes_before_the_doors_do(short: Path, valkey_server: Server) 
         assert a.process.wait(15) == 0
 
 
-def test_checks_in_flight_are_answered_when_a_daemon_is_told_to_end(
+def test_checks_in_flight_are_answered_when_a_daemon_is_reported_to_end(
     short: Path, valkey_server: Server
 ) -> None:
     with daemons(short, valkey_server.url, "a") as (a,), Client(str(a.socket)) as client:
@@ -129,7 +129,7 @@ def test_checks_in_flight_are_answered_when_a_daemon_is_told_to_end(
         assert not a.socket.exists()
 
 
-def test_a_wrong_configuration_is_told_with_file_line_and_field(tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_reported_with_file_line_and_field(tmp_path: Path) -> None:
     config = tmp_path / "sidecar.yaml"
     config.write_text("contexts:\n  c1: {name: Payments}\nsokcet:\n  path: /x\n")
     done = subprocess.run(

@@ -128,8 +128,8 @@ def test_the_quick_start_goes_as_it_says(tmp_path: Path) -> None:
         (here / "token").write_text(token("ada", "s-1", issuer=issuer))
         assert run.strip() == OWN
         for line in validate.splitlines():
-            told = reader.does(line)
-            assert told.returncode == 0, told.stdout + told.stderr
+            heard = reader.does(line)
+            assert heard.returncode == 0, heard.stdout + heard.stderr
         with reader.runs(OWN):
             for line in "".join(asking).splitlines():
                 if "stronger-token" in line:
@@ -144,16 +144,16 @@ def test_the_quick_start_goes_as_it_says(tmp_path: Path) -> None:
                 assert ("pending" in said) == ("pending" in done.stdout)
                 if refused:
                     assert 'acr_values="mfa"' in done.stdout
-            # A policy that asks for what the provider does not offer is told of at the reload.
+            # A policy that asks for what the provider does not offer is notified of at the reload.
             assert "acr-not-offered" not in (here / "log").read_text()
             file = here / "policies" / "payments.yaml"
             file.write_text(file.read_text().replace("mfa", "phishing-resistant"))
-            line = eventually(lambda: told_of(here / "log", "acr-not-offered"), bool)[0]
+            line = eventually(lambda: heard_of(here / "log", "acr-not-offered"), bool)[0]
             assert (line["issuer"], line["asked"]) == (issuer, ["phr phrh"])
             assert (line["policies"], line["offered"]) == (["payments-at-risk"], ["mfa"])
 
 
-def told_of(log: Path, event: str) -> list[Any]:
+def heard_of(log: Path, event: str) -> list[Any]:
     """The log's lines of an event."""
     lines = [json.loads(line) for line in log.read_text().splitlines() if event in line]
     return [line for line in lines if line["event"] == event]

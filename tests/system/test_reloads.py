@@ -71,9 +71,9 @@ def test_a_newer_geography_database_is_taken_up_and_a_broken_one_refused(
 
 
 def name_databases(process: Process, **named: str) -> None:
-    told = json.loads(process.config.read_text())
-    told["geography"] = named
-    process.config.write_text(json.dumps(told))
+    heard = json.loads(process.config.read_text())
+    heard["geography"] = named
+    process.config.write_text(json.dumps(heard))
 
 
 def test_a_network_segment_of_a_changed_file_marks_sessions_that_are_in_it(
@@ -122,7 +122,7 @@ def test_policies_that_vanish_are_refused_and_those_before_stay(
         shutil.copy(file, aside)
         weak = token(unique("user"), unique("session"))
         assert client.check(weak, ip="192.0.2.1")["decision"] == "step_up"
-        for vanish, told in (
+        for vanish, heard in (
             (dangle, f"{file}:0: (file): cannot be read: No such file or directory"),
             (shadow, f"{file}:0: (file): cannot be read: Is a directory"),
             (file.unlink, "has no *.yaml file; where no policies are wanted, put `policies: []`"),
@@ -130,7 +130,7 @@ def test_policies_that_vanish_are_refused_and_those_before_stay(
             vanish()
             eventually(
                 lambda: "".join(line["detail"] for line in a.lines("reload-refused")),
-                lambda found, told=told: told in found,
+                lambda found, heard=heard: heard in found,
             )
             assert level(a, "sidecar_config_last_reload_successful ") == 0
             assert level(a, 'sidecar_reloads_total{outcome="refused",what="config"}') > 0
@@ -141,12 +141,12 @@ def test_policies_that_vanish_are_refused_and_those_before_stay(
         # One of several files that goes takes its policies with it: the log names them.
         other = short / "policies" / "two.yaml"
         other.write_text(file.read_text().replace("restricted-segment", "another"))
-        eventually(lambda: _applied(a), lambda told: told[-1:] == ["new: another"])
+        eventually(lambda: _applied(a), lambda heard: heard[-1:] == ["new: another"])
         other.unlink()
-        eventually(lambda: _applied(a), lambda told: told[-1:] == ["gone: another"])
+        eventually(lambda: _applied(a), lambda heard: heard[-1:] == ["gone: another"])
         file.write_text("policies: []\n")
         eventually(lambda: client.check(weak, ip="192.0.2.1")["decision"], lambda d: d == "allow")
-        eventually(lambda: _applied(a), lambda told: told[-1:] == ["gone: restricted-segment"])
+        eventually(lambda: _applied(a), lambda heard: heard[-1:] == ["gone: restricted-segment"])
 
 
 def _applied(process: Process) -> list[str]:

@@ -108,8 +108,8 @@ class Rotating:
     ) -> None:
         self.daemon, self.secret, self.store, self.issuer = daemon, secret, store, issuer
         self.authorities = authorities
-        told = json.loads(daemon.config.read_text())
-        self.receiver = f"http://{told['receiver']['bind']}/ssf/events"
+        heard = json.loads(daemon.config.read_text())
+        self.receiver = f"http://{heard['receiver']['bind']}/ssf/events"
         self.http = str(daemon.config.parent / "a.http")
 
     def admin(self, credential: str) -> int:
@@ -118,13 +118,13 @@ class Rotating:
 
     def source(self, credential: str) -> str:
         with Client(str(self.daemon.socket)) as client:
-            told = client.ask(
+            heard = client.ask(
                 op="event",
                 credential=credential,
                 type="session-revoked",
                 subject={"session": unique("s"), "user": unique("u")},
             )
-        return "ok" if told["ok"] else str(told["error"])
+        return "ok" if heard["ok"] else str(heard["error"])
 
     def push(self, authorization: str) -> int:
         headers = {"Authorization": authorization, "Content-Type": "application/secevent+jwt"}
@@ -142,9 +142,9 @@ class Rotating:
         }
         with httpx.Client(transport=httpx.HTTPTransport(uds=self.http)) as client:
             answer = client.get("http://sidecar/v1/check", headers=headers)
-        told = parse_qs(urlsplit(answer.headers["location"]).query)
-        (signed,) = told["return_to_signature"]
-        return signed == signature(key, told["return_to"][0], int(signed.partition(".")[0]))
+        heard = parse_qs(urlsplit(answer.headers["location"]).query)
+        (signed,) = heard["return_to_signature"]
+        return signed == signature(key, heard["return_to"][0], int(signed.partition(".")[0]))
 
     def shown(self) -> str:
         with Client(str(self.daemon.socket)) as client:
@@ -152,9 +152,9 @@ class Rotating:
         return self.issuer.shown[-1]
 
     def change(self, **sections: Any) -> None:
-        told = json.loads(self.daemon.config.read_text())
+        heard = json.loads(self.daemon.config.read_text())
         aside = self.daemon.config.with_suffix(".new")
-        aside.write_text(json.dumps({**told, **sections}))
+        aside.write_text(json.dumps({**heard, **sections}))
         aside.rename(self.daemon.config)
 
 
@@ -265,11 +265,13 @@ def test_every_secret_rotates_and_the_old_ones_are_refused(rotating: Rotating) -
     assert level(at.daemon, "sidecar_restart_required ") == 0
     command = Path(f"/proc/{at.daemon.process.pid}/cmdline").read_text()
     probes = [httpx.get(f"{at.daemon.admin}{path}").text for path in ("/metrics", "/readyz")]
-    told = "\n".join((at.daemon.log.read_text(), command, *probes))
-    assert not any(value in told for value in (*OLD.values(), *NEW.values()))
+    heard = "\n".join((at.daemon.log.read_text(), command, *probes))
+    assert not any(value in heard for value in (*OLD.values(), *NEW.values()))
 
 
-def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_told(rotating: Rotating) -> None:
+def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_reported(
+    rotating: Rotating,
+) -> None:
     at = rotating
     before = {name: (at.secret.directory / name).read_text() for name in OLD}
     assert at.admin(before["admin"]) == 200
@@ -342,8 +344,10 @@ def test_the_level_of_the_log_is_taken_up_and_warnings_are_logged_by_name(
     assert at.daemon.lines("ready") == []
     at.change(log={"level": "info"}, assurance={"skew": "10m"})
     eventually(lambda: at.daemon.lines("reload-applied"), bool)
-    told = eventually(lambda: at.daemon.lines("configuration-warning"), lambda all_: len(all_) == 2)
-    assert told[-1]["field"] == "assurance.skew"
+    heard = eventually(
+        lambda: at.daemon.lines("configuration-warning"), lambda all_: len(all_) == 2
+    )
+    assert heard[-1]["field"] == "assurance.skew"
     assert level(at.daemon, "sidecar_restart_required ") == 0
     lines = len(at.daemon.lines("reload-applied"))
     name = 'sidecar_reloads_total{outcome="applied",what="config"}'

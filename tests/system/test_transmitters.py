@@ -124,12 +124,12 @@ def test_the_leader_is_killed_and_another_delivers_the_rest(
         eventually(lambda: valkey.hlen("su:{transmitter}:streams"), bool)
         (leader,) = eventually(lambda: [one for one in both if one.leads()], lambda n: len(n) == 1)
         (heir,) = (one for one in both if one is not leader)
-        told: list[str] = []
+        heard: list[str] = []
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=str(daemon.config.parent / "pod.http"))
         ) as pod:
             for number in range(60):
-                told.append(f"s{number}")
+                heard.append(f"s{number}")
                 events = [
                     {
                         "type": "session-established",
@@ -143,11 +143,11 @@ def test_the_leader_is_killed_and_another_delivers_the_rest(
                 if number == 30:
                     eventually(lambda: sessions_of(recipient), bool)
                     leader.process.send_signal(signal.SIGKILL)
-        eventually(lambda: set(sessions_of(recipient)), lambda s: s == set(told), within=40)
+        eventually(lambda: set(sessions_of(recipient)), lambda s: s == set(heard), within=40)
         assert heir.leads()
         eventually(lambda: valkey.zcard("su:{transmitter}:order:iga"), lambda n: n == 0)
         by_id = {one["jti"]: one["sub_id"]["session"]["id"] for one in recipient.claims}
-        assert len(by_id) == len(told), "each under one jti, however often it came"
+        assert len(by_id) == len(heard), "each under one jti, however often it came"
         for one in recipient.tokens:
             verified(one, heir.key_set(), AUDIENCE, ISSUER)
 
@@ -213,7 +213,7 @@ def test_a_daemon_takes_up_a_changed_key_and_refuses_a_broken_one(
         assert keys() == 2
 
 
-def test_what_is_wrong_is_told_and_ends_with_status_2(tmp_path: Path) -> None:
+def test_what_is_wrong_is_reported_and_ends_with_status_2(tmp_path: Path) -> None:
     config = tmp_path / "sidecar.yaml"
     config.write_text("transmitter: {issuer: 'https://t.example', key_files: [absent.pem]}\n")
     done = subprocess.run(

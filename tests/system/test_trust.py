@@ -30,16 +30,16 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, valkey_server: Server) -> I
 
 def change(daemon: Process, edit: Callable[[dict[str, Any]], None]) -> None:
     """Rewrite the configuration's file."""
-    told = json.loads(daemon.config.read_text())
-    edit(told)
+    heard = json.loads(daemon.config.read_text())
+    edit(heard)
     aside = daemon.config.with_suffix(".new")
-    aside.write_text(json.dumps(told))
+    aside.write_text(json.dumps(heard))
     aside.rename(daemon.config)
 
 
 def of_issuer(daemon: Process, **fields: Any) -> None:
-    def edit(told: dict[str, Any]) -> None:
-        told["tokens"]["issuers"][0].update(fields)
+    def edit(heard: dict[str, Any]) -> None:
+        heard["tokens"]["issuers"][0].update(fields)
 
     change(daemon, edit)
 
@@ -69,8 +69,8 @@ def signed(signer: Signer, issuer: str, life: int) -> str:
 
 
 def answer(client: Client, weak: str) -> str:
-    told = client.check(weak)
-    return str(told.get("error") or told["decision"])
+    heard = client.check(weak)
+    return str(heard.get("error") or heard["decision"])
 
 
 def until_answer(client: Client, weak: str, wanted: str) -> None:
@@ -96,7 +96,7 @@ def test_what_is_taken_out_of_an_issuer_is_believed_no_longer_and_what_comes_bac
         before = copy.deepcopy(json.loads(daemon.config.read_text()))
         of_issuer(daemon, **{field: without})
         until_answer(client, weak, "invalid_token")
-        change(daemon, lambda told: told.update(before))
+        change(daemon, lambda heard: heard.update(before))
         until_answer(client, weak, "allow")
     assert level(daemon, "sidecar_restart_required ") == 0
 
@@ -107,10 +107,10 @@ def test_an_issuer_that_is_added_is_believed_and_one_that_is_taken_out_is_not(
     with Client(str(daemon.socket)) as client:
         ours, theirs = token(unique("user"), unique("session")), of_partner()
         assert answer(client, theirs) == "invalid_token"
-        change(daemon, lambda told: told["tokens"]["issuers"].append(partner(daemon)))
+        change(daemon, lambda heard: heard["tokens"]["issuers"].append(partner(daemon)))
         until_answer(client, theirs, "allow")
         assert answer(client, ours) == "allow"
-        change(daemon, lambda told: told["tokens"].update(issuers=[partner(daemon)]))
+        change(daemon, lambda heard: heard["tokens"].update(issuers=[partner(daemon)]))
         until_answer(client, ours, "invalid_token")
         assert answer(client, theirs) == "allow"
 
@@ -137,7 +137,7 @@ def test_an_added_issuer_whose_keys_cannot_be_had_takes_nobody_out_of_service(
     daemon: Process,
 ) -> None:
     missing = {**partner(daemon), "jwks_file": str(daemon.config.parent / "none.json")}
-    change(daemon, lambda told: told["tokens"]["issuers"].append(missing))
+    change(daemon, lambda heard: heard["tokens"]["issuers"].append(missing))
     eventually(lambda: condition(daemon, "keys")["state"], lambda one: one == "limping")
     assert PARTNER in condition(daemon, "keys")["reason"]
     assert daemon.is_ready()
@@ -158,25 +158,25 @@ def test_what_waits_for_a_restart_says_so_by_its_keys_until_it_is_as_before(
     assert condition(daemon, "restart")["state"] == "good"
     before = json.loads(daemon.config.read_text())
 
-    def edit(told: dict[str, Any]) -> None:
-        told["http"]["max_connections"] = 100
-        told["work"] = {"workers": 2, "tries": 3}
+    def edit(heard: dict[str, Any]) -> None:
+        heard["http"]["max_connections"] = 100
+        heard["work"] = {"workers": 2, "tries": 3}
 
     change(daemon, edit)
     eventually(lambda: level(daemon, "sidecar_restart_required "), lambda one: one == 1)
     (line,) = daemon.lines("restart-required")
     assert line["keys"] == ["http.max_connections", "work.workers"]
     assert line["level"] == "warning"
-    told = condition(daemon, "restart")
-    assert told["state"] == "limping"
-    assert "http.max_connections, work.workers" in told["reason"]
+    heard = condition(daemon, "restart")
+    assert heard["state"] == "limping"
+    assert "http.max_connections, work.workers" in heard["reason"]
     assert daemon.is_ready()
-    change(daemon, lambda told: told.update({**before, "work": {}}))
+    change(daemon, lambda heard: heard.update({**before, "work": {}}))
     eventually(lambda: level(daemon, "sidecar_restart_required "), lambda one: one == 0)
     assert condition(daemon, "restart")["state"] == "good"
 
 
-def test_metrics_tell_when_the_configuration_was_taken_up_and_which_policies_are_in_force(
+def test_metrics_report_when_the_configuration_was_taken_up_and_which_policies_are_in_force(
     daemon: Process,
 ) -> None:
     name = "sidecar_config_last_reload_success"
@@ -208,14 +208,14 @@ def test_what_a_source_may_say_no_longer_is_refused_without_a_restart(daemon: Pr
         assert answer(client, token(unique("user"), session)) == "allow"
 
         def revoke() -> str:
-            told = client.event("session-revoked", {"session": session}, id=unique("id"))
-            return str(told.get("error") or told["ok"])
+            heard = client.event("session-revoked", {"session": session}, id=unique("id"))
+            return str(heard.get("error") or heard["ok"])
 
         assert revoke() == "True"
         uid = os.getuid()
         app = {"name": "app", "uids": [uid], "may": ["risk-signal"]}
-        change(daemon, lambda told: told.update(sources=[app]))
+        change(daemon, lambda heard: heard.update(sources=[app]))
         eventually(revoke, lambda one: one == "not_allowed")
-        change(daemon, lambda told: told.update(sources=[]))
+        change(daemon, lambda heard: heard.update(sources=[]))
         eventually(revoke, lambda one: one == "True")
     assert level(daemon, "sidecar_restart_required ") == 0

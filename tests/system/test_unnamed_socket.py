@@ -77,8 +77,8 @@ def test_it_listens_in_its_users_own_directory_and_says_so(daemon: Process, own:
 def test_commands_and_clients_find_it(daemon: Process, own: Path) -> None:
     path = str(own / "sidecar.sock")
     allowed = token(unique("user"), unique("session"))
-    told = run(own, sys.executable, "-m", "sidecar", "check", "--token-file", "-", given=allowed)
-    assert told.startswith("allow")
+    heard = run(own, sys.executable, "-m", "sidecar", "check", "--token-file", "-", given=allowed)
+    assert heard.startswith("allow")
     assert run(own, sys.executable, "-c", PYTHON).split() == [path, path]
 
 

@@ -21,7 +21,7 @@ from sidecar.daemon import Addresses, process
 from sidecar.daemon import serve as daemon_serve
 from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import Server, free_ports, serving
-from tests.adapters.strangers import answering, handshake, say_http, say_nothing
+from tests.adapters.strangers import handshake, replying, say_http, say_nothing
 from tests.stories.running import ISSUER, SIGNER
 from tests.waiting import until
 
@@ -40,7 +40,7 @@ class Case(NamedTuple):
     """What is configured besides, what is done before, and the line without the file's name."""
 
     config: Mapping[str, Any]
-    told: str
+    heard: str
     prepare: Callable[[Place], object] = lambda place: None
     environ: Mapping[str, str] = {}
     file: str = "FILE"
@@ -233,8 +233,8 @@ def test_a_wrong_set_up_ends_with_one_line_that_names_its_key(
     case.prepare(place)
     assert process.main(str(config)) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    head = "sidecar: " if case.told.startswith("no directory") else case.file + r":\d+: "
-    assert re.fullmatch(f"{head}{case.told}", line.replace(str(config), "FILE")), line
+    head = "sidecar: " if case.heard.startswith("no directory") else case.file + r":\d+: "
+    assert re.fullmatch(f"{head}{case.heard}", line.replace(str(config), "FILE")), line
     assert "Errno" not in line
 
 
@@ -245,11 +245,11 @@ def test_a_mistake_of_ours_is_one_sentence_and_its_traceback_one_line(
         raise KeyError("hush")
 
     assert process.main("none.yaml", build) == 1
-    logged, told = capfd.readouterr().err.splitlines()
+    logged, heard = capfd.readouterr().err.splitlines()
     line = json.loads(logged)
     assert (line["level"], line["event"], line["error"]) == ("error", "ended-by-error", "KeyError")
     assert any("test_wrong_set_ups.py" in frame for frame in line["traceback"])
-    assert told == (
+    assert heard == (
         "sidecar: ended by a mistake of its own: KeyError (its traceback is in the line "
         "`ended-by-error`); please report it"
     )
@@ -259,7 +259,7 @@ class Issuers(NamedTuple):
     """What the issuers of a configuration are at, by name of the case."""
 
     urls: Mapping[str, str]
-    told: Mapping[str, str]
+    heard: Mapping[str, str]
 
 
 NO_TRUST = "its certificate is not trusted: "
@@ -282,10 +282,10 @@ async def issuers(nursery: trio.Nursery, tmp_path: Path, monkeypatch: Any) -> An
         provider.paths["/.well-known/openid-configuration"] = Answer(body)
     no_json.paths["/.well-known/openid-configuration"] = Answer(b"<html>")
     with (
-        answering(handshake(strange, "127.0.0.1")) as private,
-        answering(handshake(ours, "id.example")) as misnamed,
-        answering(say_nothing) as mute,
-        answering(say_http) as plain,
+        replying(handshake(strange, "127.0.0.1")) as private,
+        replying(handshake(ours, "id.example")) as misnamed,
+        replying(say_nothing) as mute,
+        replying(say_http) as plain,
     ):
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         monkeypatch.setenv("HTTPS_PROXY", f"http://ada:tiger5@127.0.0.1:{gone}")
@@ -371,7 +371,7 @@ async def reasons(admin: str) -> dict[str, str]:
     return {one["name"]: one.get("reason", "") for one in body["checks"]}
 
 
-async def test_keys_that_cannot_be_had_are_told_with_address_and_cause(
+async def test_keys_that_cannot_be_had_are_reported_with_address_and_cause(
     nursery: trio.Nursery,
     issuers: Issuers,
     tmp_path_factory: pytest.TempPathFactory,
@@ -384,20 +384,20 @@ async def test_keys_that_cannot_be_had_are_told_with_address_and_cause(
     file = written(home, valkey_server.url, tokens=tokens)
     log = Log(capfd)
     addresses: Addresses = await nursery.start(partial(daemon_serve, file, {}))
-    told = await log.until(
+    heard = await log.until(
         "keys-not-refreshed",
         lambda found: {line["issuer"] for line in found} == {*issuers.urls.values()},
     )
-    details = {line["issuer"]: line["detail"] for line in told}
+    details = {line["issuer"]: line["detail"] for line in heard}
     ready = (await reasons(addresses.admin[0]))["keys"]
     nursery.cancel_scope.cancel()
     for name, url in issuers.urls.items():
-        assert re.fullmatch(issuers.told[name].format(url=re.escape(url)), details[url]), name
+        assert re.fullmatch(issuers.heard[name].format(url=re.escape(url)), details[url]), name
         assert f"no keys of {url}: " in ready
     assert "tiger5" not in log.text
 
 
-async def test_a_store_that_refuses_us_is_told_by_log_probe_and_event(
+async def test_a_store_that_refuses_us_is_reported_by_log_probe_and_event(
     nursery: trio.Nursery,
     tmp_path_factory: pytest.TempPathFactory,
     capfd: pytest.CaptureFixture[str],
@@ -416,12 +416,12 @@ async def test_a_store_that_refuses_us_is_told_by_log_probe_and_event(
         ready = (await reasons(addresses.admin[0]))["store"]
         nursery.cancel_scope.cancel()
     assert reply["error"] == "unavailable"
-    for told in (down["detail"], failed["detail"], ready):
-        assert re.fullmatch(where, told), told
+    for heard in (down["detail"], failed["detail"], ready):
+        assert re.fullmatch(where, heard), heard
     assert "tiger" not in log.text
 
 
-async def test_a_token_that_is_refused_is_told_with_what_was_expected(
+async def test_a_token_that_is_refused_is_reported_with_what_was_expected(
     nursery: trio.Nursery,
     tmp_path_factory: pytest.TempPathFactory,
     valkey_server: Server,
@@ -455,7 +455,7 @@ async def test_a_token_that_is_refused_is_told_with_what_was_expected(
     written_lines = len(log.lines("token-refused"))
     nursery.cancel_scope.cancel()
     assert written_lines == len(tokens)
-    for reason, told in {
+    for reason, heard in {
         "wrong-audience": "its aud is 'shop'; expected is 'payroll'",
         "unknown-issuer": f"its iss is '{ISSUER}/'; configured is '{ISSUER}'; they differ by .*",
         "unknown-key": "its kid is 'lost' for 'ES256'; held are 'k1'",
@@ -463,6 +463,6 @@ async def test_a_token_that_is_refused_is_told_with_what_was_expected(
         "expired": r"its exp is \d+ s ago, leeway .*",
         "bad-signature": "its kid is 'k1', and no key of that name signed it",
     }.items():
-        assert re.fullmatch(f"[^:]*: {told}", lines[reason]["detail"]), lines[reason]
+        assert re.fullmatch(f"[^:]*: {heard}", lines[reason]["detail"]), lines[reason]
         assert lines[reason]["level"] == ("info" if reason == "expired" else "warning")
     assert not any(token.split(".")[2] in log.text for token in tokens.values())

@@ -11,7 +11,7 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.files.regular_files import read_text
-from sidecar.adapters.geography.geography import Geography, DatabaseOutcome
+from sidecar.adapters.geography.geography import DatabaseOutcome, Geography
 from sidecar.adapters.probes.directory import examine_directories
 from sidecar.adapters.probes.gateway import examine_gateway
 from sidecar.adapters.probes.issuer import examine_issuer

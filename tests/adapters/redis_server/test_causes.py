@@ -13,7 +13,7 @@ from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import free_ports, impatient, serving
-from tests.adapters.strangers import answering, handshake, say_http, say_nothing
+from tests.adapters.strangers import handshake, replying, say_http, say_nothing
 
 SECRET = "tiger5"
 
@@ -42,10 +42,10 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
         serving("--requirepass", SECRET, port=locked),
         serving(port=plain),
         serving("--cluster-enabled", "yes", port=clustered),
-        answering(handshake(authority, "127.0.0.1")) as tls,
-        answering(handshake(authority, "db.example")) as of_another,
-        answering(say_http) as web,
-        answering(say_nothing) as mute,
+        replying(handshake(authority, "127.0.0.1")) as tls,
+        replying(handshake(authority, "db.example")) as of_another,
+        replying(say_http) as web,
+        replying(say_nothing) as mute,
     ):
         yield Field(locked, plain, clustered, tls, of_another, web, mute, gone, directory)
 

@@ -148,7 +148,7 @@ async def test_each_request_gets_its_reply_in_order(path: Path) -> None:
     ]
 
 
-async def test_a_step_up_is_told_with_its_challenge_even_for_max_age_zero(path: Path) -> None:
+async def test_a_step_up_is_reported_with_its_challenge_even_for_max_age_zero(path: Path) -> None:
     async with opened(path) as door:
         client = await door.client()
         assert await client.call({"op": "check", "token": "s1", "context": "c1"}) == {
@@ -176,7 +176,7 @@ async def test_a_missing_token_is_an_invalid_one(path: Path) -> None:
         }
 
 
-async def test_a_check_hands_on_all_that_the_line_tells(path: Path) -> None:
+async def test_a_check_hands_on_all_that_the_line_reports(path: Path) -> None:
     async with opened(path) as door:
         client = await door.client()
         await client.call(
@@ -241,7 +241,7 @@ async def test_an_event_may_wait_until_every_sidecar_has_it(path: Path) -> None:
         assert (reply["settled"], reply["have"], reply["live"]) == (False, 2, 3)
 
 
-async def test_a_durable_event_is_told_as_such_where_nobody_can_tell_how_far_it_is(
+async def test_a_durable_event_is_reported_as_such_where_nobody_can_report_how_far_it_is(
     path: Path,
 ) -> None:
     async with opened(path) as door:
@@ -263,7 +263,7 @@ async def test_where_nobody_can_wait_the_event_is_refused_before_it_is_taken(pat
 @pytest.mark.parametrize(
     ("trouble", "error"), [(Overloaded(7), "overloaded"), (Unavailable("gone"), "unavailable")]
 )
-async def test_trouble_behind_the_door_is_told_and_the_connection_stays(
+async def test_trouble_behind_the_door_is_reported_and_the_connection_stays(
     path: Path, trouble: Exception, error: Any
 ) -> None:
     async with opened(path) as door:
@@ -290,7 +290,7 @@ async def test_an_unforeseen_error_is_counted_and_says_nothing_to_the_client(pat
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"\xff\xfe", b"[]", b"[" * 30_000, b"\x00" * 99])
-async def test_a_line_that_is_no_json_object_is_told_and_the_connection_stays(
+async def test_a_line_that_is_no_json_object_is_reported_and_the_connection_stays(
     path: Path, line: Any
 ) -> None:
     async with opened(path) as door:
@@ -300,7 +300,7 @@ async def test_a_line_that_is_no_json_object_is_told_and_the_connection_stays(
         assert await client.reply() == {"ok": True}
 
 
-async def test_who_speaks_another_protocol_is_told_so_and_hung_up_on(path: Path) -> None:
+async def test_who_speaks_another_protocol_is_reported_so_and_hung_up_on(path: Path) -> None:
     async with opened(path) as door:
         client = await door.client()
         await client.send(b'a\n{"op":"hello"}\n' * 7 + b'{"op":"ping"}\n' + b"a\n" * 20_000)
@@ -310,7 +310,7 @@ async def test_who_speaks_another_protocol_is_told_so_and_hung_up_on(path: Path)
         assert door.incidents == [SocketIncident.MALFORMED]
 
 
-async def test_a_uid_that_guesses_credentials_is_told_to_wait(path: Path) -> None:
+async def test_a_uid_that_guesses_credentials_is_reported_to_wait(path: Path) -> None:
     async with opened(path) as door:
         client = await door.client()
         guess = revoke("s1", credential="guess")
@@ -347,7 +347,7 @@ async def test_a_batch_of_lines_gives_way_to_other_clients(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [65537, 70_000, 5_000_000])
 @pytest.mark.parametrize("end", [b"", b"\n"])
-async def test_a_line_that_is_too_large_is_told_and_ends_the_connection(
+async def test_a_line_that_is_too_large_is_reported_and_ends_the_connection(
     path: Path, size: int, end: bytes
 ) -> None:
     async with opened(path) as door:
@@ -401,7 +401,7 @@ async def test_a_client_that_vanishes_harms_nobody(path: Path) -> None:
         assert (await (await door.client()).call({"op": "ping"}))["ok"]
 
 
-async def test_a_watcher_is_told_of_changes_between_its_replies(path: Path) -> None:
+async def test_a_watcher_is_notified_of_changes_between_its_replies(path: Path) -> None:
     async with opened(path) as door:
         watcher, other = await door.client(), await door.client()
         assert await watcher.call({"op": "watch", "ref": "w"}) == {"ok": True, "ref": "w"}
@@ -464,14 +464,14 @@ async def test_lines_and_replies_of_a_watcher_never_mix(path: Path) -> None:
         client = await door.client()
         await client.call({"op": "watch"})
 
-        async def tell() -> None:
+        async def say() -> None:
             for number in range(2000):
                 door.services.watches.notify(StandingChange(f"s{number}", "step_up"))
                 if number % 10 == 0:
                     await trio.lowlevel.checkpoint()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(tell)
+            nursery.start_soon(say)
             nursery.start_soon(client.ask, *[{"op": "ping", "ref": n} for n in range(2000)])
             lines = [await client.reply() for _ in range(4000)]
     assert [line["ref"] for line in lines if "ref" in line] == list(range(2000))
@@ -504,7 +504,7 @@ async def test_a_watch_that_loses_changes_ends_its_connection(path: Path) -> Non
 
 
 @pytest.mark.parametrize("trouble", [Overloaded(), Unavailable("gone"), ZeroDivisionError()])
-async def test_a_watch_that_cannot_be_had_is_told_and_the_connection_stays(
+async def test_a_watch_that_cannot_be_had_is_reported_and_the_connection_stays(
     path: Path, trouble: Exception
 ) -> None:
     class NoWatches:
@@ -545,7 +545,7 @@ async def test_an_idle_client_is_closed_and_a_watcher_is_not(path: Path) -> None
         assert (await watcher.call({"op": "ping"}))["ok"]
 
 
-async def test_one_connection_too_many_is_told_so(path: Path) -> None:
+async def test_one_connection_too_many_is_reported_so(path: Path) -> None:
     services = Services()
     services.gate = trio.Event()
     async with opened(path, services, max_connections=2) as door:

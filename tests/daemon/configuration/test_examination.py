@@ -207,17 +207,17 @@ async def test_nothing_is_wrong_or_doubtful_with_a_good_set_up(set_up: SetUp) ->
     assert {one.part for one in diagnoses} == set(Part) - {Part.GATEWAY}
 
 
-async def test_a_token_is_told_claim_by_claim_with_its_level_and_why(set_up: SetUp) -> None:
-    told = {one.name: one.what for one in await set_up.examined() if one.part is T}
-    assert told["session"] == "'s-1', from `sid`"
-    assert told["level"] == "mfa, by its acr 'mfa'"
-    assert told["amr"] == "'pwd', 'otp', from `amr`"
-    assert told["groups"] == "'finance', from `groups`"
-    assert told["auth_time"].endswith("s ago, from `auth_time`")
+async def test_a_token_is_reported_claim_by_claim_with_its_level_and_why(set_up: SetUp) -> None:
+    heard = {one.name: one.what for one in await set_up.examined() if one.part is T}
+    assert heard["session"] == "'s-1', from `sid`"
+    assert heard["level"] == "mfa, by its acr 'mfa'"
+    assert heard["amr"] == "'pwd', 'otp', from `amr`"
+    assert heard["groups"] == "'finance', from `groups`"
+    assert heard["auth_time"].endswith("s ago, from `auth_time`")
     set_up.claims.update(acr=None)
-    told = {one.name: one.what for one in await set_up.examined() if one.part is T}
-    assert told["acr"] == "it has no `acr`: the level goes by amr"
-    assert told["level"] == "mfa, by its amr 'pwd', 'otp'"
+    heard = {one.name: one.what for one in await set_up.examined() if one.part is T}
+    assert heard["acr"] == "it has no `acr`: the level goes by amr"
+    assert heard["level"] == "mfa, by its amr 'pwd', 'otp'"
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[one.name for one in FAULTS])
@@ -227,7 +227,7 @@ async def test_a_planted_fault_is_found_and_its_cure_named(set_up: SetUp, fault:
     assert found(diagnoses, fault), [one for one in diagnoses if one.state is not Soundness.RIGHT]
 
 
-async def test_an_opaque_token_is_asked_about_and_told_claim_by_claim(
+async def test_an_opaque_token_is_asked_about_and_reported_claim_by_claim(
     set_up: SetUp, nursery: trio.Nursery
 ) -> None:
     endpoint = Endpoint()

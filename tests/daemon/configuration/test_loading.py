@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def wrong_with(home: Path) -> list[str]:
-    """What is told of the configuration there, by the names that its directory has in it."""
+    """What is notified of the configuration there, by the names that its directory has in it."""
     with pytest.raises(ConfigError) as caught:
         read_configuration(home / "sidecar.yaml", {})
     return [str(problem).replace(f"{home}/", "") for problem in caught.value.problems]
@@ -140,16 +140,16 @@ VANISHED: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("vanish", "told"), VANISHED, ids=[vanish.__name__ for vanish, _ in VANISHED]
+    ("vanish", "heard"), VANISHED, ids=[vanish.__name__ for vanish, _ in VANISHED]
 )
 def test_what_vanishes_is_an_error_that_names_it(
-    home: Path, vanish: Callable[[Path], None], told: str
+    home: Path, vanish: Callable[[Path], None], heard: str
 ) -> None:
     vanish(home)
-    assert wrong_with(home) == [told]
+    assert wrong_with(home) == [heard]
 
 
-def test_all_files_that_cannot_be_read_are_told_at_once(home: Path) -> None:
+def test_all_files_that_cannot_be_read_are_reported_at_once(home: Path) -> None:
     dangle(home)
     shadow(home)
     assert len(wrong_with(home)) == 2
@@ -175,7 +175,7 @@ def test_policies_to_take_instead_must_be_there_as_well(tmp_path: Path) -> None:
         read_policy_set(tmp_path, Settings())
 
 
-def test_what_a_variable_names_and_is_not_there_is_told_of_the_variable(home: Path) -> None:
+def test_what_a_variable_names_and_is_not_there_is_notified_of_the_variable(home: Path) -> None:
     name = "SIDECAR_NETWORKS__0__CIDR_FILE"
     with pytest.raises(ConfigError) as caught:
         read_configuration(home / "sidecar.yaml", {name: str(home / "gone.txt")})

@@ -155,7 +155,7 @@ async def test_it_is_the_sign_in_of_the_calls_own_token_that_pays() -> None:
     assert (await pod.check(strong)).verdict is Verdict.ALLOW
 
 
-async def test_a_call_that_is_asked_for_more_spends_nothing() -> None:
+async def test_a_call_that_is_asked_for_more_uses_up_nothing() -> None:
     strict = every_time(grant=Grant((frozenset({"phishing-resistant"}),)))
     store, tokens = MemoryStore(), Tokens()
     beside = msgspec.structs.replace(strict, id="beside", session=Session())
@@ -339,7 +339,7 @@ async def test_who_asks_of_a_session_without_its_token_has_nothing_to_pay_with()
     assert answer.verdict is Verdict.STEP_UP
 
 
-async def test_a_report_only_policy_spends_nothing() -> None:
+async def test_a_report_only_policy_uses_up_nothing() -> None:
     pod, _, tokens = pods(every_time(state=PolicyState.REPORT_ONLY))
     token = tokens.issue("t1", acr="mfa")
     assert words(await pod.check(token), await pod.check(token)) == "allow allow"

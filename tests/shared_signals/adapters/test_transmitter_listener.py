@@ -12,7 +12,7 @@ from sidecar.adapters.events.guesses import AT_ONCE
 from sidecar.shared_signals.adapters.transmitter_listener import Endpoints
 from tests.adapters.recipients import claims_of, name_of, verified
 from tests.adapters.servers import Server
-from tests.adapters.transmitting import (
+from tests.adapters.transmission import (
     AUDIENCE,
     CAEP,
     ISSUER,
@@ -25,7 +25,7 @@ from tests.adapters.transmitting import (
     STRANGER,
     Running,
     settings_of,
-    transmitting,
+    transmission,
 )
 from tests.waiting import ask_until
 
@@ -42,7 +42,7 @@ ALL = sorted(
 
 @pytest.fixture
 async def here(valkey_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with transmitting(settings_of(tmp_path, valkey_url)) as running:
+    async with transmission(settings_of(tmp_path, valkey_url)) as running:
         yield running
 
 
@@ -86,7 +86,7 @@ async def test_a_request_is_counted_by_its_route_and_never_by_its_path(
     valkey_url: str, tmp_path: Path, issuer: str
 ) -> None:
     at = Endpoints(issuer)
-    async with transmitting(settings_of(tmp_path, valkey_url, issuer=issuer)) as here:
+    async with transmission(settings_of(tmp_path, valkey_url, issuer=issuer)) as here:
         for path, route in (
             (at.metadata, "ssf-configuration"),
             (at.polls + "x", "poll"),
@@ -389,7 +389,7 @@ async def test_where_nothing_is_announced_subjects_are_added(
     valkey_url: str, tmp_path: Path
 ) -> None:
     wanted = settings_of(tmp_path, valkey_url, default_subjects="NONE", max_subjects=1)
-    async with transmitting(wanted) as here:
+    async with transmission(wanted) as here:
         name = (await here.create())["stream_id"]
         await here.announce("s1", user="bob")
         bob = {"stream_id": name, "subject": {"format": "opaque", "id": "bob"}}
@@ -421,7 +421,7 @@ async def test_a_stream_of_the_configuration_is_not_the_recipients_to_change(
     valkey_url: str, tmp_path: Path
 ) -> None:
     fixed = settings_of(tmp_path, valkey_url, push_to="http://127.0.0.1:9/ssf")
-    async with transmitting(fixed) as here:
+    async with transmission(fixed) as here:
         read = "/ssf/stream?stream_id=mine"
         await ask_until(lambda: here.ask("GET", read), lambda answer: answer.status_code == 200)
         for method, path in (("PATCH", "/ssf/stream"), ("DELETE", read)):
@@ -456,7 +456,7 @@ async def test_a_body_that_is_too_large_is_not_read(here: Running) -> None:
 
 
 async def test_a_store_that_is_away_is_a_503(valkey_server: Server, tmp_path: Path) -> None:
-    async with transmitting(settings_of(tmp_path, valkey_server.url)) as here:
+    async with transmission(settings_of(tmp_path, valkey_server.url)) as here:
         with valkey_server.paused():
             answer = await here.ask("GET", "/ssf/stream", timeout=60)
         assert answer.status_code == 503

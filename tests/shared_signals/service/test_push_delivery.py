@@ -9,7 +9,7 @@ import msgspec
 from sidecar.wire.settings.transmitter import FixedStream, Push
 from tests.adapters.recipients import ACCEPTED, Recipient, Scripted, claims_of, name_of, receiving
 from tests.adapters.servers import Server
-from tests.adapters.transmitting import Running, settings_of, transmitting
+from tests.adapters.transmission import Running, settings_of, transmission
 from tests.waiting import ask_until
 
 BUSY: Scripted = (503, {}, b"")
@@ -54,7 +54,7 @@ async def test_the_next_is_not_sent_before_the_one_before_it_is_taken(
 ) -> None:
     with receiving() as recipient:
         recipient.answers.extend([BUSY, (500, {}, b""), refusal("invalid_key")])
-        async with transmitting(settings_of(tmp_path, valkey_url, recipient.url)) as here:
+        async with transmission(settings_of(tmp_path, valkey_url, recipient.url)) as here:
             await ready(here)
             announced = [await here.announce(f"s{i}") for i in range(3)]
             await posts(recipient, 6)
@@ -69,7 +69,7 @@ async def test_an_event_that_is_refused_for_good_holds_up_nothing(
 ) -> None:
     with receiving() as recipient:
         recipient.answers.append(refusal("invalid_request"))
-        async with transmitting(settings_of(tmp_path, valkey_url, recipient.url)) as here:
+        async with transmission(settings_of(tmp_path, valkey_url, recipient.url)) as here:
             await ready(here)
             announced = [await here.announce(f"s{i}") for i in range(2)]
             await posts(recipient, 2)
@@ -84,7 +84,7 @@ async def test_after_its_patience_the_stream_is_paused_and_holds_what_waits(
     impatient = Push(retry_base=0.01, retry_cap=0.02, give_up=0.1)
     with receiving() as recipient:
         wanted = settings_of(tmp_path, valkey_url, prefixes=(recipient.url,), push=impatient)
-        async with transmitting(wanted) as here:
+        async with transmission(wanted) as here:
             delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": recipient.url}
             recipient.always = BUSY
             name = (await here.create(delivery=delivery))["stream_id"]
@@ -123,7 +123,7 @@ async def test_who_refused_our_credential_is_shown_another_one_at_once(
         mine = msgspec.structs.replace(mine, stream=stream)
         recipients = (mine, *others)
         transmitter = msgspec.structs.replace(wanted.transmitter, recipients=recipients)
-        async with transmitting(msgspec.structs.replace(wanted, transmitter=transmitter)) as here:
+        async with transmission(msgspec.structs.replace(wanted, transmitter=transmitter)) as here:
             await ready(here)
             announced = await here.announce("s")
             await posts(recipient, 1)
@@ -141,7 +141,7 @@ async def test_a_changed_endpoint_gets_what_the_old_one_would_not_take(
     with receiving() as old, receiving() as new:
         old.always = BUSY
         wanted = settings_of(tmp_path, valkey_url, prefixes=(old.url, new.url))
-        async with transmitting(wanted) as here:
+        async with transmission(wanted) as here:
             delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": old.url}
             stream = await here.create(delivery=delivery)
             announced = await here.announce("s1")
@@ -161,7 +161,7 @@ async def test_a_verification_is_pushed_and_does_not_disturb(
     valkey_url: str, tmp_path: Path
 ) -> None:
     with receiving() as recipient:
-        async with transmitting(settings_of(tmp_path, valkey_url, recipient.url)) as here:
+        async with transmission(settings_of(tmp_path, valkey_url, recipient.url)) as here:
             await ready(here)
             asked = {"stream_id": "mine", "state": "x"}
             assert (await here.ask("POST", "/ssf/verify", json=asked)).status_code == 204
@@ -173,7 +173,7 @@ async def test_a_verification_is_pushed_and_does_not_disturb(
 async def test_two_transmitters_hand_out_and_deliver_once(valkey_url: str, tmp_path: Path) -> None:
     with receiving() as recipient:
         wanted = settings_of(tmp_path, valkey_url, recipient.url)
-        async with transmitting(wanted) as one, transmitting(wanted) as other:
+        async with transmission(wanted) as one, transmission(wanted) as other:
             await ready(one)
             announced = [await (one, other)[i % 2].announce(f"s{i}") for i in range(20)]
             await posts(recipient, 20)
@@ -186,7 +186,7 @@ async def test_nothing_is_lost_or_out_of_order_while_the_store_is_away(
 ) -> None:
     with receiving() as recipient:
         recipient.always = BUSY
-        async with transmitting(settings_of(tmp_path, valkey_url, recipient.url)) as here:
+        async with transmission(settings_of(tmp_path, valkey_url, recipient.url)) as here:
             await ready(here)
             announced = [await here.announce(f"s{i}") for i in range(2)]
             await posts(recipient, 2)

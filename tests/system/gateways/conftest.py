@@ -15,7 +15,7 @@ def stack(request: Any) -> Iterator[Stack]:
     """A gateway before the app that takes every upgrade; skipped where it is not installed.
 
     With a store of its own: it lives on while tests of other files empty theirs, and its sidecar
-    would tell theirs of a loss.
+    would say theirs of a loss.
     """
     if not GATEWAYS[request.param].installed:
         pytest.skip(f"{request.param} is not installed")

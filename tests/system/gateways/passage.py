@@ -75,13 +75,13 @@ def header(*lines: tuple[str, str]) -> Look:
         fates = []
         for name, value in lines:
             got = probe.call(fields=[(name, value)])
-            told = (
+            heard = (
                 [item for key, item in got.seen[0].headers if key.lower() == name.lower()]
                 if got.seen
                 else []
             )
-            kept = any(value in item for item in told)
-            fates.append(got.fate if kept or not got.seen else "replaced" if told else "stripped")
+            kept = any(value in item for item in heard)
+            fates.append(got.fate if kept or not got.seen else "replaced" if heard else "stripped")
         return _all(fates)
 
     return look
@@ -129,7 +129,7 @@ def upgrade(*wanted: Fields) -> Look:
             got = probe.call(fields=fields)
             if got.answer.status == 101:
                 fates.append("passes")
-            elif got.seen and got.seen[0].told("Upgrade"):
+            elif got.seen and got.seen[0].heard("Upgrade"):
                 fates.append("passes, and no tunnel")
             else:
                 fates.append("stripped" if got.seen else got.fate)
@@ -139,12 +139,12 @@ def upgrade(*wanted: Fields) -> Look:
 
 
 def both_lengths(probe: Probe) -> str:
-    """Look at what becomes of a body whose length is told in two ways (RFC 9112, section 6.3)."""
+    """Look at what becomes of a body whose length is given in two ways (RFC 9112, section 6.3)."""
     fields = (CHUNKED, ("Content-Length", "6"))
     got = probe.call(method="POST", fields=fields, body=b"1\r\nx\r\n0\r\n\r\n")
     if not got.seen:
         return got.fate
-    return "passes with both" if got.seen[0].told("Content-Length") else "passes, in chunks"
+    return "passes with both" if got.seen[0].heard("Content-Length") else "passes, in chunks"
 
 
 def connection(probe: Probe) -> str:
@@ -152,8 +152,8 @@ def connection(probe: Probe) -> str:
     got = probe.call(fields=[("Connection", "X-Custom"), ("X-Custom", "1")])
     if not got.seen:
         return got.fate
-    named = [value for value in got.seen[0].told("Connection") if "custom" in value.lower()]
-    return "passes" if named else "stripped" if got.seen[0].told("X-Custom") else "obeyed"
+    named = [value for value in got.seen[0].heard("Connection") if "custom" in value.lower()]
+    return "passes" if named else "stripped" if got.seen[0].heard("X-Custom") else "obeyed"
 
 
 def events(probe: Probe) -> str:

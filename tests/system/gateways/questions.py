@@ -102,8 +102,8 @@ class _Http:
                         fields["x-original-method"], fields["host"], fields["x-original-uri"]
                     )
                 case _:
-                    told = ("x-forwarded-method", "x-forwarded-host", "x-forwarded-uri")
-                    yield Asked(*(fields[name] for name in told))
+                    heard = ("x-forwarded-method", "x-forwarded-host", "x-forwarded-uri")
+                    yield Asked(*(fields[name] for name in heard))
 
 
 class _Grpc:

@@ -38,13 +38,13 @@ READINGS: Mapping[str, Callable[[str], str]] = {
 def methods(method: str, target: str, headers: Iterable[tuple[str, str]]) -> set[str]:
     """Return each method that an app may run a request as: its own, and what overrides it."""
     names = {re.sub("[^a-z0-9]", "-", name.lower()): value for name, value in headers}
-    told = {names[name.lower()] for name in OVERRIDES if name.lower() in names}
+    heard = {names[name.lower()] for name in OVERRIDES if name.lower() in names}
     query = target.partition("?")[2]
     pairs = (pair.partition("=") for pair in re.split("[&;]", query))
-    told |= {
+    heard |= {
         value for name, _, value in pairs if re.sub("^[.[]", "_", unquote_plus(name)) == "_method"
     }
-    return {method, *(value.upper() for value in told)}
+    return {method, *(value.upper() for value in heard)}
 
 
 def runs_sensitive(target: str) -> set[str]:

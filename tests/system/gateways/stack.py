@@ -64,7 +64,7 @@ class Seen(NamedTuple):
     headers: list[tuple[str, str]]
     body: bytes
 
-    def told(self, name: str) -> list[str]:
+    def heard(self, name: str) -> list[str]:
         """All values of a header and of what CGI would take for it."""
         return [
             value

@@ -22,7 +22,7 @@ from tests.system.gateways.stack import (
 )
 from tests.waiting import eventually, into_next_second
 
-TOLD = ("X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject", "X-Sidecar-Assurance")
+HEARD = ("X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject", "X-Sidecar-Assurance")
 PROBLEM = "urn:stepup-sidecar:problem:"
 
 FORGED = [
@@ -112,15 +112,15 @@ def session_of(stack: Stack, segment: str = "") -> tuple[str, str, str]:
     return user, session, weak
 
 
-def test_a_routine_call_passes_and_the_app_is_told_who_calls(stack: Stack) -> None:
+def test_a_routine_call_passes_and_the_app_is_reported_who_calls(stack: Stack) -> None:
     user, session, weak = session_of(stack)
     answer = stack.get("/public/a?x=1&y=%20", bearer(weak), ("User-Agent", "browser/1"))
     assert (answer.status, answer.body) == (200, b"/public/a?x=1&y=%20")
     seen = stack.app.seen[-1]
-    assert [seen.told(name) for name in TOLD] == [["allow"], [session], [user], ["single-factor"]]
-    assert seen.told("X-Sidecar-Step-Up") == []
-    assert seen.told("Authorization") == [f"Bearer {weak}"]
-    assert seen.told("Host") == ["shop.example"]
+    assert [seen.heard(name) for name in HEARD] == [["allow"], [session], [user], ["single-factor"]]
+    assert seen.heard("X-Sidecar-Step-Up") == []
+    assert seen.heard("Authorization") == [f"Bearer {weak}"]
+    assert seen.heard("Host") == ["shop.example"]
     assert stack.sidecar.session(session)["summary"]["ip"] == CLIENT
 
 
@@ -133,9 +133,9 @@ def test_a_browser_that_opens_a_page_is_sent_to_the_step_up_and_back(stack: Stac
     (location,) = answer.values("Location")
     page, _, query = location.partition("?")
     assert page == STEP_UP_PAGE
-    told = dict(parse_qsl(query))
-    assert told["return_to"] == "/pay/7?a=1&next=//evil.example"
-    assert told["acr_values"] == "mfa"
+    heard = dict(parse_qsl(query))
+    assert heard["return_to"] == "/pay/7?a=1&next=//evil.example"
+    assert heard["acr_values"] == "mfa"
     assert stack.get("/pay/7", bearer(weak), *opens, method="POST").status == 401
     assert stack.get("/pay/7", bearer(weak), opens[0]).status == 401
 
@@ -159,11 +159,11 @@ def test_a_marked_context_is_challenged_word_for_word_until_a_step_up(stack: Sta
     assert "no-store" in answer.values("Cache-Control")
     assert len(stack.app.seen) == calls
     assert stack.get("/public", bearer(weak)).status == 200
-    assert stack.app.seen[-1].told("X-Sidecar-Step-Up") == ["pending"]
+    assert stack.app.seen[-1].heard("X-Sidecar-Step-Up") == ["pending"]
     into_next_second()
     strong = token(user, session, age=0, acr="mfa")
     assert stack.get("/pay/7", bearer(strong)).status == 200
-    assert stack.app.seen[-1].told("X-Sidecar-Assurance") == ["mfa"]
+    assert stack.app.seen[-1].heard("X-Sidecar-Assurance") == ["mfa"]
     assert stack.get("/pay/7", bearer(weak)).status == 401, "each call is judged by its own token"
 
 
@@ -206,7 +206,7 @@ def test_two_tokens_are_one_clear_refusal(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("connection", ["", NAMED, f"close, {NAMED}"])
-def test_the_app_is_told_nothing_that_the_client_made_up(stack: Stack, connection: str) -> None:
+def test_the_app_is_reported_nothing_that_the_client_made_up(stack: Stack, connection: str) -> None:
     user, session, weak = session_of(stack)
     hop = [("Connection", connection)] if connection else []
     answer = stack.get("/public", bearer(weak), *FORGED, *hop)
@@ -214,9 +214,9 @@ def test_the_app_is_told_nothing_that_the_client_made_up(stack: Stack, connectio
         return  # Envoy takes no such request at all
     assert answer.status == 200
     seen = stack.app.seen[-1]
-    assert [seen.told(name) for name in TOLD] == [["allow"], [session], [user], ["single-factor"]]
-    assert seen.told("X-Sidecar-Step-Up") == []
-    assert seen.told("X-Auth-Context") == []
+    assert [seen.heard(name) for name in HEARD] == [["allow"], [session], [user], ["single-factor"]]
+    assert seen.heard("X-Sidecar-Step-Up") == []
+    assert seen.heard("X-Auth-Context") == []
     assert "203.0.113.7" not in str(seen.headers)
     assert "other.example" not in str(seen.headers)
     assert stack.sidecar.session(session)["summary"]["ip"] == CLIENT
@@ -236,9 +236,9 @@ def test_a_preflight_passes_and_no_other_call_for_its_headers(stack: Stack) -> N
     for forged in ((), FORGED):
         assert stack.get("/pay/7", *asks, *forged, method="OPTIONS").status == 200
         seen = stack.app.seen[-1]
-        assert (seen.method, seen.told("X-Sidecar-Decision")) == ("OPTIONS", ["allow"])
-        assert {value for name in TOLD[1:] for value in seen.told(name)} <= {""}
-        assert seen.told("Origin") == ["https://any.example"], "the app's own CORS reads it"
+        assert (seen.method, seen.heard("X-Sidecar-Decision")) == ("OPTIONS", ["allow"])
+        assert {value for name in HEARD[1:] for value in seen.heard(name)} <= {""}
+        assert seen.heard("Origin") == ["https://any.example"], "the app's own CORS reads it"
     calls = len(stack.app.seen)
     for method, fields in [
         ("OPTIONS", ()),
@@ -258,7 +258,7 @@ def test_what_is_public_or_unchecked_passes_without_a_session(stack: Stack) -> N
         assert stack.get(target, *FORGED[:5], method=method).status == 200, (method, target)
         seen = stack.app.seen[-1]
         assert (seen.method, seen.target) == (method, target)
-        assert {value for name in TOLD[1:] for value in seen.told(name)} <= {""}
+        assert {value for name in HEARD[1:] for value in seen.heard(name)} <= {""}
     for reason in ("public", "method"):
         assert stack.sidecar.metric(f'sidecar_calls_unasked_total{{reason="{reason}"}}') > 0
     calls = len(stack.app.seen)

@@ -111,10 +111,10 @@ def run(stack: Stack, weak: str, attempt: Attempt) -> int:
 
 def is_asked(seen: Seen, asked: Asked) -> bool:
     """Whether a request, as anybody may read it, is the call that was asked about."""
-    told = unquote(path_of(asked.target)).rstrip("/").lower()
+    heard = unquote(path_of(asked.target)).rstrip("/").lower()
     read = {read(path_of(seen.target)).rstrip("/").lower() for read in READINGS.values()}
     run_as = methods(seen.method, seen.target, seen.headers)
-    return read == {told} and run_as <= methods(asked.method, asked.target, ())
+    return read == {heard} and run_as <= methods(asked.method, asked.target, ())
 
 
 HOSTS = (
@@ -146,8 +146,8 @@ def test_the_host_that_the_app_reads_is_the_one_that_was_asked_about(stack: Stac
         for seen in stack.app.seen:
             # RFC 9112, section 3.2.2: of an absolute target the host counts, and not the header's.
             absolute = re.match(r"http://([^/]*)", seen.target)
-            read = [absolute[1]] if absolute else seen.told("Host")
-            (question,) = stack.asked  # one that tells no host is judged as of any
+            read = [absolute[1]] if absolute else seen.heard("Host")
+            (question,) = stack.asked  # one that says no host is judged as of any
             assert read == [question.host or read[0]], (target, hosts, seen.headers)
 
 
@@ -169,7 +169,7 @@ def test_the_host_is_the_one_that_was_asked_about_over_http2_too(stack: Stack) -
             statuses = link.over_h2([call])
         assert (statuses.get(0) == 200) is (len(stack.app.seen) == 1), (fields, statuses)
         for seen in stack.app.seen:
-            assert seen.told("Host") == [one.host for one in stack.asked], (fields, seen.headers)
+            assert seen.heard("Host") == [one.host for one in stack.asked], (fields, seen.headers)
 
 
 def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack) -> None:
@@ -194,7 +194,7 @@ def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack
         assert len(asked[number]) == 1, ("not asked about", attempt, seen)
         (question,) = asked[number]
         assert is_asked(seen, question), (attempt, seen, question)
-        assert seen.told("Host") == [question.host], (attempt, seen, question)
+        assert seen.heard("Host") == [question.host], (attempt, seen, question)
         if "PUT" in methods(seen.method, seen.target, seen.headers):
             assert not runs_sensitive(seen.target), (attempt, seen)
     assert set(statuses) <= {101, 200, 400, 401, 403, 404}

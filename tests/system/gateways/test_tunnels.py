@@ -59,9 +59,9 @@ def test_only_a_websocket_survives_of_all_upgrades(stack: Stack, weak: str, meth
             if answer.status == 101:
                 link.smuggle(answer.fields["upgrade"].lower(), "PUT", "/pay/7", FORGED)
                 assert answer.fields["upgrade"].lower() == "websocket", name
-        told = [seen for seen in stack.app.seen[calls:] if seen.target == "/public"]
-        assert len(told) == (answer.status in {101, 200}), (name, answer)
-        for seen in told:
+        heard = [seen for seen in stack.app.seen[calls:] if seen.target == "/public"]
+        assert len(heard) == (answer.status in {101, 200}), (name, answer)
+        for seen in heard:
             hop = {
                 (key.lower(), value.lower()) for key, value in seen.headers if key.lower() in HOP
             }
@@ -130,7 +130,7 @@ def test_a_websocket_over_http2_passes_where_it_is_announced(stack: Stack, weak:
     with Link(stack.ports.gateway) as link:
         passed = link.over_h2([call], end_stream=False) == {0: 200}
     assert passed is (stack.name == "haproxy")
-    assert [seen.told("Upgrade") for seen in stack.app.seen[calls:]] == [["websocket"]] * passed
+    assert [seen.heard("Upgrade") for seen in stack.app.seen[calls:]] == [["websocket"]] * passed
 
 
 def test_over_http2_each_call_is_asked_about_and_no_tunnel_opened(stack: Stack, weak: str) -> None:
@@ -154,9 +154,9 @@ def test_over_http2_each_call_is_asked_about_and_no_tunnel_opened(stack: Stack, 
                 ),
             ]
         )
-    told = stack.app.seen[calls:]
+    heard = stack.app.seen[calls:]
     assert statuses == {} or (statuses[0], statuses[1]) == (200, 401)
     assert statuses.get(2, 400) >= 400
     # HAProxy makes a GET of the last, which was asked about as such, and its upgrade is stripped.
-    assert {(seen.method, seen.target) for seen in told} <= {("GET", "/public")}
-    assert not {name.lower() for seen in told for name, _ in seen.headers} & {"upgrade"}
+    assert {(seen.method, seen.target) for seen in heard} <= {("GET", "/public")}
+    assert not {name.lower() for seen in heard for name, _ in seen.headers} & {"upgrade"}

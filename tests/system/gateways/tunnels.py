@@ -73,8 +73,8 @@ def serve_h2(
             for event in end.receive_data(data):
                 if isinstance(event, h2.events.RequestReceived):
                     fields = [(str(name), str(value)) for name, value in event.headers or ()]
-                    told = dict(fields)
-                    record(told[":method"], told[":path"], fields)
+                    heard = dict(fields)
+                    record(heard[":method"], heard[":path"], fields)
                     stream = event.stream_id or 0
                     end.send_headers(stream, [(":status", "200")], end_stream=True)
             write(end.data_to_send())
@@ -221,9 +221,9 @@ class Link:
     def _smuggle_h2(self, method: str, target: str, fields: Fields) -> None:
         end = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         end.initiate_upgrade_connection()
-        told = [(":method", method), (":path", target), (":scheme", "http")]
-        told += [(":authority", "shop.example"), *((key.lower(), value) for key, value in fields)]
-        end.send_headers(3, told, end_stream=True)
+        heard = [(":method", method), (":path", target), (":scheme", "http")]
+        heard += [(":authority", "shop.example"), *((key.lower(), value) for key, value in fields)]
+        end.send_headers(3, heard, end_stream=True)
         self.send(end.data_to_send())
         while data := self.receive():
             with suppress(h2.exceptions.ProtocolError):

@@ -41,25 +41,25 @@ class Tab:
             json.dumps({"id": self._number, "method": method, "params": parameters})
         )
         while True:
-            told: dict[str, Any] = json.loads(self._connection.recv(PATIENCE))
-            if told.get("id") == self._number:
-                return told
+            heard: dict[str, Any] = json.loads(self._connection.recv(PATIENCE))
+            if heard.get("id") == self._number:
+                return heard
 
     def open(self, address: str) -> None:
         self._call("Page.navigate", url=address)
 
     def value(self, expression: str) -> Any:
         """What a script comes to; None while a page is being left or opened."""
-        told = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
-        return told.get("result", {}).get("result", {}).get("value")
+        heard = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return heard.get("result", {}).get("result", {}).get("value")
 
     def result(self, expression: str) -> Any:
         """What a promise of a script comes to."""
-        told = self._call(
+        heard = self._call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in told["result"], told
-        return told["result"]["result"].get("value")
+        assert "exceptionDetails" not in heard["result"], heard
+        return heard["result"]["result"].get("value")
 
     def begin_pages_with(self, script: str) -> None:
         """Run a script in each page that is opened from now on, before any of its own."""
@@ -90,9 +90,9 @@ def browsing(profile: Path) -> Iterator[Tab]:
         start_new_session=True,
     )
     try:
-        told = profile / "DevToolsActivePort"
-        eventually(lambda: told.exists() and told.read_text(), bool, PATIENCE)
-        port = told.read_text().split()[0]
+        heard = profile / "DevToolsActivePort"
+        eventually(lambda: heard.exists() and heard.read_text(), bool, PATIENCE)
+        port = heard.read_text().split()[0]
 
         def pages() -> list[str]:
             found = httpx.get(f"http://127.0.0.1:{port}/json/list").json()

@@ -1,4 +1,4 @@
-"""What `sidecar init` tells, done by somebody without rights in a directory of their own."""
+"""What `sidecar init` says, done by somebody without rights in a directory of their own."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def empty_directory() -> Iterator[Path]:
 
 
 def initialised(directory: Path, words: str) -> list[str]:
-    """The commands that `sidecar init` tells, which has written below a directory."""
+    """The commands that `sidecar init` says, which has written below a directory."""
     done = subprocess.run(
         as_nobody(f"{sys.executable} -m sidecar init {words}"),
         cwd=directory,
@@ -63,7 +63,7 @@ def initialised(directory: Path, words: str) -> list[str]:
 def shell(
     directory: Path, command: str, more: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that goes on, in a directory; its output is told where the test fails."""
+    """A command that goes on, in a directory; its output is reported where the test fails."""
     log = directory / f"{unique('output')}.log"
     where, _, then = command.rpartition(" && ")
     there = directory / shlex.split(where)[1] if where else directory

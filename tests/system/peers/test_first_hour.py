@@ -1,6 +1,6 @@
 """From an empty directory to an app that is protected, with a provider, a gateway and a browser.
 
-No file is edited by hand: what `sidecar init` writes is run as it is, by the commands it tells.
+No file is edited by hand: what `sidecar init` writes is run as it is, by the commands it says.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,9 +56,9 @@ def test_an_empty_directory_becomes_a_protected_app_without_an_edit_and_without_
         ports = f"--port {gateway} --app-port {app} --sidecar-port {check} --admin-port {admin}"
         names = "--audience payroll --client app --gateway nginx --framework fastapi --out payroll"
         began = monotonic()
-        told = initialised(directory, f"--issuer {issuer} {names} {ports}")
+        heard = initialised(directory, f"--issuer {issuer} {names} {ports}")
         written = contents(directory)
-        run, serve, proxy, signal, doctor = told
+        run, serve, proxy, signal, doctor = heard
         for command in (run, serve, proxy):
             stack.enter_context(shell(directory, command))
         await_page(f"http://127.0.0.1:{admin}/readyz")

@@ -74,13 +74,13 @@ def apps() -> Iterator[Apps]:
         issuer = stack.enter_context(node(HERE / "provider.mjs", *pages))
         directory = stack.enter_context(empty_directory())
         asked = f"--issuer {issuer} --audience payroll --client app --admin-port {admin}"
-        run, *_ = told_by(f"{asked} --out {directory / 'daemon'}")
+        run, *_ = heard_by(f"{asked} --out {directory / 'daemon'}")
         (directory / "daemon").chmod(0o777)  # of root, where the tests run as root
         stack.enter_context(shell(directory, run))
         socket = {"SIDECAR_SOCKET": str(directory / "daemon" / "sidecar.sock")}
         for name, port in zip(frameworks, ports, strict=True):
             words = f"{asked} --app-port {port} --framework {name} --out {directory / name}"
-            _, serve, *_ = told_by(words)
+            _, serve, *_ = heard_by(words)
             if name == "express":
                 install(directory / name)
             stack.enter_context(shell(directory, serve, socket))
@@ -89,13 +89,13 @@ def apps() -> Iterator[Apps]:
         yield Apps(urls, issuer, sidecar)
 
 
-def told_by(words: str) -> list[str]:
-    """The commands that `sidecar init`, of this very process, tells somebody with a short PATH."""
-    told = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(told):
+def heard_by(words: str) -> list[str]:
+    """The commands that `sidecar init`, of this very process, says somebody with a short PATH."""
+    heard = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(heard):
         patch.setenv("PATH", PATH)
         assert main(["init", *words.split()]) == 0
-    return re.findall(r"^  (\S.*)$", told.getvalue(), re.MULTILINE)
+    return re.findall(r"^  (\S.*)$", heard.getvalue(), re.MULTILINE)
 
 
 def install(directory: Path) -> None:
@@ -114,7 +114,7 @@ def url_of(apps: Apps, framework: str) -> str:
 
 
 @pytest.mark.parametrize("gateway", PROGRAMS)
-def test_a_gateway_starts_as_it_is_told_and_asks_before_each_call(
+def test_a_gateway_starts_as_it_is_reported_and_asks_before_each_call(
     gateway: str, apps: Apps, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if not PROGRAMS[gateway].installed:
@@ -123,8 +123,8 @@ def test_a_gateway_starts_as_it_is_told_and_asks_before_each_call(
     port, admin, check, *_ = free_ports(5)  # and the two after it
     ports = f"--port {port} --app-port {app} --sidecar-port {check} --admin-port {admin}"
     words = f"--issuer {apps.issuer} --audience payroll --gateway {gateway} {ports}"
-    told = told_by(f"{words} --framework flask --out {directory / 'it'}")
-    run, _, start, _, doctor = told
+    heard = heard_by(f"{words} --framework flask --out {directory / 'it'}")
+    run, _, start, _, doctor = heard
     (directory / "it").chmod(0o777)  # of root, where the tests run as root
     (directory / "it" / "gateway").chmod(0o777)
     with shell(directory, run), shell(directory, start) as process:
@@ -279,9 +279,9 @@ def test_the_module_reads_challenges_of_all_forms(apps: Apps, tab: Tab) -> None:
       {json.dumps([header for header, _ in HEADERS])}.map((challenge) =>
         ({{ status: 401, headers: {{ "WWW-Authenticate": challenge }} }})).map((init) =>
           challengeOf(new Response("", init))))"""
-    for (header, told), found in zip(HEADERS, tab.result(read), strict=True):
-        assert (found is None) == (told is None), header
-        assert (told or {}).items() <= (found or {}).items(), header
+    for (header, heard), found in zip(HEADERS, tab.result(read), strict=True):
+        assert (found is None) == (heard is None), header
+        assert (heard or {}).items() <= (found or {}).items(), header
 
 
 @browser

@@ -42,8 +42,8 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
 
 @pytest.fixture(scope="module")
 def url(pods: Pods) -> Iterator[str]:
-    told = (("PORT", "0"), ("SIDECAR_SOCKET", pods.addresses[0].socket))
-    with node(APP, more=told) as url:
+    heard = (("PORT", "0"), ("SIDECAR_SOCKET", pods.addresses[0].socket))
+    with node(APP, more=heard) as url:
         yield url
 
 

@@ -143,7 +143,7 @@ LOWERED = AssuranceChanged(previous="mfa", current="none", rose=False)
 
 
 @asynccontextmanager
-async def transmitting(settings: Settings) -> AsyncIterator[Running]:
+async def transmission(settings: Settings) -> AsyncIterator[Running]:
     """Run the transmitter of one process."""
     telemetry = PrometheusTelemetry(settings)
     store = RedisStore(links_of(settings.store), settings.store)
