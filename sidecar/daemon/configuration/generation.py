@@ -1,4 +1,4 @@
-"""By what sessions are judged here, as one short name that all sidecars of a rollout agree on."""
+"""A short hash of policies, settings and geography: by which generation sessions are judged."""
 
 import hashlib
 from collections.abc import Mapping

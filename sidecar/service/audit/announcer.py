@@ -28,7 +28,7 @@ from sidecar.wire.settings.transmitter import kind_of
 
 
 class Shelved(StrEnum):
-    """The outcome of recording news. `BEHIND`: others have recorded what it does not know of."""
+    """The outcome of recording news. `BEHIND`: a newer one exists, unknown here."""
 
     FRESH = "fresh"
     KNOWN = "known"

@@ -205,8 +205,8 @@ class Auditor:
     ) -> None:
         """Look at these sessions now, in batches that give way to others.
 
-        `at_hand`: the facts came in here, so that sessions which the view holds need not be read.
-        Otherwise all are read: what another sidecar left may not be known here yet.
+        `at_hand`: this sidecar has accepted the event, so sessions in its view are current and need
+        not be read. Otherwise all are read: facts that another sidecar joined may be missing here.
 
         What goes wrong with one of them is logged, or for an `event` raised when the others are
         done; so is that what the event said had to be set aside. On return all is marked as logged,
@@ -400,7 +400,7 @@ def _prompted(name: SessionName, whose: Whose, missing: Iterable[AuditEntry]) ->
 
 
 def _choked(culprits: Iterable[Culprit], event: str) -> list[Exception]:
-    """Return why what an event said had to be set aside; empty where it had not."""
+    """Return the errors of those facts of an event that could not be folded."""
     return [
         one.error or UnreadableError("what the event said cannot be read back")
         for one in culprits

@@ -1,10 +1,10 @@
 """A session put together from its records: its own, its user's, its devices'.
 
-What cannot be read, and what the fold chokes on, is set aside, so that all else of the session
-still counts: in its place stands a `SetAside`, which has the session sign in anew before its next
-sensitive call, or ends it where it may have been a revocation. That is a function of the records
-and of the program alone: all sidecars of a version do the same, without a word between them; and a
-version that knows better takes the fact up again.
+A fact that cannot be read, or that makes the fold raise, is set aside, so that all else of the
+session still counts: in its place stands a `SetAside`, which has the session sign in anew before
+its next sensitive call, or ends it where it may have been a revocation. That is a function of the
+records and of the program alone: all sidecars of a version do the same, without a word between
+them; and a version that knows better takes the fact up again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -132,9 +132,9 @@ def _gathered(
 def _without_culprits(
     fold: Callable[[list[Fact]], State], facts: list[Fact]
 ) -> tuple[list[Fact], list[Culprit]]:
-    """Return the facts with those replaced that the fold chokes on.
+    """Replace the facts that make the fold raise by `SetAside`; return all, and what was replaced.
 
-    One step more at a time is folded.
+    They are found by folding one step more at a time.
     """
     steps: dict[Stamp, list[Fact]] = {}
     for fact in facts:

@@ -138,8 +138,9 @@ def read_answer(
 ) -> ActiveToken:
     """Return an answer of 200 (RFC 7662, section 2.2); policies ask for the `wanted` claims.
 
-    Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. What the
-    answer leaves out - `iss`, `aud`, `exp` - the issuer has seen to; some write `null` for that.
+    Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. `iss`, `aud`
+    and `exp` may be absent or `null`: then the issuer has checked them itself. If present, they
+    must fit.
     """
     answer = {name: value for name, value in response.items() if value is not None}
     active = answer.pop("active", None)

@@ -1,4 +1,4 @@
-"""The store loses something: it is noticed at the next look, and no mark is laundered."""
+"""The store loses something: it is noticed at the next look, and no mark is lost unseen."""
 
 import pytest
 import trio
