@@ -147,7 +147,8 @@ def test_the_host_that_the_app_reads_is_the_one_that_was_asked_about(stack: Stac
             # RFC 9112, section 3.2.2: of an absolute target the host counts, and not the header's.
             absolute = re.match(r"http://([^/]*)", seen.target)
             read = [absolute[1]] if absolute else seen.heard("Host")
-            (question,) = stack.asked  # one that says no host is judged as of any
+            # The last one: what a gateway gave up to ask, on a busy machine, may be asked late.
+            question = stack.asked[-1]  # one without a host is judged as of any
             assert read == [question.host or read[0]], (target, hosts, seen.headers)
 
 
