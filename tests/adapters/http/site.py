@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from sidecar.adapters.http.server import LeanServer
+from sidecar.adapters.listening.acceptor import ten_seconds
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.settings.settings import Http
 from tests.adapters.doors import Incidents, Wire, clock, connect, running
@@ -59,7 +60,10 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    *, draining: Any = None, drain_timeout: Any = 10.0, **settings: Any
+    *,
+    draining: Any = None,
+    drain_timeout: Any = ten_seconds,
+    **settings: Any,
 ) -> AsyncIterator[Any]:
     site = Site(**settings)
     async with running(site.server.run, draining=draining, drain_timeout=drain_timeout) as bound:
