@@ -53,7 +53,7 @@ def progress(sidecar: Process) -> tuple[float, float]:
 def signal_to_check(here: Client, there: Client) -> float:
     """Seconds until a check elsewhere is challenged for a signal that came in here."""
     session = unique("fresh")
-    weak = token(unique("user"), session)
+    weak = token(unique("visitor"), session)  # a `user-N` is of the crowd, and may be at risk
     found = there.check(weak)
     assert found["decision"] == "allow", found
     event = {"subject": {"session": session}, "data": {"segment": "restricted"}}
