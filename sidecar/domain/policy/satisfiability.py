@@ -140,11 +140,22 @@ def always_holds(condition: Condition | None) -> bool:
 
 def implies(one: Condition | None, other: Condition | None) -> bool:
     """Return whether `other` holds wherever `one` does."""
+    # What is plain by its text is certain also where the forms have too many alternatives.
+    if (
+        one == other
+        or (isinstance(one, All) and other in one.conditions)
+        or (isinstance(other, AnyOf) and one in other.conditions)
+    ):
+        return True
     return not _possible(_every([_form(one, holds=True), _form(other, holds=False)]))
 
 
 def excludes(one: Condition | None, other: Condition | None) -> bool:
     """Return whether the two never hold together."""
+    if (isinstance(other, Not) and other.condition == one) or (
+        isinstance(one, Not) and one.condition == other
+    ):
+        return True
     return not _possible(_every([_form(one, holds=True), _form(other, holds=True)]))
 
 

@@ -74,6 +74,17 @@ def test_every_condition_implies_itself_and_what_it_is_part_of(
     assert excludes(one, Not(one))
 
 
+def test_what_is_plain_is_certain_however_many_alternatives_there_are() -> None:
+    many = AnyOf((Changed((Circumstance.IP, Circumstance.NETWORK)), UserRisk(RiskLevel.HIGH)))
+    one = All((many,) * 12)
+    assert not implies(one, AnyOf((Not(one), Not(Not(one))))), "too many to look at"
+    assert implies(one, one)
+    assert implies(All((one, many)), one)
+    assert implies(one, AnyOf((many, one)))
+    assert excludes(one, Not(one))
+    assert excludes(Not(one), one)
+
+
 @given(st.data())
 def test_what_nothing_contradicts_can_hold(data: st.DataObject) -> None:
     leaf = data.draw(random_policies.LEAVES)
