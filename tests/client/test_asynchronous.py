@@ -2,9 +2,11 @@
 
 import json
 import multiprocessing
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from anyio.abc import SocketStream
 from stepup_client.connection.asynchronous import AsyncClient
 from stepup_client.connection.protocol import Change, Mismatched, Refused, Unreachable
+from stepup_client.local import LocalClient
 from stepup_client.on_asyncio import AsyncioClient
 from stepup_client.on_trio import TrioClient
 
@@ -36,6 +39,21 @@ def loop(request: Any) -> str:
 def running(tmp_path: Path) -> Iterator[Daemon]:
     with daemon(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[str]:
+    """A socket whose backlog is full, as that of a daemon which does not come to accept."""
+    path = str(tmp_path / "full.sock")
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as waiting:
+        listener.bind(path)
+        listener.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(path)
+        yield path
 
 
 def asked(loop: str, running: Daemon, ask: Ask, **options: Any) -> Any:
@@ -173,6 +191,13 @@ def test_a_client_outlives_the_daemon_and_the_loop(loop: str, running: Daemon) -
     running.start()
     anyio.run(client.ping, backend=loop)
     client.close()
+
+
+def test_a_listener_that_takes_nobody_is_reported_as_late(loop: str, full: str) -> None:
+    with pytest.raises(Unreachable, match="did not answer in time"):
+        anyio.run(CLIENTS[loop](full).ping, backend=loop)
+    with pytest.raises(Unreachable, match="did not answer in time"):
+        LocalClient(full).ping()
 
 
 def test_a_reply_to_another_request_is_an_error_and_the_connection_is_dropped(

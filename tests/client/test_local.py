@@ -3,9 +3,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -253,12 +254,13 @@ def test_where_others_may_write_no_socket_is_looked_for(
 def script(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """A peer that answers each line with the next of the given replies (None: closes).
 
-    `REF` in a reply becomes the `ref` of the line.
+    `REF` in a reply becomes the `ref` of the line. With a `pace` each byte comes so many seconds
+    after the one before, until nobody reads it.
     """
     threads = []
     listener = socket.socket(socket.AF_UNIX)
 
-    def script(*replies: bytes | None) -> str:
+    def script(*replies: bytes | None, pace: float = 0) -> str:
         path = str(tmp_path / "script.sock")
         listener.bind(path)
         listener.listen()
@@ -270,8 +272,14 @@ def script(tmp_path: Path) -> Iterator[Callable[..., str]]:
                     line = lines.readline()
                     if reply is None:
                         return
-                    ref = json.loads(line)["ref"].encode()
-                    peer.sendall(reply.replace(b"REF", ref))
+                    answer = reply.replace(b"REF", json.loads(line)["ref"].encode())
+                    if not pace:
+                        peer.sendall(answer)
+                        continue
+                    with suppress(BrokenPipeError):
+                        for byte in answer:
+                            peer.sendall(bytes([byte]))
+                            time.sleep(pace)  # this slowness is what the client is to bear
                 lines.readline()
 
         threads.append(threading.Thread(target=serve))
@@ -290,6 +298,16 @@ def test_a_silent_sidecar_is_not_waited_for_longer_than_asked(script: Callable[.
         pytest.raises(Unreachable, match="did not answer in time"),
     ):
         client.ping()
+
+
+def test_a_reply_that_comes_byte_after_byte_is_not_waited_for_longer_than_asked(
+    script: Callable[..., str],
+) -> None:
+    with (
+        LocalClient(script(ALLOW, pace=0.02), timeout=0.1) as client,
+        pytest.raises(Unreachable, match="did not answer in time"),
+    ):
+        client.check("t")
 
 
 def test_a_connection_cut_before_the_reply_is_an_error_and_no_second_try(
@@ -314,6 +332,21 @@ def test_a_check_without_a_decision_is_no_permission(script: Callable[..., str])
 
 
 ALLOW = b'{"ok":true,"ref":"REF","decision":"allow","status":200}\n'
+
+
+@pytest.mark.parametrize("value", [b"5", b"null", b'"text"', b'{"policy":"p1"}', b"[5,null]"])
+def test_reasons_in_a_form_that_is_not_known_are_none(
+    script: Callable[..., str], value: bytes
+) -> None:
+    reply = ALLOW.replace(b'"status"', b'"reasons":' + value + b',"status"')
+    with LocalClient(script(reply)) as client:
+        assert client.check("t") == Decision("allow", 200)
+
+
+@pytest.mark.parametrize("value", [5, None, "text", {"c1": 1}])
+def test_a_change_in_contexts_of_a_form_that_is_not_known_is_one_all_the_same(value: Any) -> None:
+    line = {"event": "standing", "session": "s1", "standing": "clear", "contexts": value}
+    assert protocol.change_of(line) == Change("s1", "clear")
 
 
 @pytest.mark.parametrize("ref", [b'"ref":"1-1"', b'"ref":null', b'"also":"REF"'])

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stepup_client.connection import requests
@@ -262,9 +263,11 @@ class LocalClient(Calls):
         connection = self._socket
         if connection is None:
             raise Unreachable(f"the connection to {self.path} is closed")
+        end = None if timeout is None else monotonic() + timeout
         try:
-            connection.settimeout(timeout)
             while (line := self._lines.next()) is None:
+                # Anew each time: a reply that comes byte after byte would never be too late.
+                connection.settimeout(None if end is None else max(0.0, end - monotonic()))
                 self._lines.feed(connection.recv(65536))
         except OSError as error:
             raise self._broken(error) from error

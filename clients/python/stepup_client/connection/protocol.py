@@ -9,6 +9,7 @@ processes or threads read one connection, or a reply was left unread) is an erro
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -304,7 +305,7 @@ def change_of(line: Mapping[str, Any]) -> Change | None:
     """Read a line of a watch; None for what a newer sidecar may say besides."""
     if line.get("event") != "standing":
         return None
-    contexts = tuple(str(name) for name in line.get("contexts") or ())
+    contexts = tuple(str(name) for name in _list(line, "contexts"))
     return Change(_text(line, "session"), _text(line, "standing"), contexts, _reasons(line))
 
 
@@ -319,9 +320,11 @@ def unreachable(path: str, error: OSError) -> Unreachable:
     if isinstance(error, PermissionError):
         hint = "Join the socket's group (socket.group), or ask as its owner."
         return Unreachable(f"no permission to use {path}", hint)
-    # A full backlog of a unix socket is EAGAIN at once where nobody waits for it. A time-out of a
-    # socket is no TimeoutError before Python 3.10.
-    if isinstance(error, (TimeoutError, socket.timeout, BlockingIOError)):
+    # A full backlog of a unix socket is EAGAIN at once where nobody waits for it; event loops take
+    # that for a beginning, and find out when they send. A time-out of a socket is no TimeoutError
+    # before Python 3.10.
+    is_late = isinstance(error, (TimeoutError, socket.timeout, BlockingIOError))
+    if is_late or error.errno == errno.ENOTCONN:
         hint = "It may be overloaded or stopped: its /readyz and log say more."
         return Unreachable(f"the sidecar at {path} did not answer in time", hint)
     return Unreachable(f"{path}: {error.strerror or str(error) or type(error).__name__}")
@@ -330,7 +333,7 @@ def unreachable(path: str, error: OSError) -> Unreachable:
 def _reasons(reply: Mapping[str, Any]) -> tuple[Reason, ...]:
     return tuple(
         Reason(str(why.get("policy", "")), str(why.get("signal", "")), str(why.get("text", "")))
-        for why in reply.get("reasons") or ()
+        for why in _list(reply, "reasons")
         if isinstance(why, dict)
     )
 
@@ -342,6 +345,11 @@ def _challenge(www_authenticate: str) -> dict[str, str]:
 def _text(reply: Mapping[str, Any], name: str) -> str:
     value = reply.get(name, "")
     return value if isinstance(value, str) else ""
+
+
+def _list(reply: Mapping[str, Any], name: str) -> list[Any]:
+    value = reply.get(name)
+    return value if isinstance(value, list) else []
 
 
 def _whole(value: object, otherwise: int) -> int:
