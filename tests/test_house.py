@@ -258,7 +258,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
-def test_a_decision_reports_why_what_and_what_follows(page: Path) -> None:
+def test_a_decision_says_why_what_and_what_follows(page: Path) -> None:
     text = page.read_text()
     assert text.startswith(f"# {int(page.name[:4])}. ")
     for heading in ("## Context", "## Decision", "## Consequences"):

@@ -79,7 +79,7 @@ def _token(file: str | None) -> str:
 
 
 def _refused(refused: Refused, *, as_json: bool) -> int:
-    """Return no decision.
+    """Print why there is no decision, and return the status.
 
     The token is bad, or the daemon cannot decide. Bad input ends with status 2.
     """

@@ -143,7 +143,7 @@ class Services:
 
 
 class Incidents(list[Any]):
-    """Collects what a door reports; asks to be notified of crashes the test did not foresee."""
+    """Collects what a door reports; takes crashes, too, which the test did not foresee."""
 
     def __call__(self, incident: Any, error: Exception | None) -> None:
         self.append(incident if error is None else (incident, error))

@@ -109,7 +109,7 @@ class Running:
         return announcement.id
 
     def counted(self, event: str, outcome: str) -> float:
-        """The metric of what was announcement to others."""
+        """The metric of what was announced to others."""
         labels = {"event": event, "outcome": outcome}
         registry = self.telemetry.metrics.registry
         return registry.get_sample_value("sidecar_transmitted_events_total", labels) or 0.0

@@ -1,4 +1,4 @@
-"""Daemons whose events are confirmed by a replica, and what they have notified of."""
+"""Daemons whose events are confirmed by a replica, and what they have logged."""
 
 import httpx
 import msgspec

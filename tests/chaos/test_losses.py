@@ -31,7 +31,7 @@ EDGES = [0, 5461, 10923, SLOTS]
 
 
 def losses(pods: Pods) -> list[float]:
-    """How many losses each daemon has noticed or was notified of."""
+    """How many losses each daemon has noticed or heard of."""
     found = []
     for address in pods.addresses:
         text = httpx.get(address.admin[0] + "/metrics").text

@@ -58,7 +58,7 @@ def server() -> Iterator[Server]:
         yield one
 
 
-def test_a_store_that_hangs_is_notified_of_checks_go_on_and_recovery_is_automatic(
+def test_a_store_that_hangs_is_reported_checks_go_on_and_recovery_is_automatic(
     server: Server,
 ) -> None:
     with running(server.url, POLICIES) as pods:

@@ -67,7 +67,7 @@ def test_what_a_killed_sidecar_left_unreported_is_reported_by_another(
             taker.process.wait()
         assert reply["ok"] is True
         first.start()
-        # No mark is lost with it, whoever notified of it or did not.
+        # No mark is lost with it, whoever reported it or did not.
         with Client(str(first.socket)) as client:
             assert {client.check(weak, "c1")["decision"] for weak in shown} == {"step_up"}
         if many == NAMED:

@@ -147,7 +147,7 @@ def test_values_of_acr_that_are_reported_are_levels_that_the_scenario_shows(
     assert "acr: silver" in (tmp_path / "scenarios" / "payments.yaml").read_text()
 
 
-def test_the_commands_that_it_reports_can_be_pasted(
+def test_the_commands_that_it_prints_can_be_pasted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -178,7 +178,7 @@ def test_an_option_that_cannot_be_is_named(
     assert f"argument {words[0]}: '{words[1]}' is no" in capsys.readouterr().err
 
 
-def test_it_overwrites_nothing_unless_it_is_reported_to(
+def test_it_overwrites_nothing_unless_it_is_asked_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*USUAL, "--out", str(tmp_path)]

@@ -46,7 +46,7 @@ def config(place: Path) -> tuple[str, str]:
     return "--config", str(place / "sidecar.yaml")
 
 
-async def test_the_report_is_reported_as_text(place: Path) -> None:
+async def test_the_report_is_printed_as_text(place: Path) -> None:
     done = await sidecar("replay", str(place / "tiny.ndjson"), *config(place))
     assert (done.status, done.err) == (0, "")
     assert "13 occurrences, 9 calls, 2 sessions, 2 users, from 2026-09-22 10:00Z" in done.out

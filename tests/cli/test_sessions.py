@@ -169,14 +169,14 @@ others have a session of this name
 """
 
 
-async def test_one_session_is_reported_in_sentences(admin: Admin) -> None:
+async def test_one_session_is_described_in_sentences(admin: Admin) -> None:
     done = await admin.ask("s3")
     assert (done.status, done.out) == (0, SHOWN)
     printed = json.loads((await admin.ask("s3", "--json")).out)
     assert printed == {**DETAIL, "summary": ROWS[3]}
 
 
-async def test_one_session_is_reported_in_the_width_of_a_terminal(admin: Admin) -> None:
+async def test_one_session_is_described_in_the_width_of_a_terminal(admin: Admin) -> None:
     done = await admin.show(80, "s3")
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= 80

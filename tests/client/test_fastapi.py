@@ -192,7 +192,7 @@ def test_a_token_that_the_app_keeps_in_its_own_session_is_checked(
     assert [call.token for call in running.sidecar.calls] == ["good", ""]
 
 
-def test_the_document_reports_how_to_be_let_in_and_what_is_answered() -> None:
+def test_the_document_says_how_to_be_let_in_and_what_is_answered() -> None:
     app = App(StepUp(Gate(cookie="token"))).app
     heard = app.openapi()
     for path in ("/pay", "/old", "/shop/sell"):

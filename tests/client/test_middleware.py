@@ -157,7 +157,7 @@ def test_no_path_of_two_readings_passes_unasked(kind: str, tmp_path: Path) -> No
             for method in ("GET", "OPTIONS")
             if raw_status(connection, method, target) != 400
         ]
-        # This server says no target, and an app cannot see of a path what decoding leaves.
+        # This server gives no target, and an app cannot see of a path what decoding leaves.
         unseen = UNSEEN if kind.startswith("wsgi") else ()
         assert {target for target, _ in refused} == set(unseen)
         seen = len(here.app.decisions)
@@ -174,7 +174,7 @@ def raw_status(connection: HTTPConnection, method: str, target: str) -> int:
     return answer.status
 
 
-def test_of_a_call_that_overrides_its_method_the_sidecar_is_reported_none(
+def test_of_a_call_that_overrides_its_method_the_sidecar_is_sent_none(
     kind: str, running: Daemon
 ) -> None:
     with site(kind, running.path, unchecked=("GET",)) as here:

@@ -100,7 +100,7 @@ def places_of(directory: Path) -> Path:
 
 
 def countries_of(directory: Path, built: int = 0) -> Path:
-    """A database that says countries, and no coordinates."""
+    """A database that has countries, and no coordinates."""
     writer = MMDBWriter(
         ip_version=6, ipv4_compatible=True, database_type="Sample-Country", languages=["en"]
     )

@@ -27,7 +27,7 @@ def test_a_gateway_is_run_or_says_that_it_is_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_gateway_reports_the_setting_that_its_sidecar_needs(name: str) -> None:
+def test_a_gateways_file_names_the_setting_that_its_sidecar_needs(name: str) -> None:
     text = text_of(name)
     settings = re.findall(r"http: \{gateway: ([a-z]+)", text)
     assert settings or 'grpc: {bind: "127.0.0.1:8182"}' in text

@@ -139,7 +139,7 @@ def test_a_call_that_cannot_be_judged_does_not_pass(tmp_path: Path, reply: bytes
     assert ask(tmp_path, reply)[0] == 503
 
 
-def test_it_ends_when_it_is_reported_to_with_the_calls_that_it_has(tmp_path: Path) -> None:
+def test_it_ends_when_it_is_asked_to_with_the_calls_that_it_has(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     path = tmp_path / "s.sock"
     release = threading.Event()

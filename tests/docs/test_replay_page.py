@@ -36,6 +36,6 @@ def test_the_map_on_the_page_is_right() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
-def test_every_member_of_the_report_is_reported(part: type[msgspec.Struct]) -> None:
+def test_every_member_of_the_report_is_described(part: type[msgspec.Struct]) -> None:
     missing = [name for name in part.__struct_fields__ if f"`{name}`" not in PAGE]
     assert not missing

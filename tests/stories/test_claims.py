@@ -90,7 +90,7 @@ def test_a_token_without_groups_leaves_no_policy_for_a_group(finance: Pods, left
 
 
 @pytest.mark.parametrize("left_out", OVERAGES, ids=str)
-def test_whose_groups_nobody_reports_is_taken_for_a_member_and_reported_why(
+def test_whose_groups_nobody_names_is_taken_for_a_member_and_answered_why(
     finance: Pods, left_out: Any
 ) -> None:
     answer = finance.clients[0].check(token(unique("user"), unique("session"), **left_out))
@@ -197,7 +197,7 @@ def test_without_sid_a_bare_password_does_not_shed_the_mark() -> None:
         assert decision(pods, again) == "step_up"
 
 
-def test_where_sessions_must_be_reported_a_token_without_sid_is_no_token() -> None:
+def test_where_sessions_must_be_named_a_token_without_sid_is_no_token() -> None:
     with marked(SessionNaming.REQUIRED) as pods:
         address = pods.addresses[0].http
         answer = httpx.get(

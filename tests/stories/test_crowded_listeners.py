@@ -63,7 +63,7 @@ def crowded(url: str) -> Iterator[None]:
         yield
 
 
-def test_all_are_answered_and_a_metric_reports_of_the_crowd(pods: Pods) -> None:
+def test_all_are_answered_and_a_metric_shows_the_crowd(pods: Pods) -> None:
     (here,) = pods.addresses
     user, session = unique("user"), unique("session")
     assert pods.clients[0].check(token(user, session))["decision"] == "allow"

@@ -61,7 +61,7 @@ COUNTED = {
         ("sidecar_marks_total", {"signal": "risk-level-change", "state": "enabled"})
     ],
 }
-"""What says an operator of each flood."""
+"""What shows an operator each flood."""
 
 
 def small(settings: Settings, _pod: int) -> Settings:

@@ -172,7 +172,7 @@ def test_with_the_issuer_away_each_context_gets_what_it_is_to_get(valkey_server:
         assert world.check(token, "c4")["decision"] == "step_up", "what is known still binds"
 
 
-def test_it_is_counted_by_issuer_and_outcome_and_no_token_is_reported(world: World) -> None:
+def test_it_is_counted_by_issuer_and_outcome_and_no_token_is_shown(world: World) -> None:
     token = world.provider.issue(unique("user"), unique("session"))
     world.check(token)
     world.check("not-one-of-ours")

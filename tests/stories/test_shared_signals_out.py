@@ -1,4 +1,4 @@
-"""Whole daemons say a recipient, over real HTTP, what they find of sessions."""
+"""Whole daemons send a recipient, over real HTTP, what they find of sessions."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -148,7 +148,7 @@ def test_a_check_over_http_is_challenged_as_over_the_socket(pods: Pods) -> None:
     assert (routine.status_code, routine.headers["X-Sidecar-Step-Up"]) == (200, "pending")
 
 
-def test_an_app_that_watches_is_reported_while_its_stream_is_open(pods: Pods) -> None:
+def test_an_app_that_watches_is_notified_while_its_stream_is_open(pods: Pods) -> None:
     a, b = pods.clients
     user, session = unique("user"), unique("session")
     assert allowed(b.check(token(user, session)))

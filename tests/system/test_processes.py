@@ -104,7 +104,7 @@ def test_readiness_goes_before_the_doors_do(short: Path, valkey_server: Server) 
         assert a.process.wait(15) == 0
 
 
-def test_checks_in_flight_are_answered_when_a_daemon_is_reported_to_end(
+def test_checks_in_flight_are_answered_when_a_daemon_is_asked_to_end(
     short: Path, valkey_server: Server
 ) -> None:
     with daemons(short, valkey_server.url, "a") as (a,), Client(str(a.socket)) as client:

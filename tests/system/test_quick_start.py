@@ -144,7 +144,7 @@ def test_the_quick_start_goes_as_it_says(tmp_path: Path) -> None:
                 assert ("pending" in said) == ("pending" in done.stdout)
                 if refused:
                     assert 'acr_values="mfa"' in done.stdout
-            # A policy that asks for what the provider does not offer is notified of at the reload.
+            # A policy that asks for what the provider does not offer is reported at the reload.
             assert "acr-not-offered" not in (here / "log").read_text()
             file = here / "policies" / "payments.yaml"
             file.write_text(file.read_text().replace("mfa", "phishing-resistant"))

@@ -61,13 +61,13 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def step(client: redis.Redis, pattern: str, cursor: int) -> Step:
-    """Return one SCAN. Blocks; raises redis-py's errors."""
+    """Run one SCAN. Blocks; raises redis-py's errors."""
     run, cursor, found = _ask(client, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
     return Step(run, cursor, list(found))
 
 
 def step_members(client: redis.Redis, index: bytes, cursor: int, now: int) -> Step:
-    """Return one ZSCAN: members that have not expired by `now` (unix ms), at `Step.keys`."""
+    """Run one ZSCAN: members that have not expired by `now` (unix ms), at `Step.keys`."""
     run, cursor, found = _ask(client, "ZSCAN", index, cursor, "COUNT", SCAN_COUNT)
     return Step(run, cursor, [member for member, until in found if until >= now])
 

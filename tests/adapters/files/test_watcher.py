@@ -278,7 +278,7 @@ async def test_where_the_kernel_gives_no_notices_it_polls_and_says_so(
     nursery.cancel_scope.cancel()
 
 
-async def test_it_ends_when_it_is_reported_to(write: Any) -> None:
+async def test_it_ends_when_it_is_asked_to(write: Any) -> None:
     config = write("sidecar.yaml", "a: 1")
     watched = Watched(config)
     with trio.fail_after(4):  # watchfiles alone would wait out its five seconds

@@ -310,7 +310,7 @@ async def test_who_speaks_another_protocol_is_reported_so_and_hung_up_on(path: P
         assert door.incidents == [SocketIncident.MALFORMED]
 
 
-async def test_a_uid_that_guesses_credentials_is_reported_to_wait(path: Path) -> None:
+async def test_a_uid_that_guesses_credentials_is_asked_to_wait(path: Path) -> None:
     async with opened(path) as door:
         client = await door.client()
         guess = revoke("s1", credential="guess")

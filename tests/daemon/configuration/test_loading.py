@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def wrong_with(home: Path) -> list[str]:
-    """What is notified of the configuration there, by the names that its directory has in it."""
+    """What is reported of the configuration there, by the names that its directory has in it."""
     with pytest.raises(ConfigError) as caught:
         read_configuration(home / "sidecar.yaml", {})
     return [str(problem).replace(f"{home}/", "") for problem in caught.value.problems]
@@ -175,7 +175,7 @@ def test_policies_to_take_instead_must_be_there_as_well(tmp_path: Path) -> None:
         read_policy_set(tmp_path, Settings())
 
 
-def test_what_a_variable_names_and_is_not_there_is_notified_of_the_variable(home: Path) -> None:
+def test_what_a_variable_names_and_is_not_there_is_reported_by_the_variable(home: Path) -> None:
     name = "SIDECAR_NETWORKS__0__CIDR_FILE"
     with pytest.raises(ConfigError) as caught:
         read_configuration(home / "sidecar.yaml", {name: str(home / "gone.txt")})

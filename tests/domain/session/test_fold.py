@@ -78,7 +78,7 @@ def test_a_change_of_country_asks_for_step_up_in_the_marked_context_only() -> No
     assert verdict(rules, facts, 1011, frozenset({"c2"})) is Verdict.ALLOW
 
 
-def test_a_mark_elsewhere_is_reported_to_routine_calls() -> None:
+def test_routine_calls_learn_of_a_mark_elsewhere() -> None:
     rules = evaluator(policy(MOVED))
     state = rules.fold("s", [*established(), sighted(1010, AWAY)])
     standing = rules.standing(state, 1011 * MICROSECONDS)

@@ -112,7 +112,7 @@ def session_of(stack: Stack, segment: str = "") -> tuple[str, str, str]:
     return user, session, weak
 
 
-def test_a_routine_call_passes_and_the_app_is_reported_who_calls(stack: Stack) -> None:
+def test_a_routine_call_passes_and_the_app_learns_who_calls(stack: Stack) -> None:
     user, session, weak = session_of(stack)
     answer = stack.get("/public/a?x=1&y=%20", bearer(weak), ("User-Agent", "browser/1"))
     assert (answer.status, answer.body) == (200, b"/public/a?x=1&y=%20")
@@ -206,7 +206,7 @@ def test_two_tokens_are_one_clear_refusal(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("connection", ["", NAMED, f"close, {NAMED}"])
-def test_the_app_is_reported_nothing_that_the_client_made_up(stack: Stack, connection: str) -> None:
+def test_the_app_is_given_nothing_that_the_client_made_up(stack: Stack, connection: str) -> None:
     user, session, weak = session_of(stack)
     hop = [("Connection", connection)] if connection else []
     answer = stack.get("/public", bearer(weak), *FORGED, *hop)

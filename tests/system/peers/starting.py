@@ -1,4 +1,4 @@
-"""What `sidecar init` says, done by somebody without rights in a directory of their own."""
+"""What `sidecar init` prints, done by somebody without rights in a directory of their own."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def empty_directory() -> Iterator[Path]:
 
 
 def initialised(directory: Path, words: str) -> list[str]:
-    """The commands that `sidecar init` says, which has written below a directory."""
+    """The commands that `sidecar init` prints once it has written below a directory."""
     done = subprocess.run(
         as_nobody(f"{sys.executable} -m sidecar init {words}"),
         cwd=directory,

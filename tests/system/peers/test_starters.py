@@ -114,7 +114,7 @@ def url_of(apps: Apps, framework: str) -> str:
 
 
 @pytest.mark.parametrize("gateway", PROGRAMS)
-def test_a_gateway_starts_as_it_is_reported_and_asks_before_each_call(
+def test_a_gateway_starts_by_what_init_prints_and_asks_before_each_call(
     gateway: str, apps: Apps, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if not PROGRAMS[gateway].installed:

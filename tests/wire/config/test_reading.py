@@ -47,7 +47,7 @@ def problems(text: str = "", environ: Mapping[str, str] | None = None, **more: A
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_a_refused_configuration_is_shown_all_of_its_mistakes(case: dict[str, Any]) -> None:
+def test_all_mistakes_of_a_refused_configuration_are_shown(case: dict[str, Any]) -> None:
     assert problems(case["text"]) == case["problems"]
 
 

@@ -81,7 +81,7 @@ def some(*names: str) -> Selection:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_a_refused_file_is_shown_all_of_its_mistakes(case: dict[str, Any]) -> None:
+def test_all_mistakes_of_a_refused_file_are_shown(case: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         read_policies([("p.yaml", case["text"])], SETTINGS)
     assert [str(problem) for problem in caught.value.problems] == case["problems"]
