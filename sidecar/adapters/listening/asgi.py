@@ -36,6 +36,8 @@ from sidecar.wire.checks.reach import binds_of
 HEADER_TIMEOUT = 5.0
 GRACE = 1.0
 CONNECTIONS = 64
+MALFORMED = "malformed"
+"""The incident of a connection that hypercorn could not go on with."""
 
 
 class SecureConfig(Config):
@@ -55,7 +57,7 @@ class SecureConfig(Config):
         return self.context
 
 
-def _ignore(_: CrowdOutcome) -> None:
+def _ignore(_: object) -> None:
     """Do nothing."""
 
 
@@ -66,6 +68,9 @@ class Listener:
     connection that waits for its client is closed for a new one (`seats`), so that a peer who holds
     connections keeps nobody from an answer and takes no descriptors from other listeners. A
     connection whose request is whole keeps its place until the answer is there.
+
+    Hypercorn raises what it does not expect of a peer, as of a malformed upgrade. That ends the
+    connection alone; `on_broken` is called with it.
     """
 
     def __init__(  # noqa: PLR0913 - what differs between listeners, by name
@@ -77,6 +82,7 @@ class Listener:
         header_timeout: float = HEADER_TIMEOUT,
         certificate: Certificate | None = None,
         on_crowding: Callable[[CrowdOutcome], None] = _ignore,
+        on_broken: Callable[[Exception], None] = _ignore,
     ) -> None:
         config = SecureConfig(certificate.context if certificate is not None else None)
         config.accesslog = None
@@ -92,6 +98,7 @@ class Listener:
         self._app = app
         self._limit = limit
         self._on_crowding = on_crowding
+        self._on_broken = on_broken
         self._worker = WorkerContext(None)
         self._stopping = trio.Event()
         self._open: set[trio.CancelScope] = set()
@@ -130,6 +137,12 @@ class Listener:
             await self._worker.terminated.set()  # idle connections end
 
     async def _serve(self, connection: SocketType, _peer: str, seat: Seat) -> None:
+        try:
+            await self._converse(connection, seat)
+        except* Exception as errors:  # noqa: BLE001 - the door: counted, logged, and survived
+            self._on_broken(errors)
+
+    async def _converse(self, connection: SocketType, seat: Seat) -> None:
         stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
         stream = plain = trio.SocketStream(connection)
         if self._config.context is not None:
@@ -208,6 +221,9 @@ def listener_of(  # noqa: PLR0913 - what differs between listeners, by name
         header_timeout=header_timeout,
         certificate=certificate,
         on_crowding=lambda what: telemetry.record(DoorIncident(door=door, incident=what)),
+        on_broken=lambda error: telemetry.record(
+            DoorIncident(door=door, incident=MALFORMED, error=error)
+        ),
     )
 
 

@@ -140,9 +140,20 @@ def store_evicts(_: Circumstances) -> Callable[[observations.StoreEvicts], Itera
 def door_incident(
     at: Circumstances,
 ) -> Callable[[observations.DoorIncident], Iterator[WrittenLine]]:
-    """Log what to do if no connection can be accepted; other incidents are only counted."""
+    """Log what to do if no connection can be accepted, and errors of libraries.
+
+    Other incidents are only counted.
+    """
 
     def lines(seen: observations.DoorIncident) -> Iterator[WrittenLine]:
+        if seen.error is not None:
+            unsaid = at.unsaid("connection-broken", seen.door)
+            for error in () if unsaid is None else ungrouped(seen.error):
+                yield (
+                    WARNING,
+                    "connection-broken",
+                    {"door": seen.door, **_placed(error), "unsaid": unsaid},
+                )
         if seen.incident != "no-descriptor":
             return
         unsaid = at.unsaid("descriptors-exhausted")
@@ -248,22 +259,20 @@ def polled(_: Circumstances) -> Callable[[receiver.Polled], Iterator[WrittenLine
 
 
 def worker_failed(_: Circumstances) -> Callable[[observations.WorkerFailed], Iterator[WrittenLine]]:
-    """Log the class and the place of an error, not its text, which may quote a payload."""
+    """Log an error."""
 
     def lines(failed: observations.WorkerFailed) -> Iterator[WrittenLine]:
         for error in ungrouped(failed.error):
-            frames = traceback.extract_tb(error.__traceback__)[-_TRACE_LIMIT:]
-            yield (
-                ERROR,
-                "worker-failed",
-                {
-                    "where": failed.where,
-                    "error": type(error).__name__,
-                    "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-                },
-            )
+            yield ERROR, "worker-failed", {"where": failed.where, **_placed(error)}
 
     return lines
+
+
+def _placed(error: BaseException) -> dict[str, object]:
+    """Return the class and the place of an error, not its text, which may quote a payload."""
+    frames = traceback.extract_tb(error.__traceback__)[-_TRACE_LIMIT:]
+    trace = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return {"error": type(error).__name__, "trace": trace}
 
 
 def as_it_says(_: Circumstances) -> Callable[[observations.DaemonEvent], Iterator[WrittenLine]]:

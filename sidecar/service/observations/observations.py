@@ -499,10 +499,14 @@ class WorkClaimed(Observation, frozen=True, kw_only=True):
 
 
 class DoorIncident(Observation, frozen=True, kw_only=True):
-    """A client at a door was refused or cut off; `incident` is one of the door's closed set."""
+    """A client at a door was refused or cut off; `incident` is one of the door's closed set.
+
+    `error`: what a library met with it and did not expect.
+    """
 
     door: str
     incident: str
+    error: Exception | None = None
 
 
 class WorkerFailed(Observation, frozen=True, kw_only=True):

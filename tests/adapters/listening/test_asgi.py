@@ -1,5 +1,7 @@
 """The places of hypercorn's listeners: who keeps one, and who makes room."""
 
+import io
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,7 +17,10 @@ from starlette.routing import Route
 
 from sidecar.adapters.listening.acceptor import CrowdOutcome
 from sidecar.adapters.listening.application import body_of
-from sidecar.adapters.listening.asgi import Listener
+from sidecar.adapters.listening.asgi import Listener, listener_of
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
+from sidecar.wire.settings.settings import Admin, Settings
 from tests.waiting import until
 
 LIMIT = 8
@@ -30,11 +35,18 @@ class Site:
 
     def __init__(self) -> None:
         self.crowding: list[CrowdOutcome] = []
+        self.broken: list[Exception] = []
         self.may_answer = trio.Event()
         self.working = self.asked = 0
         self.answer = Response(b"here")
         app: Any = Starlette(routes=[Route("/wait", self._wait, methods=["GET", "POST"])])
-        self.listener = Listener("127.0.0.1:0", app, limit=LIMIT, on_crowding=self.crowding.append)
+        self.listener = Listener(
+            "127.0.0.1:0",
+            app,
+            limit=LIMIT,
+            on_crowding=self.crowding.append,
+            on_broken=self.broken.append,
+        )
         self.port = 0
         self._open = AsyncExitStack()
 
@@ -133,3 +145,56 @@ async def test_a_connection_is_one_request_at_a_time(site: Site, upgrade: bool) 
     answered = await read(stream)
     assert site.asked <= upgrade
     assert b"HTTP/1.1 200" not in answered
+
+
+def upgrade(to: bytes, *fields: bytes) -> bytes:
+    """Return a request that asks for another protocol on this connection."""
+    lines = (b"Connection: Upgrade", b"Upgrade: " + to, *fields)
+    return WHOLE[:-2] + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+WEBSOCKET = (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+MALFORMED = {
+    "settings that are no base64": upgrade(b"h2c", b"HTTP2-Settings: A"),
+    "settings that are cut off": upgrade(b"h2c", b"HTTP2-Settings: AAAA"),
+    "settings that are out of bounds": upgrade(b"h2c", b"HTTP2-Settings: AAT_____"),
+    "more priorities than are kept": PREFACE
+    + b"".join(
+        bytes((0, 0, 5, 2, 0)) + number.to_bytes(4) + bytes(5) for number in range(1, 2101, 2)
+    ),
+    "bytes that are no text": upgrade(b"websocket", *WEBSOCKET, b"Sec-WebSocket-Protocol: \xff"),
+    "a body": upgrade(b"websocket", *WEBSOCKET, b"Content-Length: 5") + b"hello",
+    "a frame before the answer": upgrade(b"websocket", *WEBSOCKET) + b"\x81\x80\0\0\0\0",
+}
+"""What hypercorn does not expect of a peer."""
+
+
+@pytest.mark.parametrize("said", MALFORMED.values(), ids=MALFORMED.keys())
+async def test_no_peer_ends_the_listener_by_what_hypercorn_does_not_expect(
+    site: Site, said: bytes
+) -> None:
+    site.may_answer.set()
+    await read(await site.client(said))
+    await until(lambda: bool(site.broken))
+    assert (await read(await site.client(WHOLE))).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_broken_connection_is_counted_and_logged_once_a_minute_without_its_text(
+    nursery: trio.Nursery,
+) -> None:
+    log = io.BytesIO()
+    telemetry = PrometheusTelemetry(Settings(), LogLines(log))
+    app: Any = Starlette()
+    listener = listener_of(Admin(bind="127.0.0.1:0"), app, telemetry, "admin")
+    (url,) = await nursery.start(listener.run)
+    for _ in range(3):
+        async with await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) as stream:
+            await stream.send_all(upgrade(b"h2c", b"Authorization: Secret", b"HTTP2-Settings: A"))
+            await read(stream)
+    counted = b'sidecar_door_incidents_total{door="admin",incident="malformed"} 3.0'
+    await until(lambda: counted in telemetry.expose().body)
+    listener.stop()
+    (line,) = map(json.loads, log.getvalue().splitlines())
+    assert (line["event"], line["door"], line["error"]) == ("connection-broken", "admin", "Error")
+    assert "Secret" not in log.getvalue().decode()
