@@ -268,7 +268,6 @@ def test_a_decision_says_why_what_and_what_follows(page: Path) -> None:
 OF_OTHERS = {
     "BaseException",
     "BrokenResourceError",
-    "CALL_FAILURES",
     "ConnectionError",
     "Exception",
     "HTTPError",
@@ -282,6 +281,7 @@ OF_OTHERS = {
     "StreamError",
     "TimeoutError",
     "TransportError",
+    "call_failures",
 }
 """Errors whose own text may be empty, or `None` where they have one of the system."""
 SAY_CAUSES = {"sidecar/domain/values/causes.py", "sidecar/adapters/redis_server/causes.py"}

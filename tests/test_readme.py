@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.telemetry.metrics import Metrics
+from sidecar.adapters.telemetry.metrics import Metrics, ScrapedLevel
 from sidecar.cli.main import COMMANDS, main
 from sidecar.demo import acts, cast
 from sidecar.domain.facts.signal import RiskLevelChange
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.events.socket_lines import EventRequest, decode_line
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import Settings
@@ -89,7 +89,10 @@ def test_a_commands_options_exist(line: str, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_metrics_are_exposed() -> None:
-    exposed = Metrics().expose().body.decode()
+    metrics = Metrics()
+    for level in ScrapedLevel:
+        metrics.level(level, lambda: 0)
+    exposed = metrics.expose().body.decode()
     named = set(re.findall(r"`(sidecar_[a-z_]+)", README))
     assert named
     assert not {name for name in named if f"# TYPE {name} " not in exposed}

@@ -40,31 +40,40 @@ RETIRED_MODULES = frozenset(
         "forwarded",
         "guarding",
         "handing_out",
+        "hardening",
         "holding",
+        "identifying",
         "journeys",
         "lateness",
         "leaves",
         "live",
+        "loading",
         "logged",
         "meaning",
         "naming",
+        "paging",
         "pending",
         "poller",
         "polling",
         "positions",
         "possession",
         "pushing",
+        "reading",
         "received",
         "rehearsal",
+        "reloading",
         "replacing",
         "reporting",
         "rescore",
         "resweep",
         "saver",
         "scraping",
+        "sealing",
+        "serving",
         "settling",
         "shapes",
         "sighting",
+        "signing",
         "spellings",
         "spending",
         "spooling",
@@ -265,3 +274,16 @@ def test_a_class_that_crosses_modules_has_a_name_of_its_own() -> None:
         for name, modules in defined.items()
     }
     assert {name: modules for name, modules in crossing.items() if len(modules) > 1} == {}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_what_is_ours_has_one_name_wherever_it_is_imported(module: Path) -> None:
+    """Two things of one name need two names; an alias hides that from who searches for them."""
+    aliases = [
+        f"{alias.name} as {alias.asname}"
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sidecar")
+        for alias in node.names
+        if alias.asname
+    ]
+    assert not aliases

@@ -41,6 +41,21 @@ class AdminPage(TypedDict, total=False):
     cursor: str
 
 
+class HistoryEntry(TypedDict, total=False):
+    """One thing that happened, in a sentence."""
+
+    time: Required[_Moment]
+    sentence: Required[str]
+    session: str
+
+
+class AdminHistory(TypedDict, total=False):
+    """Some entries of a history; `cursor` leads to more."""
+
+    entries: list[HistoryEntry]
+    cursor: str
+
+
 class Term(TypedDict, total=False):
     """One contribution to a score."""
 
@@ -86,6 +101,21 @@ class AdminProgress(TypedDict, total=False):
     fan_out: Work | None
 
 
+class Condition(TypedDict, total=False):
+    """A condition of a probe: `good`, `limping` or `bad`, and why."""
+
+    name: Required[str]
+    state: Required[str]
+    reason: str
+
+
+class AdminProbe(TypedDict, total=False):
+    """The answer of a probe about the daemon."""
+
+    status: Required[str]
+    checks: list[Condition] | None
+
+
 class AdminLetter(TypedDict):
     """An event that was given up."""
 
@@ -107,3 +137,28 @@ class AdminAct(TypedDict, total=False):
     issuer: str
     sessions: int | None
     seconds: float | None
+
+
+class AdminPolicyAct(TypedDict, total=False):
+    """The outcome of an act on the policies of the fleet."""
+
+    sequence: Required[int]
+    sidecars: Required[int]
+    in_force: Required[int]
+    waits: Required[dict[str, str]]
+
+
+class Activation(TypedDict, total=False):
+    """A bundle that was in force; `at` in microseconds."""
+
+    sequence: Required[int]
+    at: Required[Annotated[int, Meta(ge=0, le=_YEAR_9999 * 1_000_000)]]
+
+
+class AdminBundles(TypedDict, total=False):
+    """The bundles that are and were in force, the latest first."""
+
+    in_force: Required[int]
+    here: Required[int]
+    proposed: Required[int]
+    activations: Required[list[Activation]]

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from sidecar.adapters.http.causes import why
+from sidecar.cli.admin_answers import AdminProbe
 from sidecar.cli.exit_status import NEGATIVE, Stop
 from sidecar.cli.socket_options import address, plain, seconds
 from sidecar.domain.values.causes import words_of
@@ -100,6 +101,22 @@ class AdminClient:
             detail = answer.get("detail", "") if isinstance(answer, dict) else ""
             self._refused(path, response.status_code, plain(str(detail))[:_LONGEST_DETAIL])
         return self._checked(answer, shape)
+
+    def text(self, path: str) -> str:
+        """Return what it answers, as text. Raises `Stop`."""
+        with self._client.stream("GET", path, headers={"Accept-Encoding": "identity"}) as response:
+            body = self._whole(response)
+        if response.status_code != 200:
+            self._refused(path, response.status_code, "")
+        return body.decode(errors="replace")
+
+    def probe(self, path: str) -> dict[str, Any]:
+        """Return the body of a probe, which says what fails. Raises `Stop`."""
+        with self._client.stream("GET", path, headers={"Accept-Encoding": "identity"}) as response:
+            answer = _decoded(self._whole(response))
+        if response.status_code not in {200, 503}:
+            self._refused(path, response.status_code, "")
+        return self._checked(answer, AdminProbe)
 
     def _whole(self, response: httpx.Response) -> bytes:
         """Return the body as it came; empty for one that is too long."""

@@ -63,13 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _token(file: str | None) -> str:
-    if file == "-":
-        return sys.stdin.read().strip()
     if file:
         try:
-            return Path(file).read_text().strip()
+            return (sys.stdin.read() if file == "-" else Path(file).read_text()).strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Stop(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from error
+            name = "<stdin>" if file == "-" else file
+            raise Stop(f"{name}: {getattr(error, 'strerror', None) or 'not text'}") from error
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if not token:
         raise Stop(

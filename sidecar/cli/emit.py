@@ -1,6 +1,7 @@
 """`sidecar emit`: push an event, or a file of them."""
 
 import argparse
+import io
 import json
 import os
 import stat
@@ -15,7 +16,7 @@ from stepup_client.local import WINDOW, Receipt, Refused
 
 from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.cli.socket_options import add_socket, open_socket_client, plain, print_json
-from sidecar.domain.facts.facts import SIGNALS
+from sidecar.domain.facts.fact_kinds import SIGNALS
 from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.plural import counted
 from sidecar.wire.config.secret_files import read_secret
@@ -200,6 +201,8 @@ def _emit_file(arguments: argparse.Namespace) -> int:
 
 def _opened(file: str) -> "nullcontext[TextIO] | TextIO":
     if file == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
         return nullcontext(sys.stdin)
     try:
         return Path(file).open(encoding="utf-8", errors="surrogateescape")

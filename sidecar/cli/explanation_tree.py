@@ -21,14 +21,6 @@ from sidecar.domain.values.durations import spelled
 from sidecar.domain.values.moments import to_second
 
 _STYLE = {"allow": "bold green", "step_up": "bold yellow", "deny": "bold red"}
-_ELSEWHERE = frozenset(
-    {
-        PolicyOutcome.DISABLED,
-        PolicyOutcome.OTHER_USER,
-        PolicyOutcome.OTHER_APP,
-        PolicyOutcome.OTHER_CONTEXT,
-    }
-)
 
 
 def print_explanation(explanation: Explanation, *, every: bool = True) -> None:
@@ -46,7 +38,7 @@ def tree(
     root = Tree(_verdict(explanation))
     _session(root, explanation)
     _score(root, explanation)
-    shown = [p for p in explanation.policies if every or p.outcome not in _ELSEWHERE]
+    shown = [p for p in explanation.policies if every or not p.outcome.is_elsewhere]
     for policy in shown:
         if named is None or policy.outcome is not PolicyOutcome.NOT_MET or policy.policy in named:
             _policy(root, policy)
@@ -120,7 +112,7 @@ def _score(root: Tree, explanation: Explanation) -> None:
 
 def _policy(root: Tree, policy: PolicyExplanation) -> None:
     fires = policy.outcome.fires
-    style = "bold red" if fires else "dim" if policy.outcome in _ELSEWHERE else "bold"
+    style = "bold red" if fires else "dim" if policy.outcome.is_elsewhere else "bold"
     state = "" if policy.state == "enabled" else f" [{policy.state}]"
     head = _text(f"{policy.policy}{state}: {policy.outcome}", style)
     head.append(plain(f" - {policy.why}"), style="")

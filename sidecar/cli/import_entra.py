@@ -170,7 +170,7 @@ def _names(file: str | None) -> "DirectoryNames":
 
 
 def _settings(file: str | None) -> "Settings":
-    from sidecar.wire.config.reading import read_settings  # noqa: PLC0415 - likewise
+    from sidecar.wire.config.settings_reader import read_settings  # noqa: PLC0415 - likewise
     from sidecar.wire.settings.settings import Settings  # noqa: PLC0415 - likewise
 
     if file is None:

@@ -21,7 +21,7 @@ from sidecar.domain.values.assurance import DEFAULT_LEVELS
 from sidecar.domain.values.causes import words_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.checks.listeners import LONGEST_SOCKET
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.providers.metadata import (
     Offer,
     algorithms_for,

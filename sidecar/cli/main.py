@@ -5,7 +5,6 @@ Only the one that is asked for is imported, so that a command starts quickly.
 """
 
 import argparse
-import difflib
 import errno
 import importlib
 import io
@@ -24,7 +23,7 @@ INTERRUPTED = 130
 _UNWRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """What ends a command that prints: nothing of it is a fault of the program's."""
 
-_DAEMONS = (["run"], ["transmit"])
+_DAEMONS = (["run"], ["transmit"], ["inject"])
 """Commands that receive signals, once they are loaded."""
 _EPILOG = """\
 exit status: 0 done, 1 a negative answer, 2 bad usage, configuration or input
@@ -44,20 +43,25 @@ COMMANDS = (
     Command("init", "init", "write a first configuration for your app, provider and gateway"),
     Command("run", "run", "the daemon"),
     Command("transmit", "transmit", "the transmitter of shared signals alone"),
+    Command("inject", "inject", "the webhook that adds the sidecar to pods of Kubernetes"),
     Command("demo", "demo", "the daemon with sample policies, and a story acted out over it"),
     Command("validate", "validate", "check configuration and policies, all errors at once"),
     Command("doctor", "doctor", "examine a whole set-up, and say what is wrong and what helps"),
     Command("replay", "replay", "run recorded sign-ins and signals through policies"),
     Command("what-if", "what_if", "which policies would fire for a session, and why or why not"),
     Command("test", "test", "run policy scenarios: given, when, then"),
+    Command("policies", "policies", "signed bundles of policies, and which of them is in force"),
     Command("promote", "promote", "enable a report-only policy, and say what to expect"),
     Command("emit", "emit", "push an event, or a file of them"),
     Command("check", "check", "ask whether a call may pass"),
     Command("sessions", "sessions", "list live sessions, or show one"),
+    Command("top", "top", "a running daemon at a glance: rates, health, keys, latest marks"),
+    Command("history", "history", "what happened to a user or session, and why"),
     Command("revoke", "revoke", "end sessions: of a user, on a device, or one"),
     Command("mark", "mark", "ask sessions for a step-up, whatever policies say"),
     Command("clear", "clear", "withdraw marks, in the place of a step-up"),
     Command("dead-letters", "dead_letters", "list events that were given up; put them back"),
+    Command("verify-log", "verify_log", "whether files of decisions are as they were written"),
     Command("pseudonym", "pseudonym", "what the log calls somebody where identifiers are keyed"),
     Command("ssf", "ssf", "set up streams at transmitters of shared signals"),
     Command("import-entra", "import_entra", "policies of Microsoft Entra ID to our files"),
@@ -172,6 +176,8 @@ class _Parser(argparse.ArgumentParser):
         word = rest.partition("'")[2].partition("'")[0]
         names = [command.name for command in COMMANDS]
         if prefix.startswith("argument COMMAND") and word:
+            import difflib  # noqa: PLC0415 - a command starts quickly
+
             close = difflib.get_close_matches(word, names, 1)
             hint = f"; did you mean '{close[0]}'?" if close else f" (one of: {', '.join(names)})"
             message = f"no command '{word}'{hint}"

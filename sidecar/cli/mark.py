@@ -35,6 +35,13 @@ examples:
         help="how old the sign-in may be when it is first shown: 300, 5m (default: any age)",
     )
 
+    what.add_argument(
+        "--confirm-risk",
+        action="store_true",
+        help="say besides that the risk is HIGH, over the words of all sources until now: what was "
+        "detected is so",
+    )
+
 
 def _duration(text: str) -> int:
     try:
@@ -47,4 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Mark."""
     asked = {"contexts": arguments.context, "acr": arguments.acr, "max_age": arguments.max_age}
     more: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if arguments.confirm_risk:
+        more["confirm_risk"] = True
     return operator_acts.do(arguments, "mark", "marked", more)

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _settings(file: Path) -> "Settings":
     from sidecar.adapters.files.regular_files import read_text  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.config.reading import read_settings  # noqa: PLC0415 - likewise
+    from sidecar.wire.config.settings_reader import read_settings  # noqa: PLC0415 - likewise
     from sidecar.wire.yaml.tree import ConfigError  # noqa: PLC0415 - likewise
 
     try:

@@ -69,6 +69,14 @@ def _add_output(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--json", metavar="FILE", help="write the report as JSON; - for output")
     group.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
     group.add_argument("--strict", action="store_true", help="a line that cannot be read is fatal")
+    group.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="processes that replay, each some of the users; the report is the same (default: as "
+        "many as there are processors, 1 for a small recording; standard input takes 1)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bar, no tables")
     group.add_argument(
         "--top", metavar="N", type=int, default=20, help="how many users and sessions (default: 20)"
@@ -168,6 +176,13 @@ def _write(arguments: argparse.Namespace, report: "Report") -> None:
             Path(name).write_bytes(content or render(report).encode())
         except OSError as error:
             raise Stop(f"sidecar replay: {name}: {words_of(error)}") from error
+
+
+def _count(text: str) -> int:
+    """Read a number of processes; for argparse."""
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number from 1 to 999")
+    return int(text)
 
 
 def _seconds(text: str) -> int:

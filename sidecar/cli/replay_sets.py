@@ -8,9 +8,9 @@ import msgspec
 
 from sidecar.cli.exit_status import Stop
 from sidecar.cli.socket_options import plain
-from sidecar.daemon.configuration.loading import Configuration
+from sidecar.daemon.configuration.files import Configuration
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
-from sidecar.domain.policy.policy import Policy, PolicyState, RiskLevel
+from sidecar.domain.policy.conditional_access import Policy, PolicyState, RiskLevel
 from sidecar.domain.session.risk import Thresholds
 from sidecar.tuning.replay.run import RISK, CurveOf, PolicySet, Variant
 from sidecar.tuning.replay.thresholds import (

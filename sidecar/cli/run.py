@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from sidecar.adapters.process import collector
 from sidecar.cli.exit_status import Stop
 
 DEFAULT_CONFIG = "config/sidecar.yaml"
@@ -51,6 +52,7 @@ def require_config(file: str) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon."""
     require_config(arguments.config)
+    collector.wait_for_start()
     from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
 
     return main(arguments.config)

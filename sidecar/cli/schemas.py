@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from sidecar.tuning.scenario.files import scenario_schema
-from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
+from sidecar.wire.config.settings_reader import REFINED
 from sidecar.wire.events.kinds import event_schema
 from sidecar.wire.names import MAX_NAME
-from sidecar.wire.policies.policy import policy_schema
+from sidecar.wire.policies.policy_grammar import policy_schema
 from sidecar.wire.settings.reload import Reload
 from sidecar.wire.settings.settings import CONTEXT, Settings
 from sidecar.wire.tokens.jwks import ALGORITHMS

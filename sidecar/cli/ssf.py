@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _transmitter(arguments: argparse.Namespace) -> "KnownTransmitter":
     from sidecar.adapters.files.regular_files import read_text  # noqa: PLC0415 - starts quickly
-    from sidecar.wire.config.reading import ConfigError, read_settings  # noqa: PLC0415 - likewise
+    from sidecar.wire.config.settings_reader import ConfigError, read_settings  # noqa: PLC0415 - likewise
 
     file = arguments.config
     try:

@@ -27,6 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the transmitter."""
     require_config(arguments.config)
     from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
-    from sidecar.daemon.transmitter_process import transmitter  # noqa: PLC0415 - likewise
+    from sidecar.daemon.programs.transmitter_process import transmitter  # noqa: PLC0415 - likewise
 
     return main(arguments.config, transmitter)

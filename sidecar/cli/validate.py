@@ -14,7 +14,7 @@ from sidecar.cli.socket_options import plain
 from sidecar.domain.values.plural import counted
 
 if TYPE_CHECKING:  # loaded when it is needed
-    from sidecar.daemon.configuration.loading import Configuration
+    from sidecar.daemon.configuration.files import Configuration
     from sidecar.wire.settings.settings import BreakGlass, Settings
     from sidecar.wire.yaml.tree import ConfigProblem, Table
 
@@ -44,8 +44,8 @@ exit status: 0 done, 2 a mistake, or a warning with --strict
 def run(arguments: argparse.Namespace) -> int:
     """Print what is wrong, or what is there."""
     from sidecar.adapters.geography.geography import Geography  # noqa: PLC0415 - a command starts quickly
+    from sidecar.daemon.configuration.files import read_configuration  # noqa: PLC0415 - likewise
     from sidecar.daemon.configuration.host_checks import host_problems  # noqa: PLC0415 - likewise
-    from sidecar.daemon.configuration.loading import read_configuration  # noqa: PLC0415 - likewise
     from sidecar.wire.yaml.tree import ConfigError  # noqa: PLC0415 - likewise
 
     file, looked = Path(arguments.config), list[Geography]()
@@ -95,11 +95,11 @@ def _accounts(named: "BreakGlass") -> str:
 def _warnings(found: "Configuration", located: frozenset[str], allowed: Sequence[str]) -> list[str]:
     """Return what is probably not meant, a line for each; raises Stop for a code that is none."""
     from sidecar.daemon.configuration.lint import lint_configuration  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.checks.hardening import ALL_CODES as CODES  # noqa: PLC0415 - likewise
+    from sidecar.wire.checks.weaknesses import ALL_CODES  # noqa: PLC0415 - likewise
 
     for code in allowed:
-        if code not in CODES:
-            known = ", ".join(sorted(CODES))
+        if code not in ALL_CODES:
+            known = ", ".join(sorted(ALL_CODES))
             raise Stop(f"sidecar validate: --allow: no code {code!r}; known are {known}")
     return [
         f"{problem.file}:{problem.line}: {problem.field}: warning: {problem.message} ({code})"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.tuning.scenario.what_if import WhatIfAnswer, WhatIfQuestion
     from sidecar.wire.settings.settings import Settings
 
-_PLACE = ("country", "region", "asn", "coordinates", "anonymizer")
 _LEVELS = ("low", "medium", "high")
 
 
@@ -193,8 +192,9 @@ def _issuer(issuer: str, namespaces: "Namespaces") -> None:
 
 def _question(arguments: argparse.Namespace, stage: "Stage") -> "WhatIfQuestion":
     """Return the question that was typed; raises InvalidChange."""
-    from sidecar.domain.policy.policy import RiskLevel  # noqa: PLC0415 - a command starts quickly
+    from sidecar.domain.policy.conditional_access import RiskLevel  # noqa: PLC0415 - a command starts quickly
     from sidecar.tuning.scenario.session_changes import (  # noqa: PLC0415 - likewise
+        PLACE_KEYS,
         InvalidChange,
         read_claim,
         read_place,
@@ -206,7 +206,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "WhatIfQuestion"
     from sidecar.wire.routes.readings import PathInvalid, normalise  # noqa: PLC0415 - likewise
 
     at = _time(arguments.at)
-    given = {name: getattr(arguments, name) for name in ("ip", *_PLACE)}
+    given = {name: getattr(arguments, name) for name in PLACE_KEYS}
     given = {name: value for name, value in given.items() if value}
     ip, place = read_place(given, stage.place_of) if given else ("", None)
 
@@ -278,7 +278,7 @@ def _addresses(texts: list[str]) -> tuple[str, ...]:
 
 def _ago(arguments: argparse.Namespace, at: float) -> float:
     """Return how many seconds before it is first seen the session signed in."""
-    from sidecar.wire.yaml import scalars as spellings  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.yaml import scalars  # noqa: PLC0415 - a command starts quickly
 
     if arguments.auth_time is not None:
         ago = at - arguments.auth_time
@@ -286,10 +286,10 @@ def _ago(arguments: argparse.Namespace, at: float) -> float:
             raise Stop("sidecar what-if: --auth-time: must not be later than --at")
         return float(ago)
     try:
-        seconds = spellings.duration(arguments.signed_in_ago)
+        seconds = scalars.duration(arguments.signed_in_ago)
     except ValueError as error:
         raise Stop(f"sidecar what-if: --signed-in-ago: {error}") from error
-    if not 0 <= seconds <= min(at, spellings.LONGEST):
+    if not 0 <= seconds <= min(at, scalars.LONGEST):
         raise Stop("sidecar what-if: --signed-in-ago: is too long")
     return seconds
 

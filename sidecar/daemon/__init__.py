@@ -1,7 +1,8 @@
 """The roof: builds the parts, wires them, runs them, and lets them down in order."""
 
-from sidecar.daemon.configuration.loading import Configuration, read_configuration
+import sidecar.adapters.process.lean_imports  # noqa: F401 - before anything imports these libraries
+from sidecar.daemon.configuration.files import Configuration, read_configuration
+from sidecar.daemon.lifecycle import Addresses, serve
 from sidecar.daemon.process import main
-from sidecar.daemon.serving import Addresses, serve
 
 __all__ = ["Addresses", "Configuration", "main", "read_configuration", "serve"]

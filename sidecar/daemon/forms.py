@@ -10,7 +10,7 @@ from sidecar.service.admin.identifier_forms import IdentifierForms
 from sidecar.service.observations.observations import Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.records.fleet import FleetRecords
-from sidecar.wire.privacy.sealing import PLAIN, SealedForms
+from sidecar.wire.privacy.sealed_forms import PLAIN, SealedForms
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.yaml.tree import ConfigError
 

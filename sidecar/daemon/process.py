@@ -1,6 +1,5 @@
 """The daemon, or the transmitter alone, as a process, with its signals and exit statuses."""
 
-import gc
 import os
 import sys
 import traceback
@@ -13,12 +12,13 @@ import trio
 
 from sidecar.adapters.files.spool_segments import SpoolInUse
 from sidecar.adapters.listening.socket_files import AddressInUse
+from sidecar.adapters.process import collector
 from sidecar.adapters.process.process_signals import ProcessSignals
 from sidecar.adapters.telemetry.foreign_lines import foreign_lines
 from sidecar.adapters.telemetry.logs import Logger, LogLines, logger
+from sidecar.daemon.configuration.files import read_configuration
 from sidecar.daemon.configuration.host_checks import unusable_keys
-from sidecar.daemon.configuration.loading import read_configuration
-from sidecar.daemon.serving import Addresses, Daemon
+from sidecar.daemon.lifecycle import Addresses, Daemon
 from sidecar.domain.values.causes import ungrouped, words_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import Log
@@ -120,31 +120,12 @@ async def _serve(process: "_Process", lines: ExitStack, config_file: Path, build
             program = await trio.to_thread.run_sync(build, config_file, os.environ)
             process.took(program)
             lines.enter_context(foreign_lines(lambda: program.log))
+            collector.settle()  # before the doors open: it takes as long as tens of checks
             await nursery.start(process.run, program)
-            _spare_the_collector()
         if process.starting.cancelled_caught:
             nursery.cancel_scope.cancel()
         await process.over.wait()
         nursery.cancel_scope.cancel()
-
-
-FULL_COLLECTION_EVERY = 100
-"""Collections of the middle generation after which there may be a full one; Python's default is 10.
-
-A full one walks through every session that is held, some 0.1 s for 5,000 of them, in which nothing
-is answered. It finds next to nothing: what the daemon lets go of is in no cycle.
-"""
-
-
-def _spare_the_collector() -> None:
-    """Take what is there from the start, and stays, out of the garbage collector's way.
-
-    Else each full collection walks through all modules, some 0.1 s in which nothing is answered.
-    """
-    gc.collect()
-    gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, FULL_COLLECTION_EVERY)
 
 
 class _Process:

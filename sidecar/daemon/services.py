@@ -1,34 +1,41 @@
 """The services of one daemon on its store, its news and its configuration, and their life."""
 
 import math
+import os
+import secrets
 import socket
+import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from sidecar.adapters import clock
+from sidecar.adapters.events.intake import DurableEvents
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.files.spool import FileSpool
 from sidecar.adapters.files.watcher import FileWatcher
 from sidecar.adapters.geography.geography import Geography
+from sidecar.adapters.process import collector
 from sidecar.adapters.process.memory import resident
 from sidecar.adapters.redis.backlog import RedisBacklogs
 from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.queues import RedisQueues
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.credentials import StoreCredentials
+from sidecar.adapters.shared_memory.table_files import TableFiles, boot_id, path_of
 from sidecar.adapters.telemetry.metrics import ScrapedLevel
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.daemon.configuration.acr_offers import AcrOffers
 from sidecar.daemon.configuration.in_force import InForce, Swap
 from sidecar.daemon.configuration.unusable import naming_key
+from sidecar.daemon.decision_logging import DecisionLogging
+from sidecar.daemon.doors.intake_wiring import Outside
 from sidecar.daemon.forms import forms_in_use
-from sidecar.daemon.intake_wiring import Outside
-from sidecar.daemon.reloading import Reloader
+from sidecar.daemon.reloader import Reloader
 from sidecar.daemon.trust import Trust
-from sidecar.daemon.wiring import Ports, wire
+from sidecar.daemon.wiring import Ports, SharedMemory, wire
 from sidecar.service.admin.health import TRANSMITTERS, Health
 from sidecar.service.observations.observations import (
     CredentialRefused,
@@ -44,8 +51,14 @@ from sidecar.shared_signals.receiver_wiring import Reception
 from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.config.memory_shares import Shares
 from sidecar.wire.events.sources import share_of
-from sidecar.wire.privacy.sealing import UNSEALED, SealedForms, Sealing, names_under
+from sidecar.wire.privacy.sealed_forms import UNSEALED, SealedForms, Sealing, names_under
 from sidecar.wire.settings.settings import Settings, SpoolSettings
+from sidecar.wire.store.keys import StoreKeys
+
+if TYPE_CHECKING:
+    from sidecar.daemon.configuration.bundled_policies import BundledPolicies
+    from sidecar.daemon.tracing import Tracing
+    from sidecar.service.bundles.follower import BundleFollower
 
 
 class Parts(Protocol):
@@ -89,19 +102,24 @@ class DaemonServices:
         self._sealing: Sealing = forms or UNSEALED
         self._sidecar = new_id()
         telemetry = daemon.telemetry
+        self.tracing = self._tracing()
         self.transmission: Transmission | None = None
         if started.transmitter.issuer:
             settings = daemon.in_force.settings()
             self.transmission = Transmission(settings, store, telemetry, new_id, self._sealing)
         self.spool = self._spool_of(daemon.in_force.settings().spool)
-        router = NewsRouter(telemetry)
-        self.news = link(router)
-        self.wired = wire(self._ports(router))
         self.speakers = Speakers(
             daemon.in_force.settings,
             telemetry.record,
             lambda owner: telemetry.record(CredentialRefused(door="events", address=owner)),
         )
+        self.decisions = DecisionLogging(
+            daemon.in_force, telemetry, self._sidecar, self.speakers.peer
+        )
+        router = NewsRouter(telemetry)
+        self.news = link(router)
+        self.bundles = self._bundles()
+        self.wired = wire(self._ports(router))
         self.reception = self._reception()
         self.outside = self._outside()
         self.memory_guard = MemoryGuard(
@@ -109,6 +127,7 @@ class DaemonServices:
             most=daemon.memory,
             resident=resident,
             telemetry=telemetry,
+            reclaim=collector.collect_everything,
         )
         self.view_rescore = ViewRescore(
             view=self.wired.view.view,
@@ -122,6 +141,7 @@ class DaemonServices:
             daemon.in_force.configuration.watched, self.reloader.changed, telemetry
         )
         self.reloader.watcher = self.watcher
+        self._follower = self._bundle_follower(router)
         self.forms = forms_in_use(
             daemon.in_force.settings,
             forms,
@@ -131,6 +151,23 @@ class DaemonServices:
         )
         self._expose_levels(telemetry)
         daemon.in_force.follow(self._follow)
+
+    @property
+    def store(self) -> RedisStore:
+        """The store."""
+        return self._store
+
+    @property
+    def names(self) -> StoreKeys:
+        """The names of the store's keys."""
+        return self._names
+
+    def _tracing(self) -> "Tracing | None":
+        if not self._started.traces.endpoint:
+            return None
+        from sidecar.daemon.tracing import Tracing  # noqa: PLC0415 - only where there are traces
+
+        return Tracing(self._daemon.in_force, self._daemon.telemetry, self._sidecar)
 
     def _ports(self, router: NewsRouter) -> Ports:
         daemon, store = self._daemon, self._store
@@ -151,13 +188,57 @@ class DaemonServices:
             telemetry=daemon.telemetry,
             clock=clock.now,
             new_id=new_id,
+            new_fact_id=new_fact_id,
             written=daemon.telemetry.written,
             away=lambda: store.away,
+            crowded=lambda: store.crowded,
             spool=self.spool,
             outbox=self.transmission.outbox if self.transmission is not None else None,
+            shared_table=self._shared_memory(),
+            decision_log=self.decisions.log,
+            tracer=None if self.tracing is None else self.tracing.tracer,
+            may_judge=self.bundles.turnover.passes if self.bundles is not None else None,
             lost_state=self._lost_state,
             refuses_writes=daemon.store_refuses,
         )
+
+    def _bundles(self) -> "BundledPolicies | None":
+        """Return what takes up signed bundles, where policies come from these."""
+        if not self._started.policies.bundle.enabled:
+            return None
+        from sidecar.daemon.configuration.bundled_policies import (  # noqa: PLC0415 - only where there are any
+            BundledPolicies,
+        )
+
+        return BundledPolicies(
+            in_force=self._daemon.in_force,
+            environ=self._daemon.environ,
+            store=self._store,
+            names=self._names,
+            sidecar=self._sidecar,
+            telemetry=self._daemon.telemetry,
+            health=self._daemon.health,
+        )
+
+    def _bundle_follower(self, router: NewsRouter) -> "BundleFollower | None":
+        if self.bundles is None:
+            return None
+        self.bundles.sets.reloader = self.reloader
+        if self.wired.publisher is not None:
+            self.bundles.on_turn(self.wired.publisher.suspend)
+        follower = self.bundles.follower(self.news)
+        router.connect_policies(follower)
+        return follower
+
+    def _shared_memory(self) -> SharedMemory | None:
+        table = self._started.shared_table
+        if not table.enabled:
+            return None
+        with naming_key(self._daemon.in_force.configuration.file, "shared_table", path="enabled"):
+            boot = boot_id()
+        path = table.path or path_of(self._started.socket.path)
+        files = TableFiles(path, table.group or self._started.socket.group)
+        return SharedMemory(files, time.monotonic_ns, boot, os.urandom)
 
     def _spool_of(self, settings: SpoolSettings) -> FileSpool | None:
         if not settings.dir:
@@ -173,7 +254,7 @@ class DaemonServices:
     def _reception(self) -> Reception:
         return Reception(
             self._started,
-            events=self.wired.intake.events,
+            events=self.events_at("receiver"),
             store=self._store,
             names=self._names,
             telemetry=self._daemon.telemetry,
@@ -185,7 +266,7 @@ class DaemonServices:
     def _outside(self) -> Outside:
         return Outside(
             self._started,
-            events=self.wired.intake.events,
+            events=self.events_at("intake"),
             acknowledger=self.wired.intake.acknowledger,
             speakers=self.speakers,
             trust=self._daemon.trust,
@@ -196,6 +277,11 @@ class DaemonServices:
             new_id=new_id,
             current=self._daemon.in_force.settings,
         )
+
+    def events_at(self, door: str) -> DurableEvents:
+        """Return what takes the events of a door."""
+        events = self.wired.intake.events
+        return events if self.tracing is None else self.tracing.at(door, events)
 
     def _reloader(self) -> Reloader:
         daemon = self._daemon
@@ -222,6 +308,8 @@ class DaemonServices:
         telemetry.level(ScrapedLevel.TOKENS_LIMIT, lambda: self._daemon.trust.verifier.limit)
         telemetry.level(ScrapedLevel.MARKS_ACTIVE, lambda: audit.sweeper.active_marks)
         telemetry.level(ScrapedLevel.WATCHERS, lambda: len(wired.view.watches))
+        if (publisher := wired.publisher) is not None:
+            telemetry.level(ScrapedLevel.SHARED_CALLS, lambda: publisher.live)
         telemetry.level(ScrapedLevel.STORE_STALENESS, lambda: _finite(view.staleness()))
         telemetry.stale(self._is_stale)
         telemetry.level(ScrapedLevel.RESCORE_DONE, lambda: rescore_all.progress.done)
@@ -256,11 +344,17 @@ class DaemonServices:
         """Have those take up another snapshot who derive something from it."""
         after, settings = swap.after, swap.after.settings
         view, checker = self.wired.view.view, self.wired.checker
-        view.keep_namespaces()
+        if swap.before.settings.tokens.namespaces.all != settings.tokens.namespaces.all:
+            view.keep_namespaces()
         if after.evaluator is not swap.before.evaluator:
             view.use(after.evaluator)
         checker.replace(settings, after.routes)
         checker.want_claims(after.claims)
+        self.decisions.follow(swap)
+        if self.tracing is not None:
+            self.tracing.follow(swap)
+        if self.wired.publisher is not None:
+            self.wired.publisher.replace(settings)
         self.wired.view.guard.remind()
         sessions, tokens, _ = self._daemon.shares
         if swap.before.settings.sessions.view != settings.sessions.view or (
@@ -273,6 +367,12 @@ class DaemonServices:
         self.outside.replace()
         if self.transmission is not None:
             self.transmission.replace(settings)
+
+    def keys_refreshed(self, issuer: str) -> None:
+        """Have no token believed, also by who does not ask, whose key its issuer has withdrawn."""
+        publisher, source = self.wired.publisher, self._daemon.trust.keys_of(issuer)
+        if publisher is not None and source is not None:
+            publisher.use_keys(issuer, source.generation)
 
     def _lost_state(self, trouble: str) -> None:
         if trouble:
@@ -297,6 +397,10 @@ class DaemonServices:
 
     async def restored(self) -> None:
         """Read what may have been missed, as the link for news is whole again."""
+        if self._follower is not None:
+            await (
+                self._follower.look()
+            )  # by which policies, before any session is known to be fresh
         await self.wired.router.restored()
         self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
         self._daemon.health.good("view")
@@ -307,10 +411,18 @@ class DaemonServices:
             with naming_key(self._daemon.in_force.configuration.file, "spool", path="dir"):
                 await work.start(self.spool.run)
             await work.start(self.wired.intake.spool_fallback.run)
+        await self.decisions.start(work)
+        if self.tracing is not None:
+            await self.tracing.start(work)
         await self._start_audit(work)
+        if self.wired.publisher is not None:
+            with naming_key(self._daemon.in_force.configuration.file, "shared_table"):
+                await work.start(self.wired.publisher.run)
         await work.start(self.memory_guard.run)
         await work.start(self.view_rescore.run)
         await work.start(self.watcher.run)
+        if self._follower is not None:
+            await work.start(self._follower.run)
         await self.reloader.name_generation()
         self.reloader.record_configuration()
         await self.reloader.warn()
@@ -329,6 +441,7 @@ class DaemonServices:
         await work.start(of.view.run)
         await work.start(self.forms.run)
         await work.start(audit.write_back.run)
+        await work.start(of.history.run)
         await work.start(of.guard.run)
         for _ in range(self._started.work.workers):
             await work.start(audit.auditor.run)
@@ -338,6 +451,14 @@ class DaemonServices:
 
     async def finish(self) -> None:
         """Save and log what is left, before the store goes. What is spooled may stay so."""
+        await self.decisions.finish()
+        try:
+            await self._finish_work()
+        finally:
+            if self.tracing is not None:
+                await self.tracing.finish()
+
+    async def _finish_work(self) -> None:
         view, audit, intake = self.wired.view.view, self.wired.audit, self.wired.intake
         with trio.move_on_after(self._daemon.in_force.settings().work.drain_timeout):
             if intake.spool_fallback is not None:
@@ -346,6 +467,7 @@ class DaemonServices:
             while view.has_unsaved or audit.auditor.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)
             try:
+                await self.wired.view.history.flush()
                 await audit.auditor.mark()
                 await intake.worklog.strike_out()
             except (Unavailable, Overloaded):
@@ -355,6 +477,15 @@ class DaemonServices:
 def new_id() -> str:
     """Return an id for a fact or event that came without one."""
     return uuid.uuid4().hex
+
+
+def new_fact_id() -> str:
+    """Return an id for what a call shows: nine random bytes, as twelve characters.
+
+    Every session has some, so they are short. They keep apart what is of one microsecond and one
+    user, for which 72 bits are plenty.
+    """
+    return secrets.token_urlsafe(9)
 
 
 def _finite(seconds: float) -> float:

@@ -11,8 +11,8 @@ import trio
 from sidecar.demo.acts import BERLIN, SENSITIVE, Plot
 from sidecar.demo.browser import Astray, Challenge, SignedInUser
 from sidecar.demo.cast import Cast, later_second
-from sidecar.demo.signing import LIFETIME
 from sidecar.demo.stage import write_secret
+from sidecar.demo.token_signer import LIFETIME
 from sidecar.wire.http.messages import Request, Response
 
 STEP_UP_PATH = "/demo/step-up"
@@ -61,6 +61,7 @@ class Playground:
         """Keep the token fresh for ever. It is for the same sign-in, and clears no mark."""
         self._keep(self._plot.token("alice"))
         self._cast.stage.provider.add(STEP_UP_PATH.encode(), self._step_up)
+        self._write_environment()
         self._print_commands()
         while True:
             await trio.sleep(LIFETIME / 2)
@@ -79,6 +80,19 @@ class Playground:
     def _keep(self, signed: SignedInUser) -> None:
         self._plot.keep("alice", signed)
         write_secret(self.token, signed.access_token)
+
+    def _write_environment(self) -> None:
+        """Write what a shell needs to know of the demo, for `. ./environment`."""
+        stage = self._cast.stage
+        known = {
+            "SIDECAR_SOCKET": stage.socket,
+            "SIDECAR_ADMIN_URL": stage.admin,
+            "SIDECAR_ADMIN__TOKEN_FILE": stage.admin_token,
+            "DEMO_CHECKS": stage.checks,
+            "DEMO_PROVIDER": stage.provider.issuer,
+        }
+        lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in known.items()]
+        (stage.directory / "environment").write_text("".join(lines))
 
     def _print_commands(self) -> None:
         stage = self._cast.stage
@@ -102,6 +116,7 @@ class Playground:
                     f"curl -X POST {stage.provider.issuer}{STEP_UP_PATH}",
                 ),
                 ("every session, with its standing", f"{sidecar} sessions{admin}"),
+                ("for the tutorials", f"cd {shlex.quote(str(stage.directory))} && . ./environment"),
                 ("what was counted", f"curl -s {stage.admin}/metrics | grep ^sidecar_marks"),
                 (
                     "the policies; a change is taken up at once",

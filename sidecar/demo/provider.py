@@ -24,7 +24,8 @@ from urllib.parse import urlencode
 
 import trio
 
-from sidecar.adapters.http.server import Handler, LeanServer
+from sidecar.adapters.http.handlers import Handler
+from sidecar.adapters.http.server import LeanServer
 from sidecar.demo.people import METHODS, PASSWORD, PEOPLE, Method
 from sidecar.demo.requests import (
     Authorization,
@@ -37,7 +38,7 @@ from sidecar.demo.requests import (
     destination_of,
     parameters_of,
 )
-from sidecar.demo.signing import ALGORITHM, ProviderSignIn, TokenSigner
+from sidecar.demo.token_signer import ALGORITHM, ProviderSignIn, TokenSigner
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.settings.settings import Http
 

@@ -20,6 +20,7 @@ from sidecar.entra.graph_objects import (
 )
 from sidecar.entra.ledger import Effect, Ledger, is_transport, member
 from sidecar.entra.lines import JsonLines, lines_of
+from sidecar.wire.tokens.jws import is_deep
 
 Shape: TypeAlias = GraphPolicy | Template | GraphNamedLocation | GraphStrength | ContextReference
 MAX_DEPTH = 48
@@ -156,27 +157,12 @@ def _line_of(text: str, constant: str) -> int:
 
 
 def _check(raw: Any) -> None:
-    if _is_deep(raw):
+    if is_deep(raw, MAX_DEPTH):
         raise _Refused(f"is nested more than {MAX_DEPTH} deep")
     try:
         json.dumps(raw, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise _Refused("has half of a surrogate pair") from error
-
-
-def _is_deep(raw: Any) -> bool:
-    level = [raw]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                below.extend(value.values())
-            elif isinstance(value, list):
-                below.extend(value)
-        if not below:
-            return False
-        level = below
-    return True
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.values.assurance import Level
 from sidecar.domain.values.plural import counted
 from sidecar.entra.conversion.places import ConvertedPlaces
@@ -22,18 +22,17 @@ from sidecar.entra.files import TooLong, policies_text, settings_text
 from sidecar.entra.graph_objects import (
     ContextReference,
     GraphNamedLocation,
+    GraphPolicy,
     GraphStrength,
     Template,
 )
-from sidecar.entra.graph_objects import GraphPolicy as PolicyShape
 from sidecar.entra.ledger import Ledger, Loss, Note
 from sidecar.entra.names import DirectoryNames, read_names
 from sidecar.entra.versions import current
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.policies.policy_files import read_policies
-from sidecar.wire.settings.settings import CONTEXT, Assurance, Context, Settings
-from sidecar.wire.settings.settings import NamedLocation as Configured
+from sidecar.wire.settings.settings import CONTEXT, Assurance, Context, NamedLocation, Settings
 from sidecar.wire.yaml.tree import MAX_CHARACTERS, ConfigError, ConfigProblem
 
 __all__ = [
@@ -141,7 +140,7 @@ def _policies(
 ) -> Iterable[Imported]:
     taken: set[str] = set()
     for each in exported:
-        if isinstance(each.shape, PolicyShape | Template):
+        if isinstance(each.shape, GraphPolicy | Template):
             one = import_policy(each.shape, each.ledger, around, taken)
             taken |= {one.policy.id, f"{one.policy.id}{SUFFIX}"}
             yield one if routine else msgspec.structs.replace(one, twin=None)
@@ -173,7 +172,7 @@ def _with(
     """Return the configuration with the fragment, as the daemon would read it."""
     read = read_settings(text, "settings.yaml", {}, _no_file)
     known = {location.name for location in (*settings.locations, *read.locations)}
-    elsewhere = (Configured(name=name) for name in sorted(names.locations - known))
+    elsewhere = (NamedLocation(name=name) for name in sorted(names.locations - known))
     return msgspec.structs.replace(
         settings,
         contexts={**settings.contexts, **read.contexts},

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.domain.policy.policy import PolicyState
+from sidecar.domain.policy.conditional_access import PolicyState
 from sidecar.domain.values.plural import counted, verb
 from sidecar.entra.conversion.policy import NOTHING_ASKED
 from sidecar.entra.conversion.users import KEPT

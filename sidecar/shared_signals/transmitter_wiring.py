@@ -20,7 +20,7 @@ from sidecar.shared_signals.service.push_delivery import PushDelivery
 from sidecar.shared_signals.service.recipients import Recipients
 from sidecar.shared_signals.service.stream_management import Management
 from sidecar.shared_signals.wire.outbound import Voice
-from sidecar.wire.privacy.sealing import UNSEALED, Sealing
+from sidecar.wire.privacy.sealed_forms import UNSEALED, Sealing
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.yaml.tree import ConfigError, ConfigProblem

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,20 @@ from typing import Any
 import trio
 
 from sidecar.adapters.events.speakers import Speakers
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import SessionRevoked, Signal
+from sidecar.service.checks.kept_answers import RepeatedAnswer
 from sidecar.service.checks.responses import unknown_context
+from sidecar.service.intake.outcomes import accept_each
 from sidecar.service.ports.calls import (
     Accepted,
     Answer,
     Call,
     FleetAcknowledgement,
+    Overloaded,
     Reason,
     StandingChange,
-    Verdict,
+    Unavailable,
 )
 from sidecar.service.view.watchers import Watches
 from sidecar.wire.settings.settings import Settings
@@ -87,9 +91,32 @@ class Services:
         self.at_once = 0
         self.most_at_once = 0
         self.sidecars: tuple[int, int] | Exception = (1, 1)
+        self.gathered: list[int] = []
+
+    def check_at_once(self, call: Call) -> RepeatedAnswer | None:
+        if call.token.endswith(("later", "judged")) or isinstance(
+            self.trouble, Overloaded | Unavailable
+        ):
+            return None
+        return RepeatedAnswer(self._check(call), "")
+
+    def judge_at_once(self, call: Call) -> Answer | None:
+        return self._check(call) if call.token.endswith("judged") and not self.trouble else None
+
+    async def gather(
+        self,
+        calls: Iterable[Call],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        self.gathered.append(len(tuple(calls)))
+        task_status.started()
 
     async def check(self, call: Call) -> Answer:
         await trio.lowlevel.checkpoint()
+        return self._check(call)
+
+    def _check(self, call: Call) -> Answer:
         if self.trouble:
             raise self.trouble
         self.calls.append(call)
@@ -114,6 +141,9 @@ class Services:
         return Answer(
             Verdict.ALLOW, 200, call.token, "u1", "mfa", pending=call.token.endswith("pending")
         )
+
+    async def accept_all(self, signals: Sequence[Signal]) -> list[Accepted | Exception]:
+        return await accept_each(self.accept, signals)
 
     async def accept(self, signal: Signal) -> Accepted:
         self.at_once += 1

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import functools
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,6 +156,14 @@ class Provider:
                 if not received:
                     return
                 request += received
+            # Who closes without having read all resets the connection, and the answer may be lost.
+            head, _, body = request.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+            while length is not None and len(body) < int(length[1]):
+                received = await stream.receive_some(65536)
+                if not received:
+                    return
+                body += received
             path = request.split(b" ", 2)[1].decode()
             self.asked.append(path)
             self.asked_now.set()
@@ -162,8 +171,8 @@ class Provider:
             if answer.gate is not None:
                 await answer.gate.wait()
             headers = {"Content-Length": str(len(answer.body)), **answer.headers}
-            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            start = f"HTTP/1.1 {answer.status} Answer\r\nConnection: close\r\n{head}\r\n"
+            fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            start = f"HTTP/1.1 {answer.status} Answer\r\nConnection: close\r\n{fields}\r\n"
             await stream.send_all(start.encode() + answer.body)
             await stream.aclose()
 

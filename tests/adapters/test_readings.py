@@ -13,6 +13,7 @@ from sidecar.adapters.http.authzen import AuthzenDoor
 from sidecar.adapters.http.data_listener import DataListener
 from sidecar.adapters.socket.server import LocalSocket
 from sidecar.wire.settings.settings import Gateway, Grpc, Http, Socket
+from tests import plain_http
 from tests.adapters.doors import (
     SHOWN,
     SKEW,
@@ -58,7 +59,9 @@ async def http(gateway: Gateway, services: Services, **more: Any) -> AsyncIterat
     )
     async with (
         running(listener.run) as (address,),
-        httpx.AsyncClient(base_url=f"http://{address}") as client,
+        httpx.AsyncClient(
+            base_url=f"http://{address}", verify=plain_http.NO_CERTIFICATES
+        ) as client,
     ):
         yield client
 

@@ -25,6 +25,7 @@ from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.settings.settings import Log, Settings, StoreSettings
 from sidecar.wire.settings.transmitter import FixedStream, Push, Recipient, Transmitter
 from sidecar.wire.store.keys import StoreKeys
+from tests import plain_http
 from tests.adapters.recipients import key_file, secret_file
 
 ISSUER = "https://t.example"
@@ -161,6 +162,8 @@ async def transmission(settings: Settings) -> AsyncIterator[Running]:
         await transmission.load()
         await transmission.start(nursery)
         (url,) = await transmission.open(nursery)
-        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+        async with httpx.AsyncClient(
+            base_url=url, timeout=20, verify=plain_http.NO_CERTIFICATES
+        ) as client:
             yield Running(client, store, streams, telemetry, transmission)
         nursery.cancel_scope.cancel()

@@ -1,9 +1,9 @@
 """Daemons whose events are confirmed by a replica, and what they have logged."""
 
-import httpx
 import msgspec
 
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 from tests.chaos.load import Loads
 from tests.stories.running import Pods
 from tests.waiting import eventually
@@ -30,7 +30,7 @@ def marks_heard(pods: Pods) -> int:
     """How many marks all have counted."""
     count = 0.0
     for address in pods.addresses:
-        text = httpx.get(address.admin[0] + "/metrics").text
+        text = plain_http.get(address.admin[0] + "/metrics").text
         lines = [line for line in text.splitlines() if line.startswith("sidecar_marks_total{")]
         count += sum(float(line.split()[-1]) for line in lines)
     return int(count)

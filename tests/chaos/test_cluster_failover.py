@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import redis
 
-from sidecar.adapters.redis.links import SLOTS, slot_of
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
+from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.wire.store.keys import StoreKeys, digest
+from sidecar.wire.store.losses import slot_of
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
 from tests.chaos.pods import BOUND, confirmed, heard_once
@@ -20,7 +21,7 @@ from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 MASTERS = 3
-EDGES = [0, 5461, 10923, SLOTS]
+EDGES = [0, 5461, 10923, ALL_SLOTS]
 
 
 def call(server: Server, *command: object) -> Any:

@@ -19,6 +19,7 @@ import pytest
 from sidecar.adapters.clock import now
 from sidecar.adapters.redis.links import call
 from sidecar.demo.geography import Databases, build
+from tests import plain_http
 from tests.adapters.identity import key_set
 from tests.adapters.recipients import key_file
 from tests.adapters.servers import PASSWORD, USER, Server, free_ports, serving
@@ -75,7 +76,7 @@ class Daemon(Process):
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.heard
         try:
-            return httpx.get(f"{self.admin}/readyz").status_code == 200
+            return plain_http.get(f"{self.admin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -221,7 +222,7 @@ class World:
 
     def probe(self) -> tuple[int, dict[str, str]]:
         """What `/readyz` answers, and the reasons of what is not well, without ports."""
-        answer = httpx.get(f"{self.daemon.admin}/readyz")
+        answer = plain_http.get(f"{self.daemon.admin}/readyz")
         reasons = {one["name"]: one["reason"] for one in answer.json()["checks"] if one["reason"]}
         return answer.status_code, {
             name: re.sub(r"\('(127\.0\.0\.1)', \d+\)|(127\.0\.0\.1):\d+", r"\1\2", why)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.service.audit.paging import SLICE
+from sidecar.service.audit.pager import SLICE
 from tests.adapters.servers import serving
 from tests.stories.crowd import settle
 from tests.stories.running import Client
 from tests.system.processes import Process, daemons, level
 from tests.waiting import eventually
 
-SESSIONS = 20_000
+SESSIONS = 10_000
 RISKS = """\
 policies:
   - id: users-at-risk

@@ -12,13 +12,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
-from sidecar.adapters.redis.links import SLOTS, slot_of
+from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.wire.settings.settings import Eviction, Settings
 from sidecar.wire.store.keys import StoreKeys, digest
+from sidecar.wire.store.losses import slot_of
+from tests import plain_http
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.policies import POLICIES
 from tests.stories.running import ISSUER, Pods, running, token, unique
@@ -27,14 +28,14 @@ from tests.waiting import eventually
 AFTER = float(os.environ.get("SIDECAR_CHAOS_SECONDS", "2")) / 2
 """Seconds for which nobody may be let in after all have noticed."""
 MASTERS = 3
-EDGES = [0, 5461, 10923, SLOTS]
+EDGES = [0, 5461, 10923, ALL_SLOTS]
 
 
 def losses(pods: Pods) -> list[float]:
     """How many losses each daemon has noticed or heard of."""
     found = []
     for address in pods.addresses:
-        text = httpx.get(address.admin[0] + "/metrics").text
+        text = plain_http.get(address.admin[0] + "/metrics").text
         lines = [one for one in text.splitlines() if one.startswith("sidecar_store_losses_total{")]
         assert lines  # from the start, with 0
         found.append(sum(float(one.split()[-1]) for one in lines))
@@ -245,16 +246,17 @@ def test_a_store_that_takes_no_writes_is_as_good_as_away_and_says_why(
         eventually(lambda: client.check(ada).get("status"), lambda one: one == 503, within=20)
         assert client.check(ada, context="")["decision"] == "allow"
         admin = pods.addresses[1].admin[0]
-        answer = httpx.get(f"{admin}/readyz")
+        answer = plain_http.get(f"{admin}/readyz")
         assert answer.status_code == 503
         (store,) = (check for check in answer.json()["checks"] if check["name"] == "store")
         assert store["state"] == "bad"
         assert words in store["reason"]
-        assert "sidecar_store_up 0.0" in httpx.get(f"{admin}/metrics").text
+        assert "sidecar_store_up 0.0" in plain_http.get(f"{admin}/metrics").text
         call(server, "CONFIG", "SET", setting, "0")
         eventually(lambda: client.check(ada).get("decision"), lambda one: one == "allow")
         eventually(
-            lambda: httpx.get(f"{admin}/metrics").text, lambda text: "sidecar_store_up 1.0" in text
+            lambda: plain_http.get(f"{admin}/metrics").text,
+            lambda text: "sidecar_store_up 1.0" in text,
         )
 
 

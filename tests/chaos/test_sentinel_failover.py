@@ -6,7 +6,7 @@ from time import monotonic
 
 import redis
 
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
 from tests.chaos.pods import BOUND, confirmed, heard_once

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Assignment,
     Networks,
     Principals,
@@ -16,6 +15,7 @@ from sidecar.domain.policy.policy import (
 )
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.settings.settings import Context, Requires, Resilience, Settings
+from tests import plain_http
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -47,7 +47,7 @@ def marked_everywhere(pods: Pods, weak: str) -> None:
 
 
 def store_up(pods: Pods, pod: int) -> float:
-    text = httpx.get(pods.addresses[pod].admin[0] + "/metrics").text
+    text = plain_http.get(pods.addresses[pod].admin[0] + "/metrics").text
     lines = [line for line in text.splitlines() if line.startswith("sidecar_store_up ")]
     return float(lines[0].split()[1])
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.wire.settings.settings import Context, Resilience, Settings
+from tests import plain_http
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, running, token, unique
@@ -91,8 +91,8 @@ def change_of(directory: Path, url: str) -> Any:
 def view_reason(pods: Pods) -> str:
     """Why the view may be behind, which keeps the pod from being ready; empty: it is not."""
     readyz = pods.addresses[0].admin[0] + "/readyz"
-    ready = httpx.get(readyz).status_code == 200
-    report = httpx.get(readyz, params={"tolerate": ["store", "view"]})
+    ready = plain_http.get(readyz).status_code == 200
+    report = plain_http.get(readyz, params={"tolerate": ["store", "view"]})
     assert report.status_code == 200  # so a store that is away takes no pod out of service
     (view,) = (check for check in report.json()["checks"] if check["name"] == "view")
     assert ready is not bool(view["reason"])
@@ -100,7 +100,7 @@ def view_reason(pods: Pods) -> str:
 
 
 def stale(pods: Pods, context: str) -> float:
-    text = httpx.get(pods.addresses[0].admin[0] + "/metrics").text
+    text = plain_http.get(pods.addresses[0].admin[0] + "/metrics").text
     wanted = f'sidecar_context_stale{{context="{context}"}} '
     return next(
         float(line.removeprefix(wanted)) for line in text.splitlines() if line.startswith(wanted)

@@ -16,10 +16,11 @@ from sidecar.adapters.redis.links import call
 from sidecar.adapters.redis_server.rights import least_rights, needs_of
 from sidecar.service.view import store_epoch
 from sidecar.wire.settings.settings import Settings, SpoolSettings, StoreSettings
+from tests import plain_http
 from tests.adapters.servers import Server, serving
 from tests.chaos.policies import POLICIES
 from tests.stories.running import Pods, running, token, unique
-from tests.waiting import eventually
+from tests.waiting import GIVE_UP, eventually
 
 USER, PASSWORD = "app", "pa55w0rd"
 RIGHTS = least_rights(needs_of(StoreSettings()))
@@ -74,16 +75,21 @@ def as_user(settings: Settings, _: int) -> Settings:
     return msgspec.structs.replace(settings, store=store, sessions=sessions)
 
 
+def asked(pods: Pods, pod: int, path: str) -> httpx.Response:
+    """What the admin listener answers, on a busy machine after a while."""
+    return plain_http.get(f"{pods.addresses[pod].admin[0]}{path}", timeout=GIVE_UP)
+
+
 def heard(pods: Pods, pod: int = 0) -> str:
     """What the probe says of the store; empty: it is well."""
-    report: dict[str, Any] = httpx.get(f"{pods.addresses[pod].admin[0]}/readyz").json()
+    report: dict[str, Any] = asked(pods, pod, "/readyz").json()
     (store,) = (check for check in report["checks"] if check["name"] == "store")
     assert (store["state"] == "good") is not bool(store["reason"])
     return str(store["reason"])
 
 
 def level(pods: Pods, name: str) -> float:
-    text = httpx.get(f"{pods.addresses[0].admin[0]}/metrics").text
+    text = asked(pods, 0, "/metrics").text
     (line,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
     return float(line.split()[1])
 

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
 from sidecar.service.admin import echo
 from sidecar.service.view import store_epoch
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 from tests.adapters.servers import Server, serving
 from tests.chaos.policies import POLICIES
 from tests.stories.running import running, token, unique
@@ -80,7 +80,7 @@ def test_a_store_that_is_two_servers_is_down_and_no_event_is_acknowledged_there(
         (client,), admin = pods.clients, pods.addresses[0].admin[0]
         ada = token(unique("ada"), unique("s"))
         heard = "is not heard from it: store.url must lead to one server"
-        eventually(lambda: heard in httpx.get(f"{admin}/readyz").text, bool)
+        eventually(lambda: heard in plain_http.get(f"{admin}/readyz").text, bool)
         eventually(lambda: client.check(ada).get("status"), lambda status: status == 503)
         refused = client.event("session-revoked", {"user": unique("eve")})
         assert refused["error"] == "unavailable"

@@ -23,8 +23,12 @@ class Done(NamedTuple):
 
 
 async def sidecar(*words: str, given: str = "", **environ: str) -> Done:
-    """`python -m sidecar WORDS`, with `given` on its standard input and this environment only."""
-    options: dict[str, Any] = {"env": {**CLEAN, **environ}, "stdin": given.encode()}
+    """`python -m sidecar WORDS`, with `given` on its standard input and this environment only.
+
+    Bytes that are no text are given as Python has them in names of files (`surrogateescape`).
+    """
+    bytes_given = given.encode(errors="surrogateescape")
+    options: dict[str, Any] = {"env": {**CLEAN, **environ}, "stdin": bytes_given}
     with trio.fail_after(60):
         done: subprocess.CompletedProcess[bytes] = await trio.run_process(
             [sys.executable, "-m", "sidecar", *words],

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.policy.policy import Countries, Selection
+from sidecar.domain.policy.conditional_access import Countries, Selection
 from sidecar.service.admin.inspection import (
     ExplainQuery,
     FannedOut,

@@ -10,14 +10,14 @@ from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.listening.asgi import Listener
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.health import Health
 from sidecar.service.observations.observations import DeadReason
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import Log, Settings
+from sidecar.wire.store.event_keys import event_field
 from sidecar.wire.store.keys import digest
-from sidecar.wire.store.records import event_field
 from sidecar.wire.store.worklog import Letter, enclose
 from tests.cli.command import Done, sidecar
 from tests.service.memory import MemoryStore, Pod, Tokens

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sidecar.cli.schemas import SCHEMAS, schema
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.events.events import decode_event
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.policies.conditions import BY_KEY

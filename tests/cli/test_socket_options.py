@@ -22,8 +22,12 @@ async def check(daemon: Sidecar, *words: str, token: str = "good") -> Done:
     return await sidecar("check", "--socket", str(daemon.path), *words, SIDECAR_TOKEN=token)
 
 
-async def emit(daemon: Sidecar, *words: str, given: str = "") -> Done:
-    return await sidecar("emit", *words, given=given, SIDECAR_SOCKET=str(daemon.path))
+async def emit(daemon: Sidecar, *words: str, given: str = "", **environ: str) -> Done:
+    return await sidecar("emit", *words, given=given, SIDECAR_SOCKET=str(daemon.path), **environ)
+
+
+STRICT = {"PYTHONIOENCODING": "utf-8:strict"}
+"""As Python reads in most languages' locales; in `C.UTF-8` it takes bytes that are no text."""
 
 
 # check
@@ -59,6 +63,15 @@ async def test_a_token_that_is_not_believed_ends_with_1(daemon: Sidecar) -> None
     done = await check(daemon, token="bad")
     assert done.status == 1
     assert "invalid_token: the token has expired" in done.out
+
+
+async def test_a_token_that_is_no_text_ends_with_2(daemon: Sidecar, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(b"\xff")
+    for name, at in ((str(file), str(file)), ("-", "<stdin>")):
+        words = ("--socket", str(daemon.path), "--token-file", name)
+        done = await sidecar("check", *words, given="\udcff", **STRICT)
+        assert (done.status, done.err) == (2, f"{at}: not text\n")
 
 
 async def test_a_call_that_makes_no_sense_ends_with_2(daemon: Sidecar) -> None:
@@ -182,6 +195,26 @@ async def test_each_bad_line_is_reported_with_its_number_and_the_others_count(
     assert "<stdin>:5: is no JSON object\n" in done.err
     assert done.err.endswith("5 events: 2 accepted, 3 refused\n")
     assert [signal.stamp.id for signal in daemon.signals] == ["e1", "e2"]
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+async def test_a_line_that_no_daemon_could_read_is_reported_and_the_others_count(
+    daemon: Sidecar, tmp_path: Path, as_file: bool
+) -> None:
+    odd = [line("e2").replace("ada", text) for text in ("\udcff", "\\ud800")]
+    assert line("e2") not in odd
+    numbers = line("e3").replace('"subject"', '"data": {"a": NaN}, "subject"')
+    given = line("e1") + "".join(odd) + numbers + "\udcff\n" + line("e4")
+    file = tmp_path / "events"
+    file.write_bytes(given.encode(errors="surrogateescape"))
+    name = str(file) if as_file else "-"
+    done = await emit(daemon, name, given=given, **STRICT)
+    at = name if as_file else "<stdin>"
+    for number in (2, 3, 4):
+        assert f"{at}:{number}: invalid_json: numbers are finite, and text" in done.err
+    assert f"{at}:5: is no JSON object\n" in done.err
+    assert done.err.endswith("6 events: 2 accepted, 4 refused\n")
+    assert [signal.stamp.id for signal in daemon.signals] == ["e1", "e4"]
 
 
 async def test_turned_away_events_end_with_1(daemon: Sidecar) -> None:

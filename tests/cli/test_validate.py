@@ -201,7 +201,8 @@ async def test_hosts_that_no_call_can_have_are_refused(config: Path) -> None:
 
 
 WEAK = """\
-http: {gateway: nginx, bind: "0.0.0.0:8181", trusted_proxies: [0.0.0.0/0]}
+http: {gateway: nginx, trusted_proxies: [0.0.0.0/0]}
+grpc: {bind: "0.0.0.0:8182"}
 socket: {mode: "0666"}
 admin: {token: a}
 store: {url: "redis://:secret@valkey:6379/0"}
@@ -212,10 +213,20 @@ tokens:
     - {issuer: "https://b.example", audiences: [payroll]}
 """
 NAMES = [
-    *("socket-open-to-all", "data-listener-exposed", "trusted-proxies-everyone"),
+    *("socket-open-to-all", "grpc-listener-exposed", "trusted-proxies-everyone"),
     *("admin-credential-short", "admin-credential-plain", "store-plain", "leeway-wide"),
     *("event-skew-wide", "issuers-alike", "issuers-alike"),
 ]
+
+
+async def test_a_data_listener_that_others_reach_is_refused_until_it_is_accepted(
+    config: Path,
+) -> None:
+    write(config, CONFIG + 'http: {bind: "0.0.0.0:8181"}\n')
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 2
+    assert f"{config}:4: http.bind: 0.0.0.0:8181 is reached from other machines" in done.err
+    assert "central.askers" in done.err
 
 
 async def test_what_makes_a_deployment_weak_is_reported_by_name_until_it_is_accepted(
@@ -227,7 +238,7 @@ async def test_what_makes_a_deployment_weak_is_reported_by_name_until_it_is_acce
     printed = done.err.splitlines()
     assert [line.rpartition("(")[2].rstrip(")") for line in printed] == NAMES
     assert (
-        f"{config}:4: http.bind: warning: 0.0.0.0:8181 is reached from other machines" in done.err
+        f"{config}:5: grpc.bind: warning: 0.0.0.0:8182 is reached from other machines" in done.err
     )
     assert "secret" not in done.err.replace("secrets", "")
     weak = {"SIDECAR_ADMIN__BIND": "0.0.0.0:9091"}

@@ -15,15 +15,14 @@ from tests.client.sidecar import Sidecar
 class Daemon:
     """A `Sidecar` that may be stopped and started again."""
 
-    def __init__(self, portal: BlockingPortal, path: Path, idle_timeout: float) -> None:
+    def __init__(self, portal: BlockingPortal, path: Path) -> None:
         self.portal = portal
         self.path = path
-        self._idle_timeout = idle_timeout
         self._scope: trio.CancelScope | None = None
         self.start()
 
     def start(self) -> None:
-        self.sidecar = Sidecar(self.path, self._idle_timeout)
+        self.sidecar = Sidecar(self.path)
         self._ended, _ = self.portal.start_task(self._run)
 
     async def _run(self, *, task_status: Any) -> None:
@@ -43,9 +42,9 @@ class Daemon:
 
 
 @contextmanager
-def daemon(directory: Path, idle_timeout: float = 3600) -> Iterator[Daemon]:
+def daemon(directory: Path) -> Iterator[Daemon]:
     with start_blocking_portal("trio") as portal:
-        running = Daemon(portal, directory / "s.sock", idle_timeout)
+        running = Daemon(portal, directory / "s.sock")
         try:
             yield running
         finally:

@@ -1,13 +1,19 @@
 """The daemon's real local socket, before journeys that answer by the book."""
 
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import trio
 
 from sidecar.adapters.listening.seats import Seat
-from sidecar.adapters.socket.server import LocalSocket, SocketIncident
+from sidecar.adapters.socket.incidents import SocketIncident
+from sidecar.adapters.socket.server import LocalSocket
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import Signal
+from sidecar.service.checks.kept_answers import RepeatedAnswer
 from sidecar.service.ports.calls import (
     Accepted,
     Answer,
@@ -16,7 +22,6 @@ from sidecar.service.ports.calls import (
     Overloaded,
     Reason,
     StandingChange,
-    Verdict,
 )
 from sidecar.service.view.watchers import Watches
 from sidecar.wire.settings.settings import Socket
@@ -27,19 +32,28 @@ REASON = Reason("p1", "risk-level-change", "the user's risk is high")
 
 
 class Counted(LocalSocket):
-    """Counts its connections."""
+    """Counts its connections, and those that are `open`."""
 
     connections = 0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._streams: list[trio.socket.SocketType] = []
+
+    @property
+    def open(self) -> int:
+        return sum(one.fileno() >= 0 for one in self._streams)
+
     async def _serve(self, stream: trio.socket.SocketType, peer: str, seat: Seat) -> None:
         self.connections += 1
+        self._streams.append(stream)
         await super()._serve(stream, peer, seat)
 
 
 class Sidecar:
     """Token `good` is ada's, marked in c1; `bad` is not believed; user `busy` is turned away."""
 
-    def __init__(self, path: Path, idle_timeout: float = 3600) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.calls: list[Call] = []
         self.signals: list[Signal] = []
@@ -47,7 +61,7 @@ class Sidecar:
         self._idle = trio.Event()
         self._watches = Watches()
         self.door = Counted(
-            Socket(path=str(path), idle_timeout=idle_timeout),
+            Socket(path=str(path), idle_timeout=3600),
             checks=self,
             events=self,
             watches=self,
@@ -70,15 +84,33 @@ class Sidecar:
         if incident is SocketIncident.IDLE:
             self._idle.set()
 
-    async def until_idle(self) -> None:
-        with trio.fail_after(10):
-            await self._idle.wait()
+    async def end_idle(self) -> None:
+        """End a connection that has asked nothing for a while, as the settings have it."""
+        settings = self.door.settings
+        self.door.replace(msgspec.structs.replace(settings, idle_timeout=0.01))
+        await self._idle.wait()
+        self.door.replace(settings)
+        await until(lambda: not self.door.open)  # a request before that would be left unread
 
     async def say(self, change: StandingChange) -> None:
         self._watches.notify(change)
 
     async def until_watched(self, watchers: int = 1) -> None:
         await until(lambda: len(self._watches) == watchers)
+
+    def check_at_once(self, call: Call) -> RepeatedAnswer | None:
+        return None
+
+    def judge_at_once(self, call: Call) -> Answer | None:
+        return None
+
+    async def gather(
+        self,
+        calls: Iterable[Call],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        task_status.started()
 
     async def check(self, call: Call) -> Answer:
         self.calls.append(call)
@@ -106,6 +138,16 @@ class Sidecar:
             max_age=300,
             reasons=(REASON,),
         )
+
+    async def accept_all(self, signals: Sequence[Signal]) -> list[Accepted | Exception]:
+        """Take them one after the other, so that tests know the order of `signals`."""
+        taken: list[Accepted | Exception] = []
+        for signal in signals:
+            try:
+                taken.append(await self.accept(signal))
+            except Overloaded as error:
+                taken.append(error)
+        return taken
 
     async def accept(self, signal: Signal) -> Accepted:
         if signal.subject.user == "busy":

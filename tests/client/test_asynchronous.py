@@ -171,11 +171,11 @@ def test_a_reply_that_its_caller_did_not_wait_for_answers_nobody_else(
 
 
 def test_a_connection_that_was_closed_while_idle_is_made_anew(loop: str, tmp_path: Path) -> None:
-    with daemon(tmp_path, idle_timeout=0.05) as running:
+    with daemon(tmp_path) as running:
 
         async def ask(client: AsyncClient) -> None:
             await client.ping()
-            await anyio.to_thread.run_sync(running.do, running.sidecar.until_idle)
+            await anyio.to_thread.run_sync(running.do, running.sidecar.end_idle)
             await client.ping()
 
         asked(loop, running, ask)

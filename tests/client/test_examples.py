@@ -16,7 +16,8 @@ import stepup_client.flask
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.client.servers import example, in_another_python, on_threads, on_trio, on_uvicorn
 from tests.domain.scenes import policy
@@ -53,10 +54,10 @@ class App:
         self.weak = token(self.user, self.session)
 
     def get(self, path: str, with_token: str = "") -> httpx.Response:
-        return httpx.get(self.url + path, headers=self.headers(with_token), timeout=20)
+        return plain_http.get(self.url + path, headers=self.headers(with_token), timeout=20)
 
     def post(self, path: str, with_token: str = "") -> httpx.Response:
-        return httpx.post(self.url + path, headers=self.headers(with_token), timeout=20)
+        return plain_http.post(self.url + path, headers=self.headers(with_token), timeout=20)
 
     def headers(self, with_token: str = "") -> dict[str, str]:
         return {"Authorization": f"Bearer {with_token or self.weak}"}
@@ -119,7 +120,7 @@ def test_the_whole_story_sign_in_signal_challenge_step_up(app: App) -> None:
 
 
 def test_without_a_token_there_is_a_challenge_without_an_error(app: App) -> None:
-    answer = httpx.post(app.url + "/payments/7")
+    answer = plain_http.post(app.url + "/payments/7")
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert answer.json()["type"] == "urn:stepup-sidecar:problem:invalid-token"
 

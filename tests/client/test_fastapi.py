@@ -17,6 +17,7 @@ from stepup_client.fastapi import Gate, Requirement, StepUp
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tests import plain_http
 from tests.client.daemon import Daemon, daemon
 from tests.client.servers import on_trio, on_uvicorn
 
@@ -98,7 +99,12 @@ def site(loop: str, running: Daemon, **options: Any) -> Iterator[Site]:
     step_up = StepUp(Gate(socket=str(running.path), **options))
     app = App(step_up)
     serving = on_trio(app.app) if loop == "trio" else on_uvicorn(app.app)
-    with serving as url, httpx.Client(base_url=url, headers=GOOD, timeout=20) as client:
+    with (
+        serving as url,
+        httpx.Client(
+            base_url=url, headers=GOOD, timeout=20, verify=plain_http.NO_CERTIFICATES
+        ) as client,
+    ):
         yield Site(app, client)
         step_up.doors.close()
 

@@ -13,6 +13,7 @@ from stepup_client.django import StepUp as DjangoStepUp
 from stepup_client.flask import StepUp as FlaskStepUp
 from stepup_client.gate import Gate
 
+from tests import plain_http
 from tests.client.daemon import Daemon, daemon
 from tests.client.servers import example, on_threads
 
@@ -40,7 +41,10 @@ def test_flask_gives_its_request_and_its_session(running: Daemon) -> None:
         subject: str = flask.g.sidecar.subject
         return subject
 
-    with on_threads(app) as url, httpx.Client(base_url=url) as client:
+    with (
+        on_threads(app) as url,
+        httpx.Client(base_url=url, verify=plain_http.NO_CERTIFICATES) as client,
+    ):
         client.get("/")
         client.get("/sign-in")
         assert client.get("/").text == "ada"

@@ -162,6 +162,21 @@ async def test_many_events_keep_their_order_refused_ones_among_them(sidecar: Sid
     assert sidecar.connections == 1
 
 
+@pytest.mark.parametrize("text", ["\udcff", "a\ud800", float("nan"), float("inf")])
+async def test_what_no_daemon_could_read_is_refused_and_disturbs_no_other_event(
+    sidecar: Sidecar, text: Any
+) -> None:
+    def ask(client: LocalClient) -> list[str]:
+        events = [event("e1"), {**event("e2"), "data": {"reason": text}}, event("e3")]
+        outcomes = list(client.events(events))
+        with pytest.raises(Refused) as raised:
+            client.event(events[1])
+        assert (raised.value.error, raised.value.status) == ("invalid_json", 400)
+        return [one.error if isinstance(one, Refused) else one.id for one in outcomes]
+
+    assert await asked(sidecar, ask) == ["e1", "invalid_json", "e3"]
+
+
 async def test_replies_left_unread_never_answer_another_request(sidecar: Sidecar) -> None:
     def ask(client: LocalClient) -> str:
         with closing(client.events(event(f"e{n}") for n in range(10))) as outcomes:
@@ -174,11 +189,11 @@ async def test_replies_left_unread_never_answer_another_request(sidecar: Sidecar
 async def test_a_connection_that_was_closed_while_idle_is_made_anew(
     tmp_path: Path, nursery: trio.Nursery
 ) -> None:
-    sidecar = Sidecar(tmp_path / "s.sock", idle_timeout=0.05)
+    sidecar = Sidecar(tmp_path / "s.sock")
     await nursery.start(sidecar.run)
     with LocalClient(str(sidecar.path), timeout=10) as client:
         await trio.to_thread.run_sync(client.ping)
-        await sidecar.until_idle()
+        await sidecar.end_idle()
         await trio.to_thread.run_sync(client.ping)
     assert sidecar.connections == 2
 

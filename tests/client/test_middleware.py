@@ -16,6 +16,7 @@ from stepup_client.gate import Gate
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests import plain_http
 from tests.client.daemon import Daemon, daemon
 from tests.client.servers import on_trio, on_uvicorn, on_wsgiref
 from tests.wire.spellings import CLEAR, UNCLEAR, UNSEEN
@@ -124,7 +125,12 @@ def site(kind: str, socket: Path, contexts: Any = (), public: Any = (), **gate: 
         app = AsgiApp()
         protected = asgi.StepUpMiddleware(app, contexts, gate=options, public=public)
         serving = on_trio(protected) if kind == "trio" else on_uvicorn(protected)
-    with serving as url, httpx.Client(base_url=url, headers=GOOD, timeout=20) as client:
+    with (
+        serving as url,
+        httpx.Client(
+            base_url=url, headers=GOOD, timeout=20, verify=plain_http.NO_CERTIFICATES
+        ) as client,
+    ):
         yield Site(app, client)
         if kind.startswith("wsgi"):
             middleware.door.close()

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.client.servers import on_uvicorn
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def without_a_sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_handler_is_protected() -> None:
     with on_uvicorn(run(HANDLER)["app"]) as url:
-        assert httpx.post(f"{url}/payments/7", timeout=20).status_code == 503
+        assert plain_http.post(f"{url}/payments/7", timeout=20).status_code == 503
 
 
 def test_the_client_lets_nobody_pay_without_a_sidecar() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.queues import RedisQueues
 from sidecar.adapters.redis.store import RedisStore
+from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.ports.store import (
     Append,
@@ -19,14 +20,18 @@ from sidecar.service.ports.store import (
     Claim,
     Entries,
     Finish,
+    Hold,
     Join,
     Length,
     Queues,
 )
 from sidecar.wire.settings.settings import StoreSettings
-from tests.adapters.servers import Server
+from tests.adapters.servers import Server, free_ports, serving
 from tests.contracts.forms import FORMS, opened
+from tests.service.memory import MemoryStore
+from tests.service.queues import MemoryQueues
 from tests.stories.running import unique
+from tests.waiting import until
 
 KEY, OTHER, GROUP = b"t:{w0}:q", b"t:{w1}:q", b"all"
 FAR = 4_000_000_000_000
@@ -43,7 +48,9 @@ class Clocked:
         appended, _ = await self.queues.append(Append(key, payload, bound, GROUP))
         return appended.id
 
-    async def claim(self, idle: float = 0.05, count: int = 10, key: bytes = KEY) -> object:
+    async def claim(
+        self, idle: float = 0.05, count: int = 10, key: bytes = KEY
+    ) -> list[tuple[bytes, int]]:
         (answer,) = await self.queues.claim(Claim(key, GROUP, idle, count))
         return [(entry.payload, entry.times) for entry in answer.entries]
 
@@ -121,6 +128,18 @@ def test_whatever_is_asked_both_forms_answer_alike(
 # What a caller may count on
 
 
+async def test_what_is_held_counts_as_taken_just_now(clocked: Clocked) -> None:
+    held, left = await clocked.add(b"held"), await clocked.add(b"left")
+    await clocked.pass_time(0.06)
+    hold = Hold(KEY, (held, b"1-1"), GROUP)
+    assert [one.count for one in await clocked.queues.hold(hold)] == [1]
+    assert left != held
+    assert await clocked.claim() == [(b"left", 2)]
+    await clocked.pass_time(0.06)
+    claimed = await clocked.claim()
+    assert (b"held", 2) in claimed, "it was taken as often as before"
+
+
 async def test_an_entry_is_in_the_hands_of_whoever_appended_it(clocked: Clocked) -> None:
     await clocked.add(b"one")
     assert await clocked.claim(idle=60) == []
@@ -160,6 +179,30 @@ async def test_a_full_queue_takes_no_more_and_the_joins_happen_all_the_same(
     assert appended.id == b""
     assert [answer.joined for answer in answers] == [True]
     assert await clocked.queues.lengths(Length(KEY)) == [1]
+
+
+async def test_appends_that_go_together_are_answered_in_order_and_each_fails_alone(
+    clocked: Clocked, valkey: redis.Redis
+) -> None:
+    refused = b"t:{k}:f"
+    valkey.set(refused, "somebody else's")
+    if isinstance(clocked.queues, MemoryQueues):
+        assert isinstance(clocked.queues.store, MemoryStore)
+        clocked.queues.store.refused.add(refused)
+    keys = [b"t:{u}:f", refused, b"t:{v}:f"]
+    first, second, third = await clocked.queues.append_all(
+        [
+            (Append(KEY, payload, 10, GROUP), [Join(key, {b"a:1": payload}, FAR, 0)])
+            for payload, key in zip((b"one", b"two", b"three"), keys, strict=True)
+        ]
+    )
+    assert isinstance(second, StoreRefused)
+    assert not isinstance(first, Unavailable)
+    assert not isinstance(third, Unavailable)
+    assert [one.joined for one in (*first[1], *third[1])] == [True, True]
+    entries = (await clocked.queues.browse(Browse(KEY, b"", 9))).entries
+    found = {entry.id: entry.payload for entry in entries}
+    assert (found[first[0].id], found[third[0].id]) == (b"one", b"three")
 
 
 async def test_entries_can_be_looked_at_a_page_at_a_time_without_being_taken(
@@ -212,3 +255,58 @@ async def test_what_the_store_refuses_for_good_is_distinguished_from_what_it_can
             valkey.config_set("maxmemory", "0")
         assert not isinstance(caught.value, StoreRefused)
         nursery.cancel_scope.cancel()
+
+
+async def test_whether_any_of_many_queues_holds_anything_is_one_command(
+    valkey_server: Server, valkey: redis.Redis
+) -> None:
+    keys = [b"t:{w%d}:q" % number for number in range(17)]
+    asked = [Length(key) for key in keys]
+    async with opened("real", valkey_server) as form:
+        appended, _ = await form.queues.append(Append(keys[3], b"one", 10, GROUP))
+        assert await form.queues.lengths(*asked) == [int(key == keys[3]) for key in keys]
+        await trio.sleep(0.002)  # in the millisecond of its last id an empty one stays
+        await form.queues.finish(Finish(keys[3], (appended.id,), GROUP))
+        valkey.config_resetstat()
+        assert await form.queues.lengths(*asked) == [0] * len(keys)
+        stats = valkey.info("commandstats")
+        assert stats["cmdstat_exists"]["calls"] == 1
+        assert "cmdstat_xlen" not in stats
+
+
+async def test_a_server_that_is_a_whole_cluster_is_asked_about_each_queue() -> None:
+    """It refuses one question about keys of several slots, though all of them are its own."""
+    keys = [b"t:{w%d}:q" % number for number in range(3)]
+    with serving("--cluster-enabled", "yes", port=free_ports(1)[0]) as server:
+        with server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, ALL_SLOTS - 1)
+            await until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+        async with opened("real", server) as form:
+            await form.queues.append(Append(keys[1], b"one", 10, GROUP))
+            assert await form.queues.lengths(*map(Length, keys)) == [0, 1, 0]
+
+
+async def test_what_is_done_is_taken_out_of_a_server_that_is_full(
+    valkey_server: Server, valkey: redis.Redis
+) -> None:
+    async with opened("real", valkey_server) as form:
+        appended, _ = await form.queues.append(Append(KEY, b"one", 10, GROUP))
+        valkey.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(Unavailable, match="maxmemory"):
+                await form.queues.append(Append(KEY, b"two", 10, GROUP))
+            (finished,) = await form.queues.finish(Finish(KEY, (appended.id,), GROUP))
+        finally:
+            valkey.config_set("maxmemory", "0")
+        assert finished.count == 1
+        assert await form.queues.lengths(Length(KEY)) == [0]
+
+
+async def test_no_id_is_given_twice_though_queues_that_are_empty_go(valkey_server: Server) -> None:
+    async with opened("real", valkey_server) as form:
+        ids = []
+        for _ in range(300):
+            appended, _ = await form.queues.append(Append(KEY, b"one", 10, GROUP))
+            await form.queues.finish(Finish(KEY, (appended.id,), GROUP))
+            ids.append(appended.id)
+        assert len(set(ids)) == len(ids)

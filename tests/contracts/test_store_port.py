@@ -14,6 +14,7 @@ from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.service.ports.calls import StoreRefused
 from sidecar.service.ports.store import (
     MEMBERS_BOUND,
+    Enlistment,
     GuardedStore,
     Index,
     Join,
@@ -21,6 +22,7 @@ from sidecar.service.ports.store import (
     Load,
     Loaded,
     Scanned,
+    Sign,
 )
 from tests.adapters.servers import Server
 from tests.contracts.forms import FORMS, Form, opened
@@ -70,6 +72,7 @@ JOINS = st.tuples(
         optional={
             "unless": st.sampled_from([b"a:1", b"a:2"]),
             "want_record": st.booleans(),
+            "want_group": st.sampled_from([b"a", b"checkpoint"]),
             "confirm": st.booleans(),
         },
     ),
@@ -142,6 +145,14 @@ async def test_a_record_that_was_not_asked_for_is_not_given(store: GuardedStore)
     assert await store.load(Load(KEY)) == [Loaded({b"a:1": b"x", b"a:2": b"y"})]
 
 
+async def test_of_a_record_one_group_can_be_asked_for(store: GuardedStore) -> None:
+    both = {b"a:1": b"x", b"ab:1": b"z", b"b:1": b"y"}
+    joined = await join_at(store, both, want_record=False, want_group=b"a")
+    assert joined.record == {b"a:1": b"x"}
+    known = await join_at(store, {b"c:1": b"z"}, unless=b"a:1", want_record=False, want_group=b"a")
+    assert known == JoinResult((), joined=False, record={b"a:1": b"x"})
+
+
 async def test_one_call_answers_each_in_order_and_none_is_no_call(store: GuardedStore) -> None:
     first, second = Join(KEY, {b"a:1": b"1"}, FAR, NOW), Join(KEY, {b"a:1": b"0"}, FAR, NOW)
     assert [one.changed for one in await store.join(first, second)] == [(b"a:1",), ()]
@@ -202,6 +213,31 @@ async def test_records_and_indexes_expire_and_their_expiries_can_be_asked_for(
     await store.join(Join(KEY, {b"a:1": b"x"}, FAR, NOW, (Index(INDEX, b"m", FAR + 7),)))
     await store.join(Join(KEY, {}, FAR - 5, NOW, (Index(INDEX, b"n", FAR + 3),)))
     assert await store.expiries(INDEX, KEY, b"t:{none}:f") == [FAR + 7, FAR, 0]
+
+
+async def test_signs_add_up_and_are_news_and_whoever_lists_itself_is_found(
+    store: GuardedStore,
+) -> None:
+    signs, expires = b"t:{k}:b:a", FAR + 3
+    assert await store.sign(Sign(signs, b"beat:signs", 5, signs, b"0", expires)) == 5
+    assert await store.sign(Sign(signs, b"beat:signs", 7, signs, b"1", confirm=True)) == 12
+    (loaded,) = await store.load(Load(signs))
+    assert loaded.record == {b"beat:signs": b"12"}
+    assert await store.expiries(signs) == [expires]
+    for member, until in ((b"m", NOW + 5), (b"m", NOW + 9), (b"m", NOW + 1), (b"n", NOW + 2)):
+        await store.enlist(Enlistment(INDEX, member, until, NOW, FAR))
+    (found,) = await store.load(Load(KEY, INDEX, NOW + 3))
+    assert found == Loaded({}, (b"m",))
+
+
+@pytest.mark.parametrize("spoilt", [b"spoilt", b"%d" % (2**63 - 1)])
+async def test_signs_that_cannot_be_counted_begin_anew(store: GuardedStore, spoilt: bytes) -> None:
+    signs = b"t:{k}:b:spoilt"
+    await store.join(Join(signs, {b"beat:signs": spoilt}, FAR, NOW))
+    with pytest.raises(StoreRefused):
+        await store.sign(Sign(signs, b"beat:signs", 5, signs, b"0"))
+    assert await store.sign(Sign(signs, b"beat:signs", 7, signs, b"1", FAR)) == 7
+    assert await store.expiries(signs) == [FAR]
 
 
 async def test_servers_say_what_they_are_and_what_they_do_not_grant(store: GuardedStore) -> None:

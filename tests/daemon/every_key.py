@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec.inspect as mi
+import trustme
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from sidecar.adapters.geography.geography import Database
+from sidecar.wire.bundles.minisign import SecretKey
 from sidecar.wire.config.reloads import Key, keys
 from sidecar.wire.settings.reload import Reload
 from sidecar.wire.yaml.scalars import ScalarKind
@@ -21,6 +23,9 @@ from tests.stories.running import ISSUER, SIGNER
 
 OTHER_USER, OTHER_PASSWORD = "another", "another-s3cret"
 """A user of the store besides `USER`."""
+
+BESIDE_OTHERS = frozenset({f"policies.bundle.{one}" for one in ("directory", "url", "oci")})
+"""Keys that stand in the place of others, of which a configuration has one: here none of these."""
 
 PASSWORDS = (PASSWORD, OTHER_PASSWORD)
 
@@ -89,7 +94,10 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
                 ("redirect", f"{turn}" * 32),
                 ("privacy", "p" * 44),
                 ("recipient", "r" * 32),
+                *((name, f"{name}-{turn}" * 8) for name in ("masks", "chain", "collector")),
+                ("bundle", f"bundle-{turn}"),
                 ("jwks", key_set(SIGNER).decode()),
+                ("headers", f"X-Turn: {turn}\n"),
             ),
         ):
             file = files[name, turn] = str(directory / f"{name}-{turn}")
@@ -113,12 +121,21 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
     return {
         "app.redirect.key": (None, None),
         "app.redirect.key_file": both("redirect"),
+        **dict.fromkeys(BESIDE_OTHERS, (None, None)),
+        "policies.bundle.token": (None, None),
+        "policies.bundle.token_file": both("bundle"),
+        "policies.bundle.public_keys": listing(
+            SecretKey(bytes(8), bytes(32)).public.text, SecretKey(b"1" * 8, bytes(32)).public.text
+        ),
         "app.id": ("app-one", "app-other"),
         "apps": ({"app-one": {"realm": "a"}}, {"app-other": {"realm": "b"}}),
         "socket.path": (str(directory / "s0"), str(directory / "s1")),
         "socket.mode": ("0660", "0600"),
         "socket.group": ("", "root"),
         "socket.allowed_uids": listing(4241, 4242),
+        "shared_table.enabled": (True, False),
+        "shared_table.path": (str(directory / "t0"), str(directory / "t1")),
+        "shared_table.group": ("", "root"),
         "http.bind": ("127.0.0.1:0", "127.0.0.1:1"),
         "http.unix": (str(directory / "h0"), str(directory / "h1")),
         "http.unix_mode": ("0660", "0600"),
@@ -138,6 +155,14 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
         "admin.tls.key": (None, "/nowhere/admin.key"),
         "receiver.bind": ("127.0.0.1:0", "127.0.0.1:4"),
         "intake.bind": ("127.0.0.1:0", "127.0.0.1:5"),
+        "central.bind": ("127.0.0.1:0", "127.0.0.1:6"),
+        "central.askers": listing(
+            {"name": "one", "token_file": files["admin", 0]},
+            {"name": "other", "token_file": files["admin", 1]},
+        ),
+        "central.tls_cert_file": (None, "/nowhere/central.pem"),
+        "central.tls_key_file": (None, "/nowhere/central.key"),
+        "central.client_ca_file": (None, "/nowhere/central-clients.pem"),
         "store.url": (server.url, "redis://127.0.0.1:6"),
         "store.username": (USER, OTHER_USER),
         "store.password": (None, None),
@@ -214,6 +239,24 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
         "risk.thresholds": ({"medium": 41.25}, {"medium": 42.25}),
         "risk.default_weight": (21.125, 22.125),
         "friction.prompts": (3, 4),
+        "history.entries": (4321, 5432),
+        "decision_log.output": ("file", "off"),
+        "decision_log.masks": ({"country": "drop"}, {"asn": "drop"}),
+        "decision_log.mask_key": (None, None),
+        "decision_log.mask_key_file": both("masks"),
+        "decision_log.chain_key": (None, None),
+        "decision_log.chain_key_file": both("chain"),
+        "decision_log.file.path": (str(directory / "decisions"), "/nowhere/decisions"),
+        "decision_log.file.mode": ("0640", "0600"),
+        "decision_log.file.keep": (901, 902),
+        "decision_log.otlp.authorization": (None, None),
+        "decision_log.otlp.authorization_file": both("collector"),
+        "traces.endpoint": ("http://127.0.0.1:1/v1/traces", "http://127.0.0.1:2/v1/traces"),
+        "traces.headers": (None, None),
+        "traces.headers_file": both("headers"),
+        "traces.ca_file": (_authorities(directory), "/nowhere/authorities"),
+        "traces.resource": ({"host.name": "one"}, {"host.name": "other"}),
+        "traces.masks": ({"session": "keep"}, {"user": "keep"}),
         "break_glass.users": listing("glass-one", "glass-other"),
         "break_glass.groups": listing("panes-one", "panes-other"),
         "break_glass.accounts": (
@@ -241,6 +284,12 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
         "policies.path": (str(directory / "policies-0"), str(directory / "policies-1")),
         "warnings.accept": listing("skew-wide", "store-plain"),
     }
+
+
+def _authorities(directory: Path) -> str:
+    file = directory / "authorities.pem"
+    file.write_bytes(trustme.CA().cert_pem.bytes())
+    return str(file)
 
 
 def _places(directory: Path, turn: int) -> str:

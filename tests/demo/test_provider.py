@@ -18,6 +18,7 @@ from sidecar.demo.browser import Astray, Browser, Challenge, SignedInUser, parse
 from sidecar.demo.people import ALICE, BOB
 from sidecar.demo.provider import CODE_LIFE, Provider
 from sidecar.demo.requests import Client
+from tests import plain_http
 
 NOW = 1_800_000_000.0
 CLIENT = Client("payroll-web", "https://payroll.example/callback")
@@ -72,7 +73,7 @@ async def provider() -> AsyncIterator[World]:
     async with trio.open_nursery() as nursery:
         serving = Provider(CLIENT, "payroll", clock=lambda: clock[0])
         issuer = await nursery.start(serving.run)
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=plain_http.NO_CERTIFICATES) as http:
             yield World(issuer, http, clock)
         nursery.cancel_scope.cancel()
 

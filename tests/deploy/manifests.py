@@ -13,11 +13,15 @@ VARIANTS = ("base", "overlays/example")
 Manifest = dict[str, Any]
 
 
-@cache
 def rendered(variant: str) -> tuple[Manifest, ...]:
+    return kustomized(DEPLOY / variant)
+
+
+@cache
+def kustomized(directory: Path) -> tuple[Manifest, ...]:
     kubectl = Path(sysconfig.get_path("scripts")) / "kubectl"
     done = subprocess.run(
-        [kubectl, "kustomize", DEPLOY / variant], capture_output=True, text=True, check=False
+        [kubectl, "kustomize", directory], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, "kustomize warns"

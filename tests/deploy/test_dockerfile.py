@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.deploy.image import DOCKERFILE, ROOT, final_stage, instructions, the
 
+IMAGE = ROOT / "deploy" / "image"
+
 
 def test_hadolint_has_nothing_to_say() -> None:
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
@@ -31,7 +33,20 @@ def test_the_base_is_named_with_a_version() -> None:
     image, _, tag = default.removeprefix("BASE=").partition(":")
     assert image == "python"
     assert tag[0].isdigit()
-    assert {rest.split()[0] for word, rest in instructions() if word == "FROM"} == {"${BASE}"}
+    named = {rest.split()[0] for word, rest in instructions() if word == "FROM"}
+    assert named == {"${BASE}", "scratch"}
+
+
+def test_the_final_stage_has_no_base_and_so_no_shell() -> None:
+    assert the("FROM") == "scratch"
+    assert not [rest for word, rest in final_stage() if word == "RUN"]
+    assert the("COPY") == "--from=builder /image /"
+
+
+def test_the_recipe_names_no_architecture() -> None:
+    text = DOCKERFILE.read_text() + "".join(path.read_text() for path in IMAGE.glob("*.py"))
+    for name in ("x86_64", "aarch64", "TARGETARCH", "--platform=$BUILDPLATFORM"):
+        assert name not in text
 
 
 def test_whatever_comes_from_an_index_is_held_to_its_hash() -> None:

@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from sidecar.adapters.redis.links import call
+from tests import plain_http
 from tests.adapters.servers import free_ports, serving
 from tests.deploy.image import the as instruction
 from tests.deploy.manifests import DEPLOY, Manifest, pod, rendered, sidecar, the
@@ -114,7 +115,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
 def is_started(container: Container, process: "subprocess.Popen[str]") -> bool:
     assert process.poll() is None, process.communicate()[1]
     try:
-        return httpx.get(f"http://127.0.0.1:{container.port}/startupz").status_code == 200
+        return plain_http.get(f"http://127.0.0.1:{container.port}/startupz").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -5,7 +5,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from tests.deploy.manifests import Manifest, rendered, the
 
 
@@ -36,7 +36,7 @@ def test_the_configuration_is_one_that_transmit_takes_and_names_mounted_files(
     assert all(any(file.startswith(f"{mount}/") for mount in mounts) for file in named)
     ports = {port["name"]: port["containerPort"] for port in container(manifests)["ports"]}
     assert str(transmitter.bind).endswith(f":{ports['signals']}")
-    assert str(settings.admin.bind).endswith(f":{ports['admin']}")
+    assert str(settings.admin.bind).endswith(f":{ports['sidecar-admin']}")
 
 
 def test_it_has_no_rights_and_writes_nowhere(manifests: tuple[Manifest, ...]) -> None:

@@ -11,7 +11,7 @@ import yaml
 from docs import generate
 from sidecar.cli.main import main
 from sidecar.domain.values.assurance import Ladder
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.tokens.claims import ClaimNeed, token_of, validity_of
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from docs import generate
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.policies.conditions import BY_KEY
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import Settings
@@ -25,6 +25,12 @@ def test_the_configuration_reference_is_current() -> None:
 
 def test_the_page_of_warnings_is_current() -> None:
     assert generate.WARNINGS.read_text() == generate.warnings_page(), (
+        "run `python docs/generate.py`"
+    )
+
+
+def test_the_page_of_decision_records_is_current() -> None:
+    assert generate.DECISION_LOG.read_text() == generate.decision_log_page(), (
         "run `python docs/generate.py`"
     )
 

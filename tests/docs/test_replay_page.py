@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.tuning.recording.csv_columns import read_columns
 from sidecar.tuning.recording.occurrences import Occurrence, read_line
-from sidecar.tuning.report import report as replay_report
+from sidecar.tuning.report import report
 
 PAGE = (Path(__file__).parents[2] / "docs/replay.md").read_text()
 LINES = [
@@ -19,7 +19,7 @@ LINES = [
 ]
 PARTS = [
     part
-    for part in vars(replay_report).values()
+    for part in vars(report).values()
     if isinstance(part, type) and issubclass(part, msgspec.Struct) and part.__struct_fields__
 ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from sidecar.domain.session.risk import default_weights
 from sidecar.service.observations.receiver import SetOutcome
 from sidecar.shared_signals.wire.security_events import URIS, name_of
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.events.security_event_names import Fault
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shared-signals.md").read_text()

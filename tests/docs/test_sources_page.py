@@ -3,7 +3,7 @@
 import re
 
 from docs import generate
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.settings.settings import Settings
 
 PAGE = generate.SOURCES.read_text()

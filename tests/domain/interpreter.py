@@ -10,7 +10,7 @@ import itertools
 from typing import NamedTuple
 
 from sidecar.domain.evaluation.conditions import is_strict
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     ClaimsSeen,
     ComplianceReported,
     DeviceBound,
@@ -24,7 +24,7 @@ from sidecar.domain.facts.facts import (
     SignedIn,
     Spent,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,

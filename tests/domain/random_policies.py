@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from hypothesis import strategies as st
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AssuranceLowered,
     ClaimsSeen,
     ComplianceReported,
@@ -20,7 +20,7 @@ from sidecar.domain.facts.facts import (
     Spent,
     StepUpAsked,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,

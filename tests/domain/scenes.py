@@ -1,8 +1,8 @@
 """A small world for tests of the ground floor: three places, four levels, and a policy maker."""
 
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import ClaimsSeen, Fact, Scope, ShownWith, Sighted, SignedIn
-from sidecar.domain.policy.policy import Condition, Grant, Policy, Selection
+from sidecar.domain.facts.fact_kinds import ClaimsSeen, Fact, Scope, ShownWith, Sighted, SignedIn
+from sidecar.domain.policy.conditional_access import Condition, Grant, Policy, Selection
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.risk import Rating, Thresholds, Weight
 from sidecar.domain.session.scene import World

@@ -7,8 +7,8 @@ from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import PolicyOutcome
-from sidecar.domain.facts.facts import ClaimsSeen, Fact, Revoked, Scope
-from sidecar.domain.policy.policy import Assignment, Policy, Principals, Selection
+from sidecar.domain.facts.fact_kinds import ClaimsSeen, Fact, Revoked, Scope
+from sidecar.domain.policy.conditional_access import Assignment, Policy, Principals, Selection
 from sidecar.domain.session.standing import Standing
 from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain.scenes import WORLD, established, evaluator, policy, stamp

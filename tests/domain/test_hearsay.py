@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import AgentSeen, DeviceBound, Fact, NetworkReported, Seen
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.fact_kinds import AgentSeen, DeviceBound, Fact, NetworkReported, Seen
+from sidecar.domain.policy.conditional_access import (
     Changed,
     Circumstance,
     Condition,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.conditions import is_strict
-from sidecar.domain.facts.facts import DeviceBound, Fact, SignedIn
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.facts.fact_kinds import DeviceBound, Fact, SignedIn
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.session.lifetime import LIFETIME
 from sidecar.domain.session.scene import CalledFrom
 from sidecar.domain.session.single_use import Proof, SingleUseProofs, due

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import DeviceBound, Fact, SignedIn
-from sidecar.domain.policy.policy import Changed, Circumstance, Policy, SessionControls
+from sidecar.domain.facts.fact_kinds import DeviceBound, Fact, SignedIn
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, Policy, SessionControls
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.state import EARLIER_BOUND, Checkpoint
 from sidecar.domain.values.assurance import Authentication

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     ComplianceReported,
     DeviceBound,
     Fact,
@@ -18,7 +18,7 @@ from sidecar.domain.facts.facts import (
     Scope,
     SignalRaised,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Device,
     Policy,
     Principals,

@@ -8,8 +8,14 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.facts.facts import AssuranceLowered, Fact
-from sidecar.domain.policy.policy import Changed, Circumstance, Grant, Policy, SessionControls
+from sidecar.domain.facts.fact_kinds import AssuranceLowered, Fact
+from sidecar.domain.policy.conditional_access import (
+    Changed,
+    Circumstance,
+    Grant,
+    Policy,
+    SessionControls,
+)
 from sidecar.domain.values.assurance import (
     DEFAULT_LEVELS,
     Authentication,

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sidecar.domain.policy.policy import PolicyState
+from sidecar.domain.policy.conditional_access import PolicyState
 from sidecar.entra.importer import Exported, Import, InvalidExport, import_entra, read_export
 from sidecar.entra.names import NO_NAMES
 from sidecar.entra.report import reasons_of

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.policy.policy import PolicyState, RiskLevel
+from sidecar.domain.policy.conditional_access import PolicyState, RiskLevel
 from sidecar.entra.importer import Import, Imported, import_entra, read_export
 from sidecar.entra.ledger import Effect
 from sidecar.entra.names import NO_NAMES, DirectoryNames

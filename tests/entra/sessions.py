@@ -3,10 +3,10 @@
 import msgspec
 
 from sidecar.adapters.geography.networks import load
-from sidecar.daemon.configuration.loading import evaluator_of
+from sidecar.daemon.configuration.files import evaluator_of
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     ClaimsSeen,
     ComplianceReported,
     DeviceBound,
@@ -16,7 +16,7 @@ from sidecar.domain.facts.facts import (
     Sighted,
     SignedIn,
 )
-from sidecar.domain.policy.policy import Policy, RiskLevel
+from sidecar.domain.policy.conditional_access import Policy, RiskLevel
 from sidecar.domain.session.scene import CalledFrom
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place

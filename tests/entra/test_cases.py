@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sidecar.domain.evaluation.decision import Verdict
-from sidecar.domain.policy.policy import Policy, PolicyState
+from sidecar.domain.policy.conditional_access import Policy, PolicyState
 from sidecar.entra.importer import Import, import_entra, read_export
 from sidecar.entra.ledger import Effect
 from sidecar.entra.names import NO_NAMES, read_names

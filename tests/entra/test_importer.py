@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import Verdict
-from sidecar.domain.policy.policy import ROUTINE, PolicyState, Selection
+from sidecar.domain.policy.conditional_access import ROUTINE, PolicyState, Selection
 from sidecar.entra.export import Exported, InvalidExport, read_export
 from sidecar.entra.importer import Import, import_entra
 from sidecar.entra.ledger import UNKNOWN, Effect
 from sidecar.entra.names import NO_NAMES, DirectoryNames, read_names
 from sidecar.entra.report import report_json, report_lines
-from sidecar.wire.config.reading import ConfigError
+from sidecar.wire.config.settings_reader import ConfigError
 from sidecar.wire.settings.settings import Context, NamedLocation, Settings
 from tests.entra.sessions import Session, verdict
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.policy.policy import PolicyState
+from sidecar.domain.policy.conditional_access import PolicyState
 from sidecar.entra.importer import Import, import_entra, read_export
 from sidecar.entra.ledger import Effect
 from sidecar.entra.names import NO_NAMES

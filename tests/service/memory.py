@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from sidecar.adapters.geography.networks import load
+from sidecar.daemon.configuration.files import Configuration, claims_of
 from sidecar.daemon.configuration.in_force import InForce
-from sidecar.daemon.configuration.loading import Configuration, claims_of
-from sidecar.daemon.wiring import Ports, wire
+from sidecar.daemon.wiring import Ports, SharedMemory, wire
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.lattice import Record, join
@@ -28,12 +28,16 @@ from sidecar.service.observations.observations import Marked, Observation
 from sidecar.service.ports.calls import Answer, Call, StoreRefused, Unavailable
 from sidecar.service.ports.store import (
     MEMBERS_BOUND,
+    Enlistment,
+    HistoryAppend,
+    HistoryAppended,
     Join,
     JoinResult,
     Load,
     Loaded,
     Scanned,
     Shard,
+    Sign,
     Vitals,
 )
 from sidecar.service.view.news_router import NewsRouter
@@ -46,6 +50,13 @@ from tests.domain.scenes import PLACES, WORLD, network_of
 from tests.service.queues import MemoryQueues
 
 SCANNED_AT_ONCE = 10
+
+
+def _wanted(one: Join, record: Record) -> Record:
+    if one.want_record:
+        return dict(record)
+    wanted = one.want_group + b":" if one.want_group else None
+    return {f: v for f, v in record.items() if wanted and f.startswith(wanted)}
 
 
 class MemoryStore:
@@ -73,7 +84,32 @@ class MemoryStore:
             raise StoreRefused("the store refuses this")  # the others have happened
         return answers
 
+    async def append_history(self, *appends: HistoryAppend) -> list[HistoryAppended]:
+        self.trip()
+        answers = [self._append_history(one) for one in appends if one.key not in self.refused]
+        if len(answers) < len(appends):
+            raise StoreRefused("the store refuses this")  # the others have happened
+        return answers
+
+    def _append_history(self, one: HistoryAppend) -> HistoryAppended:
+        """Append and trim at once, without the slack that the script takes."""
+        record = self.records.setdefault(one.key, {})
+        taken = {f: v for f, v in one.fields.items() if int(v[:16]) >= one.oldest}
+        fresh = tuple(field for field in taken if record.get(field, taken[field]) == taken[field])
+        record |= {field: taken[field] for field in fresh}
+        left = sorted(f for f in record if int(record[f][:16]) >= one.oldest)
+        left.sort(key=lambda field: record[field][:16])
+        shares = {field: record[field].partition(b"\0")[0][16:] for field in left}
+        for _ in range(len(left) - one.bound):
+            sizes = Counter(shares[field] for field in left)
+            left.remove(next(f for f in left if sizes[shares[f]] == max(sizes.values())))
+        self.records[one.key] = {field: record[field] for field in left}
+        self.expiries_of[one.key] = max(self.expiries_of.get(one.key, 0), one.expire_at)
+        return HistoryAppended(fresh)
+
     def _join(self, one: Join) -> JoinResult:
+        if one.history is not None and one.history.key not in self.refused:
+            self._append_history(one.history)
         before = self.records.get(one.key, {})
         if one.unless is not None and one.unless in before:
             return self._joined(one, (), before, joined=False)
@@ -97,7 +133,7 @@ class MemoryStore:
         self, one: Join, changed: tuple[bytes, ...], record: Record, *, joined: bool
     ) -> JoinResult:
         members = self._members(one.members_of, one.now)[:MEMBERS_BOUND]
-        return JoinResult(changed, joined, dict(record) if one.want_record else {}, members)
+        return JoinResult(changed, joined, _wanted(one, record), members)
 
     def _members(self, index: bytes | None, now: int) -> tuple[bytes, ...]:
         entries = self.indexes.get(index or b"", {})
@@ -138,6 +174,27 @@ class MemoryStore:
         left = sorted(m for m in self._members(index, now) if m > bookmark)
         page = left[:SCANNED_AT_ONCE]
         return Scanned(page, page[-1] if len(left) > len(page) else b"")
+
+    async def sign(self, sign: Sign) -> int:
+        self.trip()
+        record = self.records.setdefault(sign.key, {})
+        held = record.get(sign.field, b"0")
+        if not held.isdigit() or int(held) + sign.step >= 2**63:
+            del self.records[sign.key]
+            raise StoreRefused("hash value is not an integer")
+        count = int(held) + sign.step
+        record[sign.field] = b"%d" % count
+        if sign.expire_at:
+            self.expiries_of[sign.key] = sign.expire_at
+        for pod in self.pods:
+            pod.publish(sign.publish, sign.key, {sign.field: sign.content})
+        return count
+
+    async def enlist(self, listing: Enlistment) -> None:
+        self.trip()
+        entries = self.indexes.setdefault(listing.key, {})
+        until = entries.get(listing.member, 0)
+        entries[listing.member] = max(until, listing.expire_at)
 
     def shards(self) -> tuple[Shard, ...]:
         return self.servers
@@ -273,10 +330,11 @@ class MemoryNews:
         tags = (tag_of(shard.slot) for shard in self.store.shards())
         return self._own is not None and any(channel == self._own(tag) for tag in tags)
 
-    async def follow(self, channel: bytes) -> None:
+    async def follow(self, *channels: bytes) -> None:
         if self.store.away:
             raise Unavailable("the store is away")
-        self.channels[channel] = self.channels.get(channel, 0) + 1
+        for channel in channels:
+            self.channels[channel] = self.channels.get(channel, 0) + 1
 
     def unfollow(self, channel: bytes) -> None:
         self.channels[channel] -= 1
@@ -323,6 +381,9 @@ class Tokens:
     def cached(self, token: str, now: float) -> Token | None:
         return self.known.get(token)
 
+    def verify_at_once(self, token: str, now: float) -> Token | None:
+        raise InvalidToken(Flaw.MALFORMED, "the token is malformed")
+
     async def verify(self, token: str, now: float, since: float = 0.0) -> Token:
         raise InvalidToken(Flaw.MALFORMED, "the token is malformed")
 
@@ -367,6 +428,7 @@ class Pod:
         outbox: Outbox | None = None,
         spool_of: Callable[[Callable[[Observation], None]], Spool] | None = None,
         away: Callable[[], bool] | None = None,
+        shared_table: SharedMemory | None = None,
     ) -> None:
         self.now = 1000.0
         self.places = PLACES
@@ -407,10 +469,12 @@ class Pod:
                 telemetry=self.telemetry,
                 clock=self.clock,
                 new_id=lambda: f"{name}{next(self.ids):06d}",
+                new_fact_id=lambda: f"{name}{next(self.ids):06d}",
                 jitter=lambda: 0.5,
                 away=away or (lambda: store.away),
                 spool=spool_of(self.telemetry.record) if spool_of is not None else None,
                 outbox=outbox,
+                shared_table=shared_table,
             )
         )
         self.pending = self.services.view.pending

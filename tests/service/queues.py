@@ -1,7 +1,7 @@
 """Queues in memory, held to the real ones by tests/contracts."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import (
@@ -12,6 +12,7 @@ from sidecar.service.ports.store import (
     Counted,
     Entries,
     Finish,
+    Hold,
     Join,
     JoinResult,
     Length,
@@ -43,6 +44,20 @@ class MemoryQueues:
             self.taken[one.key, name] = (self.now(), 1)
         return Appended(name), joined
 
+    async def append_all(
+        self, batch: Sequence[tuple[Append, Sequence[Join]]]
+    ) -> list[tuple[Appended, list[JoinResult]] | Unavailable]:
+        answers: list[tuple[Appended, list[JoinResult]] | Unavailable] = []
+        before = getattr(self.store, "round_trips", 0)
+        for one, joins in batch:
+            try:
+                answers.append(await self.append(one, *joins))
+            except Unavailable as error:
+                answers.append(error)
+        if hasattr(self.store, "round_trips"):
+            self.store.round_trips = before + 1
+        return answers
+
     async def finish(self, *finishes: Finish) -> list[Counted]:
         self._trip()
         counts = []
@@ -52,6 +67,16 @@ class MemoryQueues:
             for name in gone:
                 self.taken.pop((one.key, name), None)
             counts.append(Counted(len(gone)))
+        return counts
+
+    async def hold(self, *holds: Hold) -> list[Counted]:
+        self._trip()
+        counts = []
+        for one in holds:
+            there = [name for name in one.ids if (one.key, name) in self.taken]
+            for name in there:
+                self.taken[one.key, name] = (self.now(), self.taken[one.key, name][1])
+            counts.append(Counted(len(there)))
         return counts
 
     async def claim(self, *claims: Claim) -> list[Entries]:

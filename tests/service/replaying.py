@@ -8,18 +8,18 @@ import msgspec
 
 from sidecar.adapters.geography.networks import load
 from sidecar.cli.replay_sets import policy_sets
-from sidecar.daemon.configuration.loading import Configuration, claims_of, evaluator_of
+from sidecar.daemon.configuration.files import Configuration, claims_of, evaluator_of
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.tuning.formats.format_names import Format
 from sidecar.tuning.recording.occurrence_order import OccurrenceOrder
 from sidecar.tuning.recording.reader import RecordingReader, RecordingSource
-from sidecar.tuning.replay import figures as replay_figures
+from sidecar.tuning.replay.figures import report_of
 from sidecar.tuning.replay.passage import PassageModel
 from sidecar.tuning.replay.replay import CountOptions, Replay
+from sidecar.tuning.replay.shards import SubjectShards
 from sidecar.tuning.replay.timeline import nowhere
-from sidecar.tuning.report import report as replay_report
-from sidecar.tuning.report.report import Report
-from sidecar.wire.config.reading import read_settings
+from sidecar.tuning.report.report import Recording, Report, UserModel
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.routes.routes import Routes
 
@@ -60,43 +60,51 @@ def replay(
     window: float = 600,
     flap_within: int = 1800,
     settings: str = SETTINGS,
+    parts: int = 1,
 ) -> Report:
-    """Replay occurrences under policy sets."""
+    """Replay occurrences under policy sets; several `parts` one after the other."""
     found = [(f"set{at}", configuration(text, settings)) for at, text in enumerate(policies)]
     model = PassageModel(at_mark=at_mark, answers=answers, flap_within=flap_within * MICROSECONDS)
     counting = CountOptions()
-    running = Replay(
-        policy_sets(found, list(thresholds)),
-        nowhere,
-        model=model,
-        counting=counting,
-        namespaces=found[0][1].settings.tokens.namespaces,
-    )
+    sets = policy_sets(found, list(thresholds))
+    namespaces = found[0][1].settings.tokens.namespaces
+    running = [
+        Replay(sets, nowhere, model=model, counting=counting, namespaces=namespaces)
+        for _ in range(parts)
+    ]
     reading, ordering = RecordingReader(strict=True), OccurrenceOrder(window)
     lines = (msgspec.json.encode(occurrence) for occurrence in occurrences)
-    for occurrence in ordering.sorted(
-        reading.lines(RecordingSource("recording", Format.NDJSON), lines)
-    ):
-        running.take(occurrence)
-    outcomes = running.finish()
-    recording = replay_report.Recording(
+    source = RecordingSource("recording", Format.NDJSON)
+    ordered = list(ordering.sorted(reading.lines(source, lines)))
+    shards = SubjectShards()
+    for occurrence in ordered:
+        shards.add(occurrence.signal.subject)
+    shards.divide(parts)
+    for occurrence in ordered:
+        part = shards.part_of(occurrence.signal.subject)
+        assert part is not None
+        running[part].take(occurrence)
+    counts, *others = [one.finish() for one in running]
+    for other in others:
+        counts.add(other)
+    recording = Recording(
         files=("recording",),
-        occurrences=running.occurrences,
-        calls=running.calls,
-        sessions=running.timeline.sessions,
-        users=len(running.timeline.users),
-        begins=running.begins / MICROSECONDS,
-        ends=running.ends / MICROSECONDS,
+        occurrences=counts.occurrences,
+        calls=counts.calls,
+        sessions=counts.sessions,
+        users=counts.users,
+        begins=counts.begins / MICROSECONDS,
+        ends=counts.ends / MICROSECONDS,
         bad=reading.account.bad,
         examples=(),
         late=ordering.late,
         repeated=ordering.repeated,
         passed_over=0,
-        ownerless_sessions=running.timeline.ownerless,
-        labelled=running.labelled,
+        ownerless_sessions=counts.ownerless,
+        labelled=counts.labelled,
         logged_marks={},
     )
-    user_model = replay_report.UserModel(
+    user_model = UserModel(
         prompt_at="mark" if at_mark else "check",
         answers=answers,
         answer_after=20,
@@ -106,7 +114,7 @@ def replay(
         timezone="UTC",
         window=window,
     )
-    return replay_figures.report(recording, user_model, outcomes, running.activity, counting)
+    return report_of(recording, user_model, counts.outcomes(sets), counts.activity, counting)
 
 
 def begin(time: float, session: str = "s1", user: str = "ada", **data: Any) -> dict[str, Any]:

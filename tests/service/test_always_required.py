@@ -8,7 +8,7 @@ import trio
 from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.domain.evaluation.decision import Verdict
-from sidecar.domain.policy.policy import Changed, Circumstance
+from sidecar.domain.policy.conditional_access import Changed, Circumstance
 from sidecar.service.admin.inspection import SessionQuery
 from sidecar.service.audit.sweep import Sweeper
 from sidecar.service.observations.observations import Cleared, Marked

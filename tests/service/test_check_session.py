@@ -2,10 +2,11 @@
 
 import msgspec
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import SessionRevoked, Subject
-from sidecar.domain.policy.policy import Changed, Circumstance, Selection
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, Selection
 from sidecar.domain.values.stamp import at
-from sidecar.service.ports.calls import Answer, Call, Verdict
+from sidecar.service.ports.calls import Answer, Call
 from tests.domain.scenes import AWAY, HOME, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 

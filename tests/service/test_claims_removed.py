@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.facts.facts import ClaimsSeen, Fact, Scope
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.facts.fact_kinds import ClaimsSeen, Fact, Scope
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Assignment,
     Changed,
     Circumstance,
@@ -28,7 +29,7 @@ from sidecar.domain.policy.policy import (
 )
 from sidecar.domain.values.stamp import at
 from sidecar.service.checks.trial_records import SEVERITY
-from sidecar.service.ports.calls import Call, Verdict
+from sidecar.service.ports.calls import Call
 from sidecar.wire.settings.settings import Issuer
 from sidecar.wire.tokens.claims import InvalidToken, token_of
 from tests.domain.random_policies import GRANTS

@@ -3,10 +3,16 @@
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Changed, Circumstance, Policy, PolicyState, Selection
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.policy.conditional_access import (
+    Changed,
+    Circumstance,
+    Policy,
+    PolicyState,
+    Selection,
+)
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery
 from sidecar.service.observations.observations import Checked, ReportedOnly
-from sidecar.service.ports.calls import Verdict
 from sidecar.wire.settings.settings import Context, Log, Settings
 from tests.domain.scenes import AWAY, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 import trio
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, SessionRevoked, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.observations.observations import WorkerFailed
-from sidecar.service.ports.calls import Call, Verdict
+from sidecar.service.ports.calls import Call
 from sidecar.wire.settings.settings import Context, Resilience
 from sidecar.wire.store.keys import digest
 from sidecar.wire.tokens.claims import Token
@@ -143,10 +144,10 @@ async def test_a_session_put_out_of_the_view_while_its_device_is_read_follows_no
     followed, go_on = trio.Event(), trio.Event()
     follow = pod.news.follow
 
-    async def slowly(channel: bytes) -> None:
+    async def slowly(*channels: bytes) -> None:
         followed.set()
         await go_on.wait()
-        await follow(channel)
+        await follow(*channels)
 
     pod.news.follow = slowly  # type: ignore[method-assign] # a slow server
     async with trio.open_nursery() as nursery:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 import trio
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
@@ -15,7 +16,7 @@ from sidecar.domain.facts.signal import (
     SessionRevoked,
     Subject,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Assignment,
     Changed,
     Circumstance,
@@ -40,7 +41,6 @@ from sidecar.service.observations.observations import (
     Marked,
     RevokedSession,
 )
-from sidecar.service.ports.calls import Verdict
 from sidecar.wire.settings.settings import Context, ProofOf, Resilience
 from tests.domain.scenes import AWAY, HOME, network_of, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     COMPLIANT_DEVICE,
     All,
     AnyOf,

@@ -2,10 +2,11 @@
 
 import trio
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
-from sidecar.service.ports.calls import StandingChange, Verdict
+from sidecar.service.ports.calls import StandingChange
 from sidecar.service.view.view import AT_ONCE
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import trio
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
     DeviceComplianceChange,
@@ -18,13 +19,13 @@ from sidecar.domain.facts.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.inspection import InvalidQuery, SessionQuery
-from sidecar.service.ports.calls import Call, Verdict
+from sidecar.service.ports.calls import Call
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.settings.sources import SourceSettings
-from sidecar.wire.store.records import event_field
+from sidecar.wire.store.event_keys import event_field
 from tests.domain.scenes import policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod
 from tests.service.memory import Tokens as Known

@@ -6,6 +6,7 @@ And that counts as of the earlier of its `auth_time` and the moment it was first
 import msgspec
 import pytest
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import (
     RiskLevelChange,
     SessionEstablished,
@@ -13,7 +14,7 @@ from sidecar.domain.facts.signal import (
     SessionRevoked,
     Subject,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Changed,
     Circumstance,
     EveryTime,
@@ -22,11 +23,11 @@ from sidecar.domain.policy.policy import (
     RiskLevel,
     UserRisk,
 )
-from sidecar.domain.policy.policy import SessionControls as Controls
+from sidecar.domain.policy.conditional_access import SessionControls as Controls
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.inspection import ExplainQuery
-from sidecar.service.ports.calls import Call, Verdict
+from sidecar.service.ports.calls import Call
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.settings.settings import AppChallenges, Context, ProofOf, Requires, Settings
 from tests.domain.scenes import AWAY, HOME, policy

@@ -2,9 +2,10 @@
 
 import pytest
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import SessionRevoked, Subject
 from sidecar.domain.values.stamp import at
-from sidecar.service.ports.calls import Verdict
+from sidecar.wire.store.records import WHO_DEVICE
 from tests.service.memory import MemoryStore, Pod, Tokens
 
 
@@ -38,4 +39,4 @@ async def test_the_device_of_a_revocation_is_not_taken_for_that_of_the_session()
     subject = Subject(user="alice", device="d9", session="s1")
     await pod.intake.accept(SessionRevoked(stamp=at(1005, "r"), subject=subject))
     assert (await pod.check(token)).verdict is Verdict.DENY
-    assert all(b"who:device" not in record for record in pod.store.records.values())
+    assert all(WHO_DEVICE not in record for record in pod.store.records.values())

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import (
     DeviceComplianceChange,
     NetworkChange,
@@ -10,9 +11,8 @@ from sidecar.domain.facts.signal import (
     SessionRevoked,
     Subject,
 )
-from sidecar.domain.policy.policy import Changed, Circumstance, Device, Signals
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, Device, Signals
 from sidecar.domain.values.stamp import at
-from sidecar.service.ports.calls import Verdict
 from tests.domain.scenes import AWAY, HOME, PLACES, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 

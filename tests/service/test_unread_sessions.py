@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Assignment,
     Device,
     EveryTime,
@@ -18,7 +19,6 @@ from sidecar.domain.policy.policy import (
     UserRisk,
 )
 from sidecar.domain.values.stamp import at
-from sidecar.service.ports.calls import Verdict
 from sidecar.service.records.spooled_facts import key_of
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.routes.routes import Routes

@@ -28,7 +28,7 @@ from sidecar.domain.facts.signal import (
     Subject,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Assignment,
     Changed,
     Circumstance,
@@ -179,7 +179,7 @@ async def played(history: list[Step], *, alone: bool) -> list[Any]:
             shown = pod.tokens.issue(f"t{second}", **named, **step.token)
             for context in ("c1", "c2"):
                 answer = await pod.checker.check(Call(shown, frozenset({context}), ip=step.ip))
-                answers.append((answer, step.issuer))
+                answers.append((msgspec.structs.replace(answer, id=""), step.issuer))
         for each in both:
             await each.settle()
     ours = [answer for answer, issuer in answers if issuer == OURS]

@@ -7,18 +7,12 @@ import redis
 from sidecar.adapters.clock import now
 from sidecar.domain.facts.from_signal import facts_from
 from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, Signal, Subject
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at
+from sidecar.wire.store.event_keys import event_field
 from sidecar.wire.store.keys import StoreKeys, session_name
-from sidecar.wire.store.records import (
-    WHO_ISSUER,
-    WHO_SESSION,
-    WHO_USER,
-    encode_facts,
-    event_field,
-    owner_fields,
-)
+from sidecar.wire.store.records import WHO_ISSUER, WHO_SESSION, WHO_USER, encode_facts, owner_fields
 
 PER_USER = 4
 FAR = 4_000_000_000_000

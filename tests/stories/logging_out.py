@@ -9,6 +9,7 @@ from sidecar.adapters.clock import now
 from sidecar.wire.settings.intake import IntakeIssuer, IntakeSettings
 from sidecar.wire.settings.receiver import SubjectMatch
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 from tests.adapters.identity import Signer
 from tests.stories.running import (
     ISSUER,
@@ -54,7 +55,7 @@ def signed(signer: Signer = SIGNER, typ: str | None = "logout+jwt", **changes: A
 
 def logout(pods: Pods, text: str, index: int = 0, **headers: str) -> httpx.Response:
     url = f"{pods.addresses[index].intake[0]}/v1/logout"
-    return httpx.post(url, data={"logout_token": text}, headers=headers, timeout=20)
+    return plain_http.post(url, data={"logout_token": text}, headers=headers, timeout=20)
 
 
 def revoke(
@@ -64,7 +65,7 @@ def revoke(
     shown = signed(**{**usual, **changes}) if bearer is None else bearer
     headers = {"Authorization": f"Bearer {shown}"} if shown else {}
     url = f"{pods.addresses[index].intake[0]}/v1/global-token-revocation"
-    return httpx.post(url, json=body, headers=headers, timeout=20)
+    return plain_http.post(url, json=body, headers=headers, timeout=20)
 
 
 def iss_sub(user: str, issuer: str = ISSUER) -> dict[str, str]:

@@ -23,12 +23,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from sidecar.adapters.clock import now
 from sidecar.adapters.geography.networks import load
-from sidecar.daemon.configuration.loading import Configuration, claims_of, evaluator_of
-from sidecar.daemon.serving import Addresses, Daemon
+from sidecar.daemon.configuration.files import Configuration, claims_of, evaluator_of
+from sidecar.daemon.lifecycle import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
-from sidecar.domain.facts.facts import SIGNALS
+from sidecar.domain.facts.fact_kinds import SIGNALS
 from sidecar.domain.facts.signal import Signal
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.wire.routes.routes import Routes
 from sidecar.wire.settings.settings import (
     Admin,
@@ -265,8 +265,10 @@ class Pods:
             services = daemon._services  # noqa: SLF001 - no door reports sweeps
             assert services is not None
             audit = services.wired.audit
-            enough = audit.sweeper.passes + times
-            eventually(lambda audit=audit: audit.sweeper.passes, partial(operator.le, enough))
+            for _ in range(times):
+                enough = audit.sweeper.passes + 1
+                self._portal.call(services.wired.view.view.changes.add_all)
+                eventually(lambda audit=audit: audit.sweeper.passes, partial(operator.le, enough))
             eventually(lambda audit=audit: audit.auditor.waiting, operator.not_)
 
     def close(self) -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 
 from sidecar.wire.settings.settings import Settings, SpoolSettings
+from tests import plain_http
 from tests.adapters.servers import impatient
 from tests.stories.running import Pods
 
@@ -27,7 +27,7 @@ def with_spool(directory: Path, url: str, **spool: Any) -> Any:
 
 
 def metric(pods: Pods, name: str, pod: int = 0) -> float:
-    text = httpx.get(pods.addresses[pod].admin[0] + "/metrics").text
+    text = plain_http.get(pods.addresses[pod].admin[0] + "/metrics").text
     return sum(
         float(line.rpartition(" ")[2])
         for line in text.splitlines()

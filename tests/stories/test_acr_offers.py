@@ -15,9 +15,9 @@ from sidecar.adapters.geography.networks import load
 from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.daemon.configuration.acr_offers import AcrOffers
-from sidecar.daemon.configuration.loading import Configuration, evaluator_of
+from sidecar.daemon.configuration.files import Configuration, evaluator_of
 from sidecar.daemon.trust import Trust
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.values.assurance import DEFAULT_LEVELS
 from sidecar.wire.providers.offered import acr_values_offered
 from sidecar.wire.routes.routes import Routes

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from sidecar.cli.main import main
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import Context, Settings
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Client, Pods, running, token, unique
@@ -60,7 +61,7 @@ def act(pods: Pods, path: str, body: Any = None, pod: int = 0, **more: Any) -> h
     more.setdefault("headers", BEARER)
     more["headers"] = {"Content-Type": "application/json", **more["headers"]}
     content = json.dumps(WHY if body is None else body)
-    return httpx.post(url, content=content, timeout=20, **more)
+    return plain_http.post(url, content=content, timeout=20, **more)
 
 
 def command(pods: Pods, *words: str, pod: int = 0) -> int:
@@ -75,7 +76,7 @@ def metric(pods: Pods, name: str) -> float:
     lines = [
         line
         for one in pods.addresses
-        for line in httpx.get(f"{one.admin[0]}/metrics").text.splitlines()
+        for line in plain_http.get(f"{one.admin[0]}/metrics").text.splitlines()
     ]
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
@@ -121,7 +122,7 @@ def test_its_reason_and_its_source_stand_in_the_sessions_timeline(pods: Pods) ->
     user, session = unique("user"), unique("session")
     assert decisions(pods, token(user, session)) == ["allow", "allow"]
     assert act(pods, f"users/{user}/revoke").status_code == 200
-    shown = httpx.get(f"{pods.addresses[1].admin[0]}/v1/sessions/{session}", headers=BEARER)
+    shown = plain_http.get(f"{pods.addresses[1].admin[0]}/v1/sessions/{session}", headers=BEARER)
     (heard,) = (one["text"] for one in shown.json()["timeline"] if one["kind"] == "revoked")
     assert heard == "the user was revoked: ticket 4711 (said by operator:admin)"
 
@@ -142,7 +143,10 @@ def test_an_act_is_its_operators_and_who_may_only_look_does_none(pods: Pods) -> 
     shown = token(user, session)
     assert decisions(pods, shown) == ["allow", "allow"]
     looks = {"Authorization": "Bearer of-a-dashboard"}
-    assert httpx.get(f"{pods.addresses[0].admin[0]}/v1/sessions", headers=looks).status_code == 200
+    assert (
+        plain_http.get(f"{pods.addresses[0].admin[0]}/v1/sessions", headers=looks).status_code
+        == 200
+    )
     for path in (f"users/{user}/revoke", "dead-letters/1-0/retry"):
         answer = act(pods, path, headers=looks)
         assert answer.status_code == 403, answer.text
@@ -254,9 +258,9 @@ def test_what_cannot_be_read_is_refused_and_does_nothing(pods: Pods, case: str) 
 
 def test_other_methods_types_and_paths_are_refused(pods: Pods) -> None:
     url = f"{pods.addresses[0].admin[0]}/v1/users/ada/revoke"
-    assert httpx.get(url, headers=BEARER).status_code == 405
+    assert plain_http.get(url, headers=BEARER).status_code == 405
     form = {**BEARER, "Content-Type": "application/x-www-form-urlencoded"}
-    assert httpx.post(url, content=b'{"reason":"x"}', headers=form).status_code == 415
+    assert plain_http.post(url, content=b'{"reason":"x"}', headers=form).status_code == 415
     for path in ("users//revoke", "users/a/b/revoke", "groups/a/revoke", "users/a/forget"):
         assert act(pods, path).status_code == 404
     for path in ("users/%00/revoke", "users/%ff/revoke", f"users/{'x' * 513}/revoke"):
@@ -281,7 +285,7 @@ SETTLED = {**WHY, "wait": "everywhere"}
 
 def session_of(pods: Pods, session: str, pod: int = 1) -> Any:
     url = f"{pods.addresses[pod].admin[0]}/v1/sessions/{session}"
-    return httpx.get(url, headers=BEARER).json()
+    return plain_http.get(url, headers=BEARER).json()
 
 
 def high(pods: Pods, user: str) -> None:
@@ -422,6 +426,22 @@ def test_to_dismiss_the_risk_is_an_operators_word_on_it(pods: Pods) -> None:
     assert decisions(pods, shown) == ["step_up", "step_up"], "what is said later counts"
 
 
+def test_to_confirm_the_risk_is_an_operators_word_on_it(pods: Pods) -> None:
+    user = unique("user")
+    shown = token(user, unique("session"))
+    assert decisions(pods, shown) == ["allow", "allow"]
+    words = ("mark", "--user", user, "--reason", "it is so", "--confirm-risk", "--wait")
+    assert command(pods, *words) == 0
+    fresh = token(user, unique("session"), age=-1, acr="mfa")
+    assert decisions(pods, shown, "c2") == ["deny", "deny"], "the policy for high risk blocks"
+    assert decisions(pods, fresh, "c2") == ["deny", "deny"]
+    pods.clients[0].trusted("risk-level-change", {"user": user}, data={"current_level": "LOW"})
+    assert decisions(pods, fresh, "c2") == ["deny", "deny"], "an operator's word stands"
+    words = ("clear", "--user", user, "--reason", "it was not", "--dismiss-risk", "--wait")
+    assert command(pods, *words) == 0
+    assert decisions(pods, fresh, "c2") == ["allow", "allow"]
+
+
 def test_marks_are_reported_in_the_words_of_operators(pods: Pods) -> None:
     user, session = unique("user"), unique("session")
     decisions(pods, token(user, session))
@@ -520,7 +540,7 @@ def test_a_command_without_a_reason_says_who_ran_it(pods: Pods) -> None:
     decisions(pods, token(user, session))
     assert command(pods, "revoke", "--session", session, "--user", user) == 0
     shown = eventually(
-        lambda: httpx.get(
+        lambda: plain_http.get(
             f"{pods.addresses[0].admin[0]}/v1/sessions/{session}", headers=BEARER
         ).json(),
         lambda found: "no reason given, by " in str(found["timeline"]),

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import CREDENTIAL, Pods, running, token, unique
@@ -24,7 +24,7 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
 def evaluate(pods: Pods, index: int = 1, **members: Any) -> Any:
     url = pods.addresses[index].http[0] + "/access/v1/evaluation"
     shown = {"Authorization": f"Bearer {CREDENTIAL}"}
-    return httpx.post(url, json={"action": {"name": "POST"}, **members}, headers=shown).json()
+    return plain_http.post(url, json={"action": {"name": "POST"}, **members}, headers=shown).json()
 
 
 PAY = {"type": "route", "id": "/pay/{id}", "properties": {"path": "/pay/7"}}

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -80,7 +81,7 @@ def held(members: Any, held_token: str) -> Any:
 
 def post(pods: Pods, path: str, body: Any) -> httpx.Response:
     name = unique("request")
-    answer = httpx.post(
+    answer = plain_http.post(
         f"{pods.addresses[0].http[0]}/access/v1/{path}", json=body, headers={"X-Request-ID": name}
     )
     assert answer.status_code == 200
@@ -170,7 +171,7 @@ def test_a_subject_that_is_no_user_is_judged_by_its_token_alone(pods: Pods) -> N
 
 def test_the_metadata_is_where_the_specification_has_it(pods: Pods) -> None:
     here = pods.addresses[0].http[0]
-    answer = httpx.get(f"{here}/.well-known/authzen-configuration")
+    answer = plain_http.get(f"{here}/.well-known/authzen-configuration")
     assert answer.headers["Content-Type"] == "application/json"
     found = answer.json()
     assert found["policy_decision_point"] == here

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import Signals
+from sidecar.domain.policy.conditional_access import Signals
 from sidecar.wire.settings.settings import Gateway, Settings
 from sidecar.wire.settings.tokens import Binding, CertificateForm, Possession
 from sidecar.wire.tokens.dpop import token_hash
 from sidecar.wire.tokens.jwks import thumbprint_of_client
+from tests import plain_http
 from tests.adapters.identity import Signer
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
@@ -58,7 +59,7 @@ def call(pods: Pods, token: str, scheme: str = "DPoP", **headers: str) -> httpx.
         "X-Forwarded-Uri": "/pay/7?a=b",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    return httpx.get(f"{pods.addresses[0].http[0]}/v1/check", headers=fields)
+    return plain_http.get(f"{pods.addresses[0].http[0]}/v1/check", headers=fields)
 
 
 def shown(token: str, key: Signer = KEYS[0], **changes: Any) -> str:
@@ -116,7 +117,7 @@ def test_two_proofs_are_an_invalid_request(pods: Pods) -> None:
     mine = token(unique("user"), unique("session"), **bound(KEYS[0]))
     headers = [("Authorization", f"DPoP {mine}"), ("X-Forwarded-Uri", "/pay/7")]
     headers += [("DPoP", shown(mine)), ("DPoP", shown(mine))]
-    refused = httpx.get(f"{pods.addresses[0].http[0]}/v1/check", headers=headers)
+    refused = plain_http.get(f"{pods.addresses[0].http[0]}/v1/check", headers=headers)
     assert refused.status_code == 400
 
 

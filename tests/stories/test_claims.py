@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Assignment,
     Claims,
     Policy,
@@ -20,6 +19,7 @@ from sidecar.domain.policy.policy import (
 )
 from sidecar.wire.settings.settings import App, BreakGlass, Settings
 from sidecar.wire.settings.tokens import Absent, SessionNaming, Unknown
+from tests import plain_http
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, SIGNER, Pods, running, unique
 
@@ -200,7 +200,7 @@ def test_without_sid_a_bare_password_does_not_shed_the_mark() -> None:
 def test_where_sessions_must_be_named_a_token_without_sid_is_no_token() -> None:
     with marked(SessionNaming.REQUIRED) as pods:
         address = pods.addresses[0].http
-        answer = httpx.get(
+        answer = plain_http.get(
             f"{address[0]}/v1/check",
             headers={"Authorization": f"Bearer {token('ada')}", "X-Auth-Context": "c1"},
         )
@@ -222,7 +222,7 @@ def test_a_token_without_auth_time_proves_nothing_and_its_refusal_says_so_by_nam
         assert answer["decision"] == "step_up"
         assert [one["policy"] for one in answer["reasons"]] == ["p", "token-without-auth-time"]
         assert decision(pods, shown, "") == "allow"
-        text = httpx.get(f"{pods.addresses[0].admin[0]}/metrics").text
+        text = plain_http.get(f"{pods.addresses[0].admin[0]}/metrics").text
         missing = 'sidecar_token_claims_missing_total{claim="auth_time",issuer="0"} 1.0'
         assert missing in text
 

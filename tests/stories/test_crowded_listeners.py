@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 import pytest
 
@@ -15,6 +14,7 @@ from sidecar.wire.settings.intake import IntakeIssuer, IntakeSettings
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.transmitter import Transmitter
+from tests import plain_http
 from tests.adapters.recipients import key_file
 from tests.adapters.servers import Server
 from tests.stories.logging_out import CLIENT, signed
@@ -69,15 +69,15 @@ def test_all_are_answered_and_a_metric_shows_the_crowd(pods: Pods) -> None:
     assert pods.clients[0].check(token(user, session))["decision"] == "allow"
     with crowded(here.intake[0]):
         body = {"logout_token": signed(sub=user, sid=session)}
-        assert httpx.post(f"{here.intake[0]}/v1/logout", data=body).status_code == 200
+        assert plain_http.post(f"{here.intake[0]}/v1/logout", data=body).status_code == 200
     assert pods.clients[0].check(token(user, session))["decision"] != "allow"
     with crowded(here.receiver[0]):
-        answer = httpx.post(f"{here.receiver[0]}/ssf/events", content=b"x")
+        answer = plain_http.post(f"{here.receiver[0]}/ssf/events", content=b"x")
         assert answer.status_code == 400  # it is no token
     with crowded(here.transmitter[0]):
-        found = httpx.get(f"{here.transmitter[0]}/.well-known/ssf-configuration")
+        found = plain_http.get(f"{here.transmitter[0]}/.well-known/ssf-configuration")
         assert found.status_code == 200
     with crowded(here.admin[0]):
-        text = httpx.get(f"{here.admin[0]}/metrics").text
+        text = plain_http.get(f"{here.admin[0]}/metrics").text
     for door in ("intake", "receiver", "transmitter", "admin"):
         assert f'sidecar_door_incidents_total{{door="{door}",incident="made-room"}}' in text

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.wire.store.keys import StoreKeys, digest
+from tests import plain_http
 from tests.adapters.servers import Server, serving
+from tests.docs.contract import hold
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, running, token, unique
 from tests.stories.spooling import metric, with_spool
@@ -27,8 +28,9 @@ def server() -> Iterator[Server]:
 
 def ask(pods: Pods, method: str, path: str) -> Any:
     url = f"{pods.addresses[0].admin[0]}/v1/dead-letters{path}"
-    reply = httpx.request(method, url, headers=BEARER)
+    reply = plain_http.request(method, url, headers=BEARER)
     assert reply.status_code == 200, reply.text
+    hold("admin", reply)
     return reply.json()
 
 

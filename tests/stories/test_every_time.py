@@ -4,7 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.domain.policy.policy import EveryTime, Grant, Policy, Selection, SessionControls
+from sidecar.domain.policy.conditional_access import (
+    EveryTime,
+    Grant,
+    Policy,
+    Selection,
+    SessionControls,
+)
 from tests.adapters.servers import Server
 from tests.stories.running import Pods, running, token, unique
 from tests.waiting import eventually

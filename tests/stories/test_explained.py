@@ -5,11 +5,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Networks, PolicyState, Selection
+from sidecar.domain.policy.conditional_access import Networks, PolicyState, Selection
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -33,7 +33,7 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
 
 def explained(pods: Pods, session: str, contexts: str) -> Any:
     url = f"{pods.addresses[1].admin[0]}/v1/sessions/{session}"
-    return httpx.get(url, params={"explain": contexts}, headers=HEADERS).json()
+    return plain_http.get(url, params={"explain": contexts}, headers=HEADERS).json()
 
 
 def restricted(pods: Pods) -> str:
@@ -89,4 +89,4 @@ def test_what_a_policy_on_trial_would_have_changed_is_counted(pods: Pods) -> Non
 
 def exposed(pods: Pods) -> str:
     """The metrics of all pods: whichever reports a mark counts it."""
-    return "".join(httpx.get(f"{each.admin[0]}/metrics").text for each in pods.addresses)
+    return "".join(plain_http.get(f"{each.admin[0]}/metrics").text for each in pods.addresses)

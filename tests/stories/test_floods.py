@@ -9,18 +9,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import floods
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.wire.settings.settings import Grpc, Network, Settings
 from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.settings.tokens import Binding, Possession
 from sidecar.wire.store.keys import StoreKeys
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -118,7 +118,7 @@ def target(pods: Pods, client: floods.Signer) -> floods.Target:
 
 
 def counted(pods: Pods, name: str, labels: dict[str, str]) -> float:
-    text = httpx.get(f"{pods.addresses[0].admin[0]}/metrics").text
+    text = plain_http.get(f"{pods.addresses[0].admin[0]}/metrics").text
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)

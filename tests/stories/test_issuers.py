@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Device, RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import Device, RiskLevel, UserRisk
 from sidecar.wire.settings.settings import BreakGlass, Emergency, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy

@@ -3,13 +3,13 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Changed,
     Circumstance,
     Device,
@@ -24,8 +24,9 @@ from sidecar.wire.settings.privacy import Identifiers, Privacy
 from sidecar.wire.settings.settings import Log, Settings, SpoolSettings
 from sidecar.wire.settings.transmitter import Recipient as RecipientSettings
 from sidecar.wire.settings.transmitter import Transmitter
-from sidecar.wire.store.keys import StoreKeys, digest
+from sidecar.wire.store.keys import StoreKeys, digest, digest_bytes
 from sidecar.wire.yaml.tree import ConfigError
+from tests import plain_http
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, impatient
 from tests.domain.scenes import policy
@@ -89,9 +90,15 @@ def emptied(valkey_server: Server) -> Iterator[Server]:
 
 
 def named_in(heard: bytes) -> list[str]:
-    """What of a person is in there: also as the unkeyed digests that keys have otherwise."""
+    """What of a person is in there: also as the unkeyed digests that keys have otherwise.
+
+    An index has a session's digest in bytes, and a fact an address.
+    """
     digests = (digest(ISSUER, USER), digest(ISSUER, SESSION), digest(ISSUER, DEVICE))
-    return [one for one in (*PERSONAL, *digests) if one.encode() in heard]
+    found = [one for one in (*PERSONAL, *digests) if one.encode() in heard]
+    in_bytes = {SESSION: digest_bytes(digest(ISSUER, SESSION)) or b""}
+    in_bytes |= {ip: b"\xce" + ip_address(ip).packed for ip in (BERLIN, LISBON)}
+    return found + [one for one, written in in_bytes.items() if written in heard]
 
 
 def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
@@ -109,12 +116,12 @@ def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
         admin, operator = pods.addresses[0].admin[0], {"Authorization": "Bearer operator"}
         for path in (f"users/{USER}/mark", f"users/{USER}/clear", "users/nobody/revoke"):
             body = {"reason": REASON, "id": path.rpartition("/")[2]}
-            httpx.post(f"{admin}/v1/{path}", json=body, headers=operator)
+            plain_http.post(f"{admin}/v1/{path}", json=body, headers=operator)
         heard = dumped(emptied)
         for one in pods.addresses:
             for path in ("/metrics", "/readyz"):
-                assert named_in(httpx.get(f"{one.admin[0]}{path}").content) == []
-        shown = httpx.get(f"{admin}/v1/sessions?user={USER}", headers=operator)
+                assert named_in(plain_http.get(f"{one.admin[0]}{path}").content) == []
+        shown = plain_http.get(f"{admin}/v1/sessions?user={USER}", headers=operator)
     assert named_in(heard) == []
     assert b":{u" in heard
     assert SESSION in shown.text, "an operator asks by name, and is answered in names"
@@ -276,7 +283,7 @@ def say_from_outside(pods: Pods) -> None:
     revoke(pods, {"sub_id": {"format": "email", "email": [USER]}})
     for more in ({"contexts": [USER]}, {"issuer": USER}):
         url, order = f"{address.admin[0]}/v1/users/{USER}/mark", {"reason": REASON, **more}
-        answer = httpx.post(url, json=order, headers={"Authorization": "Bearer operator"})
+        answer = plain_http.post(url, json=order, headers={"Authorization": "Bearer operator"})
         assert answer.status_code == 400, answer.text
     for wrong in ({"type": USER}, {"time": USER}, {"subject": {"user": [USER]}}, {"wait": USER}):
         event = {"type": "session-revoked", "subject": {"user": USER}, **wrong}
@@ -319,5 +326,5 @@ def test_a_sidecar_that_others_would_not_understand_does_not_start(
         assert why in str(refused)
         assert "privacy.identifiers" in str(refused)
         url = f"{pods.addresses[0].admin[0]}/readyz"
-        assert httpx.get(url).status_code == 200, "who is set up wrongly troubles nobody else"
+        assert plain_http.get(url).status_code == 200, "who is set up wrongly troubles nobody else"
         assert PrivacyKey(NEW.encode()).id.encode() not in dumped(emptied)

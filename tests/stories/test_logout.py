@@ -13,6 +13,7 @@ import trustme
 
 from sidecar.adapters.clock import now
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 from tests.adapters.identity import Signer
 from tests.adapters.servers import Server
 from tests.stories.logging_out import (
@@ -154,13 +155,13 @@ def test_a_replayed_logout_token_does_nothing_at_any_sidecar_and_says_so(pods: P
         assert answer.status_code == 400
         assert "it has counted before" in answer.json()["error_description"]
         assert pods.clients[index].check(anew)["decision"] == "allow"
-    metrics = httpx.get(f"{pods.addresses[1].admin[0]}/metrics", timeout=20).text
+    metrics = plain_http.get(f"{pods.addresses[1].admin[0]}/metrics", timeout=20).text
     assert 'sidecar_logouts_total{outcome="replayed",request="logout"} 1.0' in metrics
 
 
 def logouts(pods: Pods, outcome: str) -> float:
     name = f'sidecar_logouts_total{{outcome="{outcome}",request="logout"}}'
-    texts = [httpx.get(f"{one.admin[0]}/metrics", timeout=20).text for one in pods.addresses]
+    texts = [plain_http.get(f"{one.admin[0]}/metrics", timeout=20).text for one in pods.addresses]
     lines = [line for text in texts for line in text.splitlines() if line.startswith(name)]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
@@ -288,21 +289,21 @@ def test_a_source_says_events_with_its_credential_and_nobody_without(pods: Pods)
     url = f"{pods.addresses[0].intake[0]}/v1/events"
     event = {"type": "session-revoked", "subject": {"user": user}, "wait": "everywhere"}
     for headers in ({}, {"Authorization": "Bearer wrong"}):
-        assert httpx.post(url, json=event, headers=headers, timeout=20).status_code == 401
+        assert plain_http.post(url, json=event, headers=headers, timeout=20).status_code == 401
     right = {"Authorization": f"Bearer {CREDENTIAL}"}
     page = {**right, "Origin": "https://evil.example"}
-    assert httpx.post(url, json=event, headers=page, timeout=20).status_code == 403
+    assert plain_http.post(url, json=event, headers=page, timeout=20).status_code == 403
     assert pods.clients[1].check(session)["decision"] == "allow"
-    answer = httpx.post(url, json=event, headers=right, timeout=20)
+    answer = plain_http.post(url, json=event, headers=right, timeout=20)
     assert (answer.status_code, answer.json()["settled"]) == (202, True)
     assert pods.clients[1].check(session)["decision"] == "deny"
 
 
 def test_there_are_three_addresses_and_one_method(pods: Pods) -> None:
     url = pods.addresses[0].intake[0]
-    assert httpx.get(f"{url}/v1/logout", timeout=20).status_code == 405
-    assert httpx.post(f"{url}/v1/sessions", timeout=20).status_code == 404
-    answer = httpx.post(f"{url}/v1/logout", json={"logout_token": signed()}, timeout=20)
+    assert plain_http.get(f"{url}/v1/logout", timeout=20).status_code == 405
+    assert plain_http.post(f"{url}/v1/sessions", timeout=20).status_code == 404
+    answer = plain_http.post(f"{url}/v1/logout", json={"logout_token": signed()}, timeout=20)
     assert "content type" in answer.json()["error_description"]
 
 
@@ -348,7 +349,7 @@ def test_who_leaves_before_the_body_is_there_is_no_error_of_ours(pods: Pods) -> 
     )
 
     def counted(name: str) -> float:
-        text = httpx.get(f"{pods.addresses[0].admin[0]}/metrics", timeout=20).text
+        text = plain_http.get(f"{pods.addresses[0].admin[0]}/metrics", timeout=20).text
         return sum(float(one.split()[-1]) for one in text.splitlines() if one.startswith(name))
 
     refused = 'sidecar_http_requests_total{route="intake /v1/logout",status="400"}'

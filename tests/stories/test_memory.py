@@ -1,15 +1,15 @@
 """More live sessions than a daemon has memory for: they are read when they are asked for."""
 
-import httpx
 import msgspec
 import pytest
 import trio
 
 from benchmarks.memory import weigh
 from sidecar.adapters.process.memory import resident
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.wire.config.memory_shares import LEAST
 from sidecar.wire.settings.settings import Memory, Settings
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -25,7 +25,7 @@ def tight(settings: Settings, _: int) -> Settings:
 
 
 def metric(pods: Pods, name: str) -> float:
-    text = httpx.get(f"{pods.addresses[0].admin[0]}/metrics").text
+    text = plain_http.get(f"{pods.addresses[0].admin[0]}/metrics").text
     return next(float(x.split()[-1]) for x in text.splitlines() if x.startswith(f"{name} "))
 
 

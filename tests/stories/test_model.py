@@ -22,7 +22,13 @@ from hypothesis.stateful import (
 
 from sidecar.adapters.clock import now
 from sidecar.domain.facts.signal import OperatorClear, OperatorMark, Subject
-from sidecar.domain.policy.policy import Device, Networks, RiskLevel, Selection, UserRisk
+from sidecar.domain.policy.conditional_access import (
+    Device,
+    Networks,
+    RiskLevel,
+    Selection,
+    UserRisk,
+)
 from sidecar.domain.values.stamp import at
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy

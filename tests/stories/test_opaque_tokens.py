@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-import httpx
 import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.wire.settings.settings import Context, Introspection, Issuer, Resilience, Settings
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, unique
@@ -176,7 +176,7 @@ def test_it_is_counted_by_issuer_and_outcome_and_no_token_is_shown(world: World)
     token = world.provider.issue(unique("user"), unique("session"))
     world.check(token)
     world.check("not-one-of-ours")
-    text = httpx.get(f"{world.pods.addresses[0].admin[0]}/metrics").text
+    text = plain_http.get(f"{world.pods.addresses[0].admin[0]}/metrics").text
     assert 'sidecar_introspections_total{issuer="0",outcome="active"}' in text
     assert 'sidecar_introspections_total{issuer="0",outcome="refused"}' in text
     assert 'sidecar_invalid_tokens_total{reason="not-active"}' in text

@@ -4,13 +4,12 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
     Changed,
@@ -22,11 +21,15 @@ from sidecar.domain.policy.policy import (
     Selection,
     UserRisk,
 )
+from sidecar.wire.history.entries import EntryKind
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import CREDENTIAL, Pods, running, token, unique
 from tests.waiting import eventually
 
+HISTORY = frozenset(EntryKind) - {EntryKind.REVOKED}
+"""What a timeline has from the history; of revocations it has the facts."""
 RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 POLICIES = (
     policy(Changed((Circumstance.COUNTRY,)), name="moved"),
@@ -123,7 +126,7 @@ class Script:
     def outcome(self, pods: Pods, pod: int) -> dict[str, Any]:
         """How the session stands, as reported by a pod: without what differs by name."""
         url = f"{pods.addresses[pod].admin[0]}/v1/sessions/{self.subject['session']}"
-        answer = httpx.get(url, headers={"Authorization": "Bearer operator"})
+        answer = plain_http.get(url, headers={"Authorization": "Bearer operator"})
         assert answer.status_code == 200, answer.text
         shown = answer.json()
         summary = shown["summary"]
@@ -134,7 +137,9 @@ class Script:
         kept = ("standing", "marks", "ip", "network", "assurance", "auth_time")
         outcome = {name: summary[name] for name in kept}
         outcome["proven"] = sorted(one for one in shown["proven"] if not one.startswith("device="))
-        outcome["events"] = sorted({(one["kind"], one["time"]) for one in shown["timeline"]})
+        # The history says in which order things came to be known; marks are compared above.
+        facts = (one for one in shown["timeline"] if one["kind"] not in HISTORY)
+        outcome["events"] = sorted({(one["kind"], one["time"]) for one in facts})
         return outcome
 
     def verdicts(self, pods: Pods, pod: int) -> list[str]:

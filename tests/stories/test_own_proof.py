@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import Changed, Circumstance, RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, RiskLevel, UserRisk
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.settings.settings import Context, Requires, Settings
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -38,7 +39,7 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
 def over_http(pods: Pods, pod: int, shown: str, context: str) -> httpx.Response:
     url = pods.addresses[pod].http[0] + "/v1/check"
     headers = {"Authorization": f"Bearer {shown}", "X-Auth-Context": context}
-    return httpx.get(url, headers=headers)
+    return plain_http.get(url, headers=headers)
 
 
 def wait_a_second() -> None:
@@ -73,7 +74,7 @@ def test_a_thiefs_old_token_gains_nothing_by_its_owners_step_up(pods: Pods) -> N
         refused = over_http(pods, pod, old, "c1")
         assert refused.status_code == 401
         assert "insufficient_user_authentication" in refused.headers["WWW-Authenticate"]
-        routine = httpx.get(
+        routine = plain_http.get(
             pods.addresses[pod].http[0] + "/v1/ext_authz/routine",
             headers={"Authorization": f"Bearer {old}"},
         )

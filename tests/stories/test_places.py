@@ -7,16 +7,16 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from sidecar.domain.policy.policy import Policy
-from sidecar.wire.config.reading import read_settings
+from sidecar.domain.policy.conditional_access import Policy
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import Context, GeographySettings, Settings
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.stories.running import Pods, running, token, unique
 from tests.waiting import eventually
@@ -189,7 +189,7 @@ def test_a_check_without_an_address_proves_no_place(pods: Pods) -> None:
 
 def inspected(pods: Pods, session: str) -> dict[str, Any]:
     url = f"{pods.addresses[0].admin[0]}/v1/sessions/{session}"
-    answer = httpx.get(url, headers={"Authorization": "Bearer operator"})
+    answer = plain_http.get(url, headers={"Authorization": "Bearer operator"})
     assert answer.status_code == 200, answer.text
     shown: dict[str, Any] = answer.json()
     return shown
@@ -244,7 +244,9 @@ def test_over_http_a_journey_is_judged_as_over_the_socket(pods: Pods) -> None:
 
     def call(ip: str) -> int:
         headers = {"X-Auth-Context": "c1", "X-Forwarded-For": ip}
-        return httpx.get(url, headers={**headers, "Authorization": f"Bearer {old}"}).status_code
+        return plain_http.get(
+            url, headers={**headers, "Authorization": f"Bearer {old}"}
+        ).status_code
 
     assert call(NEW_YORK) == 200
     assert call(LOS_ANGELES) == 401

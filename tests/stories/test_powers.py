@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.facts.facts import SIGNALS
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.fact_kinds import SIGNALS
+from sidecar.domain.policy.conditional_access import (
     Claims,
     Networks,
     Policy,

@@ -12,7 +12,7 @@ from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.wire.settings.settings import App, ChallengeStyle, ContextProof, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import Claims, Device, RiskLevel, Signals, UserRisk
+from sidecar.domain.policy.conditional_access import Claims, Device, RiskLevel, Signals, UserRisk
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, proofs_of_sessions, running, token, unique
@@ -177,7 +177,7 @@ def counted(pods: Pods, outcome: str, index: int = 0) -> float:
 
 
 def sample(pods: Pods, name: str, index: int = 0) -> float:
-    text = httpx.get(f"{pods.addresses[index].admin[0]}/metrics", timeout=20).text
+    text = plain_http.get(f"{pods.addresses[index].admin[0]}/metrics", timeout=20).text
     lines = [line for line in text.splitlines() if line.startswith(name)]
     return float(lines[0].rpartition(" ")[2]) if lines else 0.0
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Changed, Circumstance
+from sidecar.domain.policy.conditional_access import Changed, Circumstance
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.transmitter import FixedStream, Push, Recipient, Transmitter

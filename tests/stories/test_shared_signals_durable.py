@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.wire.settings.settings import Settings, SpoolSettings
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Changed, Circumstance
+from sidecar.domain.policy.conditional_access import Changed, Circumstance
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.transmitter import FixedStream, Push, Transmitter
 from sidecar.wire.settings.transmitter import Recipient as RecipientSettings
+from tests import plain_http
 from tests.adapters.recipients import Recipient, key_file, receiving, secret_file, verified
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
@@ -89,7 +89,7 @@ def test_a_mark_and_its_proof_arrive_signed_and_once(pods: Pods, recipient: Reci
     assert b.check(strong, ip=LISBON)["decision"] == "allow"
     eventually(lambda: events_about(recipient, session).count(ASSURANCE), lambda n: n == 2)
 
-    key_set = httpx.get(f"{pods.addresses[0].transmitter[0]}/tenant/jwks.json").json()
+    key_set = plain_http.get(f"{pods.addresses[0].transmitter[0]}/tenant/jwks.json").json()
     tokens = [
         verified(one, key_set, "https://iga.example", TRANSMITTER) for one in recipient.tokens
     ]
@@ -154,10 +154,10 @@ def test_a_recipient_can_poll_a_stream_that_it_made_itself(pods: Pods) -> None:
     a, b = pods.clients
     # Either sidecar answers: what they know of streams lies in the store.
     one, other = (f"{address.transmitter[0]}/tenant/ssf" for address in pods.addresses)
-    made = httpx.post(f"{one}/stream", headers=BEARER, json={}).json()
+    made = plain_http.post(f"{one}/stream", headers=BEARER, json={}).json()
     poll = f"{other}/poll/{made['stream_id']}"
     assert made["delivery"]["endpoint_url"] == f"{TRANSMITTER}/ssf/poll/{made['stream_id']}"
-    empty = httpx.post(poll, headers=BEARER, json={"returnImmediately": True}).json()
+    empty = plain_http.post(poll, headers=BEARER, json={"returnImmediately": True}).json()
     assert empty == {"sets": {}, "moreAvailable": False}
     session = unique("session")
     weak = token(unique("user"), session)
@@ -165,13 +165,13 @@ def test_a_recipient_can_poll_a_stream_that_it_made_itself(pods: Pods) -> None:
     b.check(weak, ip=LISBON)
 
     def waiting() -> dict[str, str]:
-        answer = httpx.post(poll, headers=BEARER, json={"maxEvents": 5}, timeout=10).json()
+        answer = plain_http.post(poll, headers=BEARER, json={"maxEvents": 5}, timeout=10).json()
         sets: dict[str, str] = answer["sets"]
         return sets
 
     sets = eventually(waiting, lambda sets: len(sets) == 3)
     assert set(waiting()) == set(sets)  # until they are acknowledged
-    done = httpx.post(
+    done = plain_http.post(
         poll, headers=BEARER, json={"ack": list(sets), "returnImmediately": True}
     ).json()
     assert done == {"sets": {}, "moreAvailable": False}

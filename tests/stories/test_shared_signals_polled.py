@@ -9,7 +9,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.sources import SourceSettings

@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import jwt
 import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.shared_signals.wire.verification_state import make_state
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 from tests.adapters.identity import Signer, encode
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
@@ -87,7 +87,7 @@ def risk(user: str = "ada", level: str = "HIGH", **more: Any) -> dict[str, Any]:
 
 
 def metric(pods: Pods, name: str, index: int = 0) -> float:
-    text = httpx.get(f"{pods.addresses[index].admin[0]}/metrics", timeout=20).text
+    text = plain_http.get(f"{pods.addresses[index].admin[0]}/metrics", timeout=20).text
     return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
@@ -219,8 +219,8 @@ def test_a_body_that_is_too_large_is_not_read(url: str) -> None:
 
 
 def test_there_is_one_address_and_one_method(url: str) -> None:
-    assert httpx.get(f"{url}/ssf/events", timeout=20).status_code == 405
-    assert httpx.post(f"{url}/", timeout=20).status_code == 404
+    assert plain_http.get(f"{url}/ssf/events", timeout=20).status_code == 405
+    assert plain_http.post(f"{url}/", timeout=20).status_code == 404
 
 
 def test_a_known_set_again_is_accepted_at_any_sidecar_and_counts_once(pods: Pods, url: str) -> None:

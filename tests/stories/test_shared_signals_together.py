@@ -7,7 +7,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -15,6 +14,7 @@ from sidecar.cli.main import main
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.transmitter import Push, Recipient, Transmitter
+from tests import plain_http
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server
 from tests.stories.running import Pods, empowered, running, token, unique
@@ -120,7 +120,7 @@ def a_revocation_travels(ours: Pods, theirs: Pods) -> None:
 
 
 def metrics(pods: Pods) -> str:
-    return httpx.get(f"{pods.addresses[0].admin[0]}/metrics", timeout=20).text
+    return plain_http.get(f"{pods.addresses[0].admin[0]}/metrics", timeout=20).text
 
 
 def test_by_push(companies: Companies) -> None:

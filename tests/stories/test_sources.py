@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy.policy import Changed, Circumstance, RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, RiskLevel, UserRisk
 from sidecar.wire.settings.settings import HttpEvents, Settings
 from sidecar.wire.settings.sources import SourceSettings
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import AWAY, policy
 from tests.stories.running import CREDENTIAL, Client, Pods, running, token, unique
@@ -55,12 +56,14 @@ def post(pods: Pods, pod: int, event: Any, **headers: str) -> httpx.Response:
     fields = {"Content-Type": "application/json", **headers}
     content = msgspec.json.encode(event)
     url = pods.addresses[pod].http[0] + "/v1/events"
-    return httpx.post(url, content=content, headers={k: v for k, v in fields.items() if v})
+    return plain_http.post(url, content=content, headers={k: v for k, v in fields.items() if v})
 
 
 def over_unix(pods: Pods, pod: int, event: Any) -> httpx.Response:
     path = pods.addresses[pod].http[1].removeprefix("unix:")
-    with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=path, verify=plain_http.NO_CERTIFICATES)
+    ) as client:
         return client.post("http://anything/v1/events", json=event)
 
 
@@ -107,11 +110,11 @@ def test_authzen_is_closed_to_browsers_and_echoes_no_host(pods: Pods) -> None:
     question = {"subject": {"type": "session", "id": "s"}, "resource": {"type": "a", "id": "1"}}
     asked = {"action": {"name": "GET"}, **question}
     for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
-        answer = httpx.post(f"{base}/access/v1/evaluation", json=asked, headers=headers)
+        answer = plain_http.post(f"{base}/access/v1/evaluation", json=asked, headers=headers)
         assert answer.status_code == 403
     configuration = f"{base}/.well-known/authzen-configuration"
-    assert httpx.get(configuration, headers={"Host": "evil.example"}).status_code == 403
-    heard = httpx.get(configuration, headers={"Host": "localhost"}).json()
+    assert plain_http.get(configuration, headers={"Host": "evil.example"}).status_code == 403
+    heard = plain_http.get(configuration, headers={"Host": "localhost"}).json()
     assert heard["policy_decision_point"] == base
 
 
@@ -124,10 +127,12 @@ def test_to_ask_about_a_session_without_its_token_takes_a_power(pods: Pods) -> N
         "action": {"name": "GET"},
         "resource": {"type": "account", "id": "1"},
     }
-    refused = httpx.post(url, json=asked)
+    refused = plain_http.post(url, json=asked)
     assert (refused.status_code, refused.json()["field"]) == (403, "subject")
-    assert httpx.post(url, json=asked, headers={"Authorization": "Bearer x"}).status_code == 401
-    assert httpx.post(url, json=asked, headers=SHOWN).json()["decision"] is True
+    assert (
+        plain_http.post(url, json=asked, headers={"Authorization": "Bearer x"}).status_code == 401
+    )
+    assert plain_http.post(url, json=asked, headers=SHOWN).json()["decision"] is True
 
 
 def test_to_watch_every_session_takes_a_power_and_named_ones_none(pods: Pods) -> None:
@@ -258,7 +263,7 @@ def test_what_is_refused_is_counted_by_source_and_type(pods: Pods) -> None:
         data={"namespace": "n", "current_level": "phr"},
     )
     assert refused["error"] == "not_allowed"
-    metrics = httpx.get(pods.addresses[ON].admin[0] + "/metrics").text
+    metrics = plain_http.get(pods.addresses[ON].admin[0] + "/metrics").text
     counted = 'sidecar_not_allowed_total{source="local:payroll",type="assurance-level-change"} 1.0'
     assert counted in metrics
     assert 'sidecar_not_allowed_total{source="slow",type="session-revoked"} 0.0' in metrics

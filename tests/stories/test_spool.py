@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
 from sidecar.cli.main import main
-from sidecar.domain.policy.policy import Networks, RiskLevel, Selection, UserRisk
+from sidecar.domain.policy.conditional_access import Networks, RiskLevel, Selection, UserRisk
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.sources import Limits
+from tests import plain_http
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, running, token, unique
@@ -34,7 +34,7 @@ def server() -> Iterator[Server]:
 
 
 def conditions(pods: Pods) -> dict[str, str]:
-    report = httpx.get(pods.addresses[0].admin[0] + "/readyz").json()
+    report = plain_http.get(pods.addresses[0].admin[0] + "/readyz").json()
     return {check["name"]: check["state"] for check in report["checks"]}
 
 

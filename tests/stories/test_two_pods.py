@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Changed,
     Circumstance,
     Device,
@@ -14,6 +13,7 @@ from sidecar.domain.policy.policy import (
     Selection,
     UserRisk,
 )
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, running, token, unique
@@ -125,7 +125,7 @@ def test_a_check_over_http_is_challenged_as_over_the_socket(pods: Pods) -> None:
     weak = token(user, session)
     headers = {"Authorization": f"Bearer {weak}", "X-Auth-Context": "c1"}
     url = pods.addresses[1].http[0] + "/v1/check"
-    passed = httpx.get(url, headers=headers)
+    passed = plain_http.get(url, headers=headers)
     assert (passed.status_code, passed.headers["X-Sidecar-Decision"]) == (200, "allow")
     assert passed.headers["X-Sidecar-Subject"] == user
     event = {
@@ -133,16 +133,16 @@ def test_a_check_over_http_is_challenged_as_over_the_socket(pods: Pods) -> None:
         "subject": {"session": session},
         "data": {"segment": "restricted"},
     }
-    posted = httpx.post(pods.addresses[0].http[0] + "/v1/events", json=event)
+    posted = plain_http.post(pods.addresses[0].http[0] + "/v1/events", json=event)
     assert posted.status_code in {200, 202}
     refused = eventually(
-        lambda: httpx.get(url, headers=headers), lambda answer: answer.status_code == 401
+        lambda: plain_http.get(url, headers=headers), lambda answer: answer.status_code == 401
     )
     challenge = refused.headers["WWW-Authenticate"]
     assert challenge.startswith('Bearer error="insufficient_user_authentication"')
     assert 'acr_values="mfa"' in challenge
     assert refused.headers["Content-Type"] == "application/problem+json"
-    routine = httpx.get(
+    routine = plain_http.get(
         url.replace("check", "ext_authz/routine"), headers={"Authorization": f"Bearer {weak}"}
     )
     assert (routine.status_code, routine.headers["X-Sidecar-Step-Up"]) == (200, "pending")
@@ -179,9 +179,9 @@ def test_what_is_refused_at_the_socket_is_reported_counted_and_disturbs_nobody(p
     a, _ = pods.clients
 
     def invalid() -> float:
-        lines = httpx.get(pods.addresses[0].admin[0] + "/metrics").text.splitlines()
+        lines = plain_http.get(pods.addresses[0].admin[0] + "/metrics").text.splitlines()
         wanted = 'sidecar_events_total{outcome="invalid",type="unknown"}'
-        return next(float(line.split()[1]) for line in lines if line.startswith(wanted))
+        return sum(float(line.split()[1]) for line in lines if line.startswith(wanted))
 
     before = invalid()
     a.send(
@@ -207,7 +207,7 @@ def test_metrics_count_each_mark_and_clear_once_over_both(pods: Pods) -> None:
         return sum(
             float(line.rpartition(" ")[2])
             for address in pods.addresses
-            for line in httpx.get(address.admin[0] + "/metrics").text.splitlines()
+            for line in plain_http.get(address.admin[0] + "/metrics").text.splitlines()
             if line.startswith(name + "{") and all(one in line for one in wanted)
         )
 

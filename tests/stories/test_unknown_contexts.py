@@ -12,8 +12,9 @@ import trio
 from stepup_client.flask import Gate, StepUp
 from stepup_client.local import LocalClient, Refused
 
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.wire.settings.settings import Settings, UnknownContexts
+from tests import plain_http
 from tests.cli.command import Done, sidecar
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -59,7 +60,7 @@ def marked(pods: Pods) -> str:
 
 def over_http(pods: Pods, pod: int, target: str, shown: str, context: str) -> httpx.Response:
     headers = {"Authorization": f"Bearer {shown}", "X-Auth-Context": context}
-    return httpx.get(pods.addresses[pod].http[0] + target, headers=headers)
+    return plain_http.get(pods.addresses[pod].http[0] + target, headers=headers)
 
 
 def evaluate(pods: Pods, pod: int, shown: str, *contexts: str) -> httpx.Response:
@@ -75,7 +76,7 @@ def evaluate(pods: Pods, pod: int, shown: str, *contexts: str) -> httpx.Response
     several = len(asked) > 1
     path = "/access/v1/evaluations" if several else "/access/v1/evaluation"
     body: Any = {"evaluations": asked} if several else asked[0]
-    return httpx.post(pods.addresses[pod].http[0] + path, json=body)
+    return plain_http.post(pods.addresses[pod].http[0] + path, json=body)
 
 
 @pytest.mark.parametrize("context", UNKNOWN)

@@ -12,6 +12,7 @@ from sidecar.adapters.clock import now
 from sidecar.domain.values.assurance import DEFAULT_LEVELS, Level
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver, SubjectMatch, SubjectSettings
 from sidecar.wire.settings.settings import Assurance, Settings
+from tests import plain_http
 from tests.adapters.identity import Signer, key_set
 from tests.stories.running import empowered, unique
 
@@ -137,4 +138,4 @@ def push(url: str, token: str, **headers: str) -> httpx.Response:
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
     given = {name: value for name, value in fields.items() if value}
-    return httpx.post(f"{url}/ssf/events", content=token.encode(), headers=given, timeout=20)
+    return plain_http.post(f"{url}/ssf/events", content=token.encode(), headers=given, timeout=20)

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from tests import plain_http
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.stories.running import ISSUER, SIGNER
@@ -94,7 +95,7 @@ class Process:
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.admin}/readyz").status_code == 200
+            return plain_http.get(f"{self.admin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -111,7 +112,7 @@ class Process:
 
 def level(sidecar: Process, name: str) -> float:
     """The sum of what a daemon says of a metric; `name` is how its lines begin."""
-    text = httpx.get(f"{sidecar.admin}/metrics").text
+    text = plain_http.get(f"{sidecar.admin}/metrics").text
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
+
+from tests import plain_http
 
 ENDS_BY = 60.0
 COMMAND = (sys.executable, "-m", "sidecar")
@@ -131,8 +132,8 @@ def test_a_demo_that_is_left_running_can_be_tried_and_ends_cleanly(
         assert "acr_values: mfa" in challenged.stdout
         url = re.search(r"curl -X POST (\S+)", page)
         assert url is not None
-        assert httpx.get(url[1], trust_env=False).status_code == 405
-        assert httpx.post(url[1], trust_env=False).status_code == 200
+        assert plain_http.get(url[1], trust_env=False).status_code == 405
+        assert plain_http.post(url[1], trust_env=False).status_code == 200
         assert sidecar(place, *check).returncode == 0
         process.send_signal(ending)
         assert process.wait(ENDS_BY) == 0

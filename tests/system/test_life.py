@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from sidecar.adapters.process.held_signals import HARMLESS
+from tests import plain_http
 from tests.adapters.servers import Server, free_ports
 from tests.stories.running import ISSUER, Client, token, unique
 from tests.system.processes import Process, daemons
@@ -37,14 +38,14 @@ def silent() -> Iterator[int]:
 
 def probe(daemon: Process, path: str) -> tuple[int, dict[str, dict[str, str]]]:
     """What a probe is answered: the status, and the conditions by their names."""
-    answer = httpx.get(f"{daemon.admin}{path}")
+    answer = plain_http.get(f"{daemon.admin}{path}")
     return answer.status_code, {one["name"]: one for one in answer.json()["checks"]}
 
 
 def is_started(daemon: Process) -> bool:
     assert daemon.process.poll() is None, daemon.log.read_text()
     try:
-        return httpx.get(f"{daemon.admin}/startupz").status_code == 200
+        return plain_http.get(f"{daemon.admin}/startupz").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.stories.running import Client, token, unique
 from tests.system.processes import POLICY, daemons
@@ -92,7 +92,7 @@ def test_a_changed_policy_is_taken_up_and_a_broken_one_refused(
         file.write_text(POLICY.format(state="enabled"))
         a.process.send_signal(signal.SIGHUP)
         eventually(lambda: client.check(weak)["decision"], lambda one: one == "step_up")
-        metrics = httpx.get(f"{a.admin}/metrics").text
+        metrics = plain_http.get(f"{a.admin}/metrics").text
         assert 'sidecar_reloads_total{outcome="refused",what="config"}' in metrics
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
+from tests import plain_http
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.stories.running import SIGNER, token
@@ -107,7 +108,7 @@ class Reader:
     def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, (self.directory / "log").read_text()
         try:
-            return httpx.get(f"http://127.0.0.1:{self.admin}/readyz").status_code == 200
+            return plain_http.get(f"http://127.0.0.1:{self.admin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 

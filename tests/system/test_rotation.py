@@ -21,6 +21,7 @@ import pytest
 import trustme
 
 from sidecar.wire.http.redirects import signature
+from tests import plain_http
 from tests.adapters.servers import PASSWORD, USER, Server, free_ports, serving
 from tests.stories.running import Client, token, unique
 from tests.system.processes import Process, daemons, level
@@ -114,7 +115,7 @@ class Rotating:
 
     def admin(self, credential: str) -> int:
         headers = {"Authorization": f"Bearer {credential}"}
-        return httpx.get(f"{self.daemon.admin}/v1/policies", headers=headers).status_code
+        return plain_http.get(f"{self.daemon.admin}/v1/policies", headers=headers).status_code
 
     def source(self, credential: str) -> str:
         with Client(str(self.daemon.socket)) as client:
@@ -128,7 +129,7 @@ class Rotating:
 
     def push(self, authorization: str) -> int:
         headers = {"Authorization": authorization, "Content-Type": "application/secevent+jwt"}
-        return httpx.post(self.receiver, content=b"a.b.c", headers=headers).status_code
+        return plain_http.post(self.receiver, content=b"a.b.c", headers=headers).status_code
 
     def redirect_is_signed_by(self, key: str) -> bool:
         headers = {
@@ -140,7 +141,9 @@ class Rotating:
             "Sec-Fetch-Dest": "document",
             "Accept": "text/html",
         }
-        with httpx.Client(transport=httpx.HTTPTransport(uds=self.http)) as client:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=self.http, verify=plain_http.NO_CERTIFICATES)
+        ) as client:
             answer = client.get("http://sidecar/v1/check", headers=headers)
         heard = parse_qs(urlsplit(answer.headers["location"]).query)
         (signed,) = heard["return_to_signature"]
@@ -264,7 +267,7 @@ def test_every_secret_rotates_and_the_old_ones_are_refused(rotating: Rotating) -
         assert "auth" not in str(server.execute_command("ACL", "LOG"))
     assert level(at.daemon, "sidecar_restart_required ") == 0
     command = Path(f"/proc/{at.daemon.process.pid}/cmdline").read_text()
-    probes = [httpx.get(f"{at.daemon.admin}{path}").text for path in ("/metrics", "/readyz")]
+    probes = [plain_http.get(f"{at.daemon.admin}{path}").text for path in ("/metrics", "/readyz")]
     heard = "\n".join((at.daemon.log.read_text(), command, *probes))
     assert not any(value in heard for value in (*OLD.values(), *NEW.values()))
 
@@ -276,7 +279,9 @@ def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_reported(
     before = {name: (at.secret.directory / name).read_text() for name in OLD}
     assert at.admin(before["admin"]) == 200
     name = 'sidecar_credential_failing{credential="%s"}'
-    assert f"{name % 'store.password_file'} 0.0" in httpx.get(f"{at.daemon.admin}/metrics").text
+    assert (
+        f"{name % 'store.password_file'} 0.0" in plain_http.get(f"{at.daemon.admin}/metrics").text
+    )
     without = {name: text for name, text in before.items() if name not in {"admin", "source"}}
     at.secret.put({**without, "push": "", "source": ""})
     assert at.admin(before["admin"]) == 503, "nobody can be known"
@@ -320,11 +325,11 @@ def test_the_admin_listener_speaks_tls_by_the_certificate_of_the_moment(
     first, second = (ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) for _ in at.authorities)
     at.authorities[0].configure_trust(first)
     at.authorities[1].configure_trust(second)
-    assert httpx.get(f"{at.daemon.admin}/livez", verify=first).status_code == 200
+    assert plain_http.get(f"{at.daemon.admin}/livez", verify=first).status_code == 200
     issue(at.authorities[1], json.loads(at.daemon.config.read_text())["admin"]["tls"])
-    assert httpx.get(f"{at.daemon.admin}/livez", verify=second).status_code == 200
+    assert plain_http.get(f"{at.daemon.admin}/livez", verify=second).status_code == 200
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{at.daemon.admin}/livez", verify=first)
+        plain_http.get(f"{at.daemon.admin}/livez", verify=first)
     command = [sys.executable, "-m", "sidecar", "sessions", "--url", at.daemon.admin]
     command += ["--admin-token-file", at.secret.path("admin")]
     authority = at.daemon.config.parent / "second.pem"

@@ -17,6 +17,7 @@ import redis
 from sidecar.adapters.redis.links import call
 from sidecar.adapters.redis_server.rights import least_rights, needs_of
 from sidecar.wire.settings.settings import StoreSettings
+from tests import plain_http
 from tests.adapters.recipients import Recipient, key_file, pem, receiving, secret_file, verified
 from tests.adapters.servers import Server, free_ports
 from tests.system.processes import daemons
@@ -55,18 +56,18 @@ class Transmitter:
     def answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.admin}/readyz").status_code == 200
+            return plain_http.get(f"{self.admin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
     def says(self) -> str:
-        return httpx.get(f"{self.admin}/readyz").text
+        return plain_http.get(f"{self.admin}/readyz").text
 
     def leads(self) -> bool:
-        return LEADING in httpx.get(f"{self.admin}/metrics").text
+        return LEADING in plain_http.get(f"{self.admin}/metrics").text
 
     def key_set(self) -> dict[str, Any]:
-        keys: dict[str, Any] = httpx.get(f"{self.url}/jwks.json").json()
+        keys: dict[str, Any] = plain_http.get(f"{self.url}/jwks.json").json()
         return keys
 
 
@@ -126,7 +127,9 @@ def test_the_leader_is_killed_and_another_delivers_the_rest(
         (heir,) = (one for one in both if one is not leader)
         heard: list[str] = []
         with httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(daemon.config.parent / "pod.http"))
+            transport=httpx.HTTPTransport(
+                uds=str(daemon.config.parent / "pod.http"), verify=plain_http.NO_CERTIFICATES
+            )
         ) as pod:
             for number in range(60):
                 heard.append(f"s{number}")
@@ -161,7 +164,9 @@ def test_a_key_is_rotated_under_load_and_every_token_can_be_verified(
         old = {key["kid"] for key in one.key_set()["keys"]}
         bearer = {"Authorization": f"Bearer {CREDENTIAL}"}
         eventually(
-            lambda: httpx.get(f"{one.url}/ssf/status?stream_id=iga", headers=bearer).status_code,
+            lambda: (
+                plain_http.get(f"{one.url}/ssf/status?stream_id=iga", headers=bearer).status_code
+            ),
             lambda status: status == 200,
         )
         published: list[dict[str, Any]] = []
@@ -169,7 +174,7 @@ def test_a_key_is_rotated_under_load_and_every_token_can_be_verified(
         def ask() -> set[str]:
             published.append(one.key_set())
             asked = {"stream_id": "iga", "state": str(len(published))}
-            httpx.post(f"{one.url}/ssf/verify", headers=bearer, json=asked).raise_for_status()
+            plain_http.post(f"{one.url}/ssf/verify", headers=bearer, json=asked).raise_for_status()
             return {jwt.get_unverified_header(token)["kid"] for token in recipient.tokens}
 
         eventually(ask, bool)
@@ -199,7 +204,7 @@ def test_a_daemon_takes_up_a_changed_key_and_refuses_a_broken_one(
     with daemons(tmp_path, valkey_url, "pod", extra={"transmitter": wanted}) as (daemon,):
 
         def keys() -> int:
-            return len(httpx.get(f"http://{bind}/jwks.json").json()["keys"])
+            return len(plain_http.get(f"http://{bind}/jwks.json").json()["keys"])
 
         assert keys() == 1
         key.write_bytes(pem("EdDSA", 0))

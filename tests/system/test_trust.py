@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from sidecar.adapters.clock import now
+from tests import plain_http
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
 from tests.stories.running import ISSUER, SIGNER, Client, token, unique
@@ -146,7 +146,7 @@ def test_an_added_issuer_whose_keys_cannot_be_had_takes_nobody_out_of_service(
 
 
 def condition(daemon: Process, name: str) -> dict[str, str]:
-    report = httpx.get(f"{daemon.admin}/readyz").json()
+    report = plain_http.get(f"{daemon.admin}/readyz").json()
     (found,) = (check for check in report["checks"] if check["name"] == name)
     return dict(found)
 
@@ -198,7 +198,7 @@ def test_metrics_report_when_the_configuration_was_taken_up_and_which_policies_a
 
 
 def hashes(daemon: Process) -> list[str]:
-    text = httpx.get(f"{daemon.admin}/metrics").text
+    text = plain_http.get(f"{daemon.admin}/metrics").text
     return [line for line in text.splitlines() if line.startswith("sidecar_policy_set_info{")]
 
 

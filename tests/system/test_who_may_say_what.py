@@ -11,6 +11,7 @@ import httpx
 import pytest
 import redis
 
+from tests import plain_http
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
 from tests.stories.running import ISSUER, SIGNER, Client, unique
@@ -147,7 +148,9 @@ def refusal(client: Client, shown: str) -> str:
 
 def http_of(pod: Process) -> httpx.Client:
     """A client of a pod's data listener, over its unix socket."""
-    transport = httpx.HTTPTransport(uds=str(pod.socket.with_suffix(".http")))
+    transport = httpx.HTTPTransport(
+        uds=str(pod.socket.with_suffix(".http")), verify=plain_http.NO_CERTIFICATES
+    )
     return httpx.Client(transport=transport, base_url="http://localhost")
 
 

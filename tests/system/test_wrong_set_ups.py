@@ -19,6 +19,7 @@ from sidecar.adapters.files.spool_segments import SpoolFiles
 from sidecar.adapters.listening.socket_files import SocketFile
 from sidecar.daemon import Addresses, process
 from sidecar.daemon import serve as daemon_serve
+from tests import plain_http
 from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import Server, free_ports, serving
 from tests.adapters.strangers import handshake, replying, say_http, say_nothing
@@ -67,12 +68,12 @@ CASES: dict[str, Case] = {
     "http port taken": Case({"http": {"bind": "127.0.0.1:{taken}"}}, f"http.bind: {IN_USE}"),
     "grpc port taken": Case({"grpc": {"bind": "127.0.0.1:{taken}"}}, f"grpc.bind: {IN_USE}"),
     "not our address": Case(
-        {"http": {"bind": "192.0.2.1:8181"}},
-        "http.bind: 192.0.2.1:8181: .*; this machine does not have that address",
+        {"admin": {"bind": "192.0.2.1:8181"}},
+        "admin.bind: 192.0.2.1:8181: .*; this machine does not have that address",
     ),
     "host unknown": Case(
-        {"http": {"bind": "host.invalid:8181"}},
-        "http.bind: host.invalid:8181: the host name is not known: .*",
+        {"admin": {"bind": "host.invalid:8181"}},
+        "admin.bind: host.invalid:8181: the host name is not known: .*",
     ),
     "socket path too long": Case(
         {"socket": {"path": f"{{home}}/{LONG}.sock"}},
@@ -366,7 +367,7 @@ async def asked(path: Path, **request: Any) -> Any:
 
 
 async def reasons(admin: str) -> dict[str, str]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=plain_http.NO_CERTIFICATES) as client:
         body = (await client.get(f"{admin}/readyz")).json()
     return {one["name"]: one.get("reason", "") for one in body["checks"]}
 

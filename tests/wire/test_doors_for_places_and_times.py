@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.cli import emit
 from sidecar.cli.exit_status import Stop
-from sidecar.domain.policy.policy import Asns, Countries
+from sidecar.domain.policy.conditional_access import Asns, Countries
 from sidecar.domain.values.location import Place
 from sidecar.tuning.formats.times import zoned
 from sidecar.tuning.recording import occurrences as recordings
@@ -22,10 +22,10 @@ from sidecar.tuning.scenario.files import read_scenarios
 from sidecar.tuning.scenario.session_changes import ChangeFrame, InvalidChange, read_change
 from sidecar.tuning.scenario.simulation import Described
 from sidecar.tuning.trial.trial_log import read_logged
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.events.events import decode_event
 from sidecar.wire.events.members import InvalidSignal
-from sidecar.wire.places.mmdb_records import Fields, InvalidRecord
+from sidecar.wire.places.mmdb_records import Fields, InvalidPlaceRecord
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import FieldMap, Settings
 from sidecar.wire.yaml.tree import ConfigError
@@ -127,7 +127,7 @@ def at(door: Callable[..., Any], *given: Any) -> Any:
         return "; ".join(map(str, error.problems))
     except InvalidSignal as error:
         return f"{error.field}: {error.message}"
-    except (InvalidChange, InvalidRecord, Stop, ValueError) as error:
+    except (InvalidChange, InvalidPlaceRecord, Stop, ValueError) as error:
         return str(error)
 
 

@@ -12,8 +12,13 @@ import msgspec.inspect as mi
 import pytest
 import yaml
 
-from sidecar.wire.config.reading import REFINED, ConfigError, read_settings, read_what_can_be
 from sidecar.wire.config.secret_files import secrets_of
+from sidecar.wire.config.settings_reader import (
+    REFINED,
+    ConfigError,
+    read_settings,
+    read_what_can_be,
+)
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.address import parse_store_address
 from sidecar.wire.yaml.scalars import INSTEAD, ScalarKind
@@ -66,6 +71,7 @@ NEVER_SHOWN = frozenset({"store.url"})
 WORDS = frozenset(
     {
         *("socket.group", "http.unix_group", "http.hosts[]", "store.username", "store.prefix"),
+        *("shared_table.group", "traces.service_name", "traces.resource.{}"),
         *("routes[].path", "routes[].contexts[]", "routes[].hosts[]"),
         *("contexts.{}.name", "contexts.{}.alias", "contexts.{}.requires.assurance"),
         *(f"contexts.{{}}.requires.exclude.{one}[]" for one in ("users", "groups", "roles")),
@@ -98,6 +104,8 @@ WORDS = frozenset(
             for one in ("format", "value", "strip")
         ),
         *("intake.issuers[].clients[]", "transmitter.recipients[].name"),
+        "policies.bundle.public_keys[]",
+        *("central.askers[].name", "central.askers[].certificate_names[]"),
         *("log.level", "log.format", "warnings.accept[]"),
     }
 )

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from sidecar.domain.values.assurance import Level
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.starter import StarterAddresses, StarterPlan, configuration, policy, scenario
 

@@ -2,7 +2,7 @@
 
 What the clients return and raise is here: `from stepup_client import Refused, Unreachable`. Each
 client is in a module of its own: `local`, `pool`, `on_asyncio`, `on_trio`, and one for each
-framework.
+framework. `SharedView` reads what need not be asked, of the tokens that the app has verified.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stepup_client.connection.protocol import (
     Stale,
     Unreachable,
 )
+from stepup_client.shared.view import SharedView, VerifiedToken
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,8 @@ __all__ = (
     "Reason",
     "Receipt",
     "Refused",
+    "SharedView",
     "Stale",
     "Unreachable",
+    "VerifiedToken",
 )

@@ -3,10 +3,10 @@
 POST    /v1/sessions/{id}/revoke            likewise `mark`, `clear`; `users`, `devices`
 
 The body is a JSON object: `reason` (required), `issuer`, `user` (of a session that several have),
-`id`, `unseen`, `wait` and `timeout`; of a mark `contexts`, `acr` and `max_age`, of a clear
-`dismiss_risk`. Answered are 200 once it is durable, 400 for what cannot be
-read, 404 for a name that nobody has heard of, 409 for one that several have or an id that has
-counted for another act, and 503 where it may not be done: the same again does no harm.
+`id`, `unseen`, `wait` and `timeout`; of a mark `contexts`, `acr`, `max_age` and `confirm_risk`, of
+a clear `dismiss_risk`. Answered are 200 once it is durable, 400 for what cannot be read, 404 for a
+name that nobody has heard of, 409 for one that several have or an id that has counted for another
+act, and 503 where it may not be done: the same again does no harm.
 """
 
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class ActDoor:
 
     def forbid(self, where: Where, operator: str) -> NoReturn:
         """Refuse the act to an operator who may only look. Raises `RequestRefused`."""
-        words = f"the credential of {operator} may look, and not act (admin.operators[].acts)"
+        words = f"the credential of {operator} may look, and not act (admin.operators[].role)"
         self._record_outcome(where, operator, ActOutcome.FORBIDDEN, detail=words)
         raise RequestRefused(403, words)
 

@@ -1,19 +1,24 @@
 """The credentials of operators as they now are: given in the configuration, or in files."""
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from sidecar.adapters.tokens.secrets import SecretFile
-from sidecar.wire.settings.admin import ADMIN
+from sidecar.wire.settings.admin import ADMIN, Role
 from sidecar.wire.settings.settings import Admin
 
 
 class Credential(NamedTuple):
-    """An operator's credential, and whether they may act; `text` empty: it cannot be read."""
+    """An operator's credential, and what they may do; `text` empty: it cannot be read."""
 
     operator: str
     text: str
-    acts: bool = True
+    role: Role = Role.ADMIN
+
+
+_LEAST = (*Role,)
+"""The roles, the one that may do the least first."""
 
 
 def sole(text: str) -> tuple[Credential, ...]:
@@ -43,7 +48,7 @@ class AdminCredentials:
             found.append(Credential(ADMIN, text))
         for one in admin.operators:
             text = self._text(f"admin.operators.{one.name}", one.token, one.token_file)
-            found.append(Credential(one.name, text, one.acts))
+            found.append(Credential(one.name, text, one.rights))
         return tuple(found)
 
     def _text(self, key: str, given: str, path: str) -> str:
@@ -56,3 +61,18 @@ class AdminCredentials:
             known = SecretFile(path, lambda reason: self._on_secret(field, reason), kept=False)
             self._files[key] = known
         return known.current()
+
+
+def holder_of(shown: str, credentials: Iterable[Credential]) -> Credential | None:
+    """Return whose credential is `shown`; None: nobody's.
+
+    Each is compared, whichever fits, so that the time says nothing. Of several who share one it is
+    who may do the least.
+    """
+    found: Credential | None = None
+    given = shown.encode("utf-8", "surrogateescape")
+    for one in credentials:
+        fits = hmac.compare_digest(given, one.text.encode()) and one.text
+        if fits and (found is None or _LEAST.index(one.role) < _LEAST.index(found.role)):
+            found = one
+    return found

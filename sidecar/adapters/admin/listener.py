@@ -4,20 +4,22 @@ The listener closes at once on shutdown, so the daemon closes it last: `/readyz`
 until then. No body is read but that of an act, and only after its credential.
 """
 
-import hmac
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
+from prometheus_client import exposition
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sidecar.adapters.admin import dead_letters
+from sidecar.adapters.admin import bundles, dead_letters
 from sidecar.adapters.admin.acts import ActDoor
-from sidecar.adapters.admin.credential import Credential
+from sidecar.adapters.admin.bundles import FleetPolicies
+from sidecar.adapters.admin.credential import Credential, holder_of
 from sidecar.adapters.admin.dead_letters import Letters
 from sidecar.adapters.admin.scrapes import Scrapes
 from sidecar.adapters.events.guesses import GuessLimit
@@ -35,15 +37,20 @@ from sidecar.adapters.listening.application import (
     unavailable,
 )
 from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
+from sidecar.adapters.process.later_modules import execute
 from sidecar.adapters.telemetry.metrics import Exposition, ScrapeFormat
-from sidecar.domain.facts.facts import Scope
+from sidecar.domain.facts import fact_kinds
 from sidecar.service.admin.health import Health, HealthReport
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery, SessionQuery
+from sidecar.service.history.reader import HistoryQuery
 from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.wire.bundles.generations import PolicyAct
 from sidecar.wire.events import operator_acts
 from sidecar.wire.events.operator_acts import Act, Where
-from sidecar.wire.settings.admin import Admin
+from sidecar.wire.settings.admin import Admin, Role
+
+execute(exposition)  # so that the first scrape does not stop the loop with it
 
 
 class Inspection(Protocol):
@@ -71,6 +78,13 @@ class Inspection(Protocol):
         """Return how far the re-score of all sessions is."""
 
 
+class HistoryBook(Protocol):
+    """Shows operators what happened to whom."""
+
+    async def history(self, query: HistoryQuery) -> object:
+        """Return one page, the oldest first. Raises `InvalidQuery`, `Unavailable`."""
+
+
 class AdminTelemetry(Observed, Protocol):
     """Counts and logs, and renders the metrics."""
 
@@ -80,6 +94,8 @@ class AdminTelemetry(Observed, Protocol):
 
 _Look = Callable[[Inspection, Request], Awaitable[object | None]]
 _READING = ("GET", "HEAD")
+CONSOLE = b"/console"
+"""Where the console is, if there is one."""
 
 
 class AdminApp(Application):
@@ -87,20 +103,28 @@ class AdminApp(Application):
 
     If one of them cannot be read, whoever shows none of the others gets 503: it may be right.
 
+    `console` gives the application that has the pages, once somebody asks for one; None: there are
+    none.
+
     Without a credential, or with nothing to inspect, nothing but metrics and probes exists: all
     else gets 404.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - ports
+    def __init__(  # noqa: PLR0913 - ports by name
         self,
         health: Health,
         telemetry: AdminTelemetry,
         inspection: Inspection | None,
         credentials: Callable[[], tuple[Credential, ...]] = lambda: (),
         letters: Letters | None = None,
+        *,
         guesses: GuessLimit | None = None,
         act_door: ActDoor | None = None,
+        history: HistoryBook | None = None,
+        console: Callable[[], Awaitable[ASGIFramework | None]] | None = None,
+        policies: FleetPolicies | None = None,
     ) -> None:
+        self._console = console
         self._health = health
         self._observed = telemetry
         self._scrapes = Scrapes(telemetry.expose)
@@ -109,6 +133,8 @@ class AdminApp(Application):
         self._credentials = credentials
         self._guesses = guesses or GuessLimit()
         self._acts = act_door
+        self._history = history
+        self._policies = policies
         routes = (*self._probes(), *self._looks(), *self._letter_looks(), *self._act_routes())
         super().__init__(
             "admin",
@@ -120,6 +146,19 @@ class AdminApp(Application):
                 Unavailable: unavailable,
             },
         )
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Answer a request, or have the console answer it, where there is one."""
+        if self._console is not None and scope["type"] == "http":
+            path = scope["raw_path"]
+            if path == CONSOLE or path.startswith(CONSOLE + b"/"):
+                console = await self._console()
+                if console is not None:
+                    await console(scope, receive, send)
+                    return
+        await super().__call__(scope, receive, send)
 
     def _probes(self) -> list[Route]:
         """Return the routes that ask for no credential."""
@@ -136,6 +175,12 @@ class AdminApp(Application):
             self._looking("/v1/rescore", lambda book, _: book.rescore()),
             self._looking("/v1/sessions", _sessions),
             self._looking("/v1/sessions/{id}", _session),
+            self._looking("/v1/history", self._happened, what="history"),
+            self._looking(bundles.PAGE, self._bundles, what="bundle"),
+            *(
+                self._looking(path, partial(self._order_bundle, act), methods=("POST",))
+                for path, act in bundles.ACTS.items()
+            ),
         ]
 
     def _letter_looks(self) -> list[Route]:
@@ -199,8 +244,9 @@ class AdminApp(Application):
 
         async def endpoint(request: Request) -> Response:
             who = self._who(request)
-            if request.method not in _READING and not who.acts:
-                raise RequestRefused(403, f"the credential of {who.operator} may only look")
+            if request.method not in _READING and who.role is not Role.ADMIN:
+                words = f"this takes the role {Role.ADMIN}, and {who.operator} is {who.role}"
+                raise RequestRefused(403, words)
             if self._inspection is None:
                 raise RequestRefused(404, "there is nothing to inspect here")
             found = await look(self._inspection, request)
@@ -225,11 +271,8 @@ class AdminApp(Application):
             self._observed.record(CredentialRefused(door="admin", address=address))
             raise RequestRefused(429, "too many wrong credentials; try again later", retry_after(1))
         credentials: tuple[Credential, ...] = request.scope["credentials"]
-        shown, found = given.strip().encode("latin-1"), None
-        for one in credentials:  # all of them, whichever fits; of several who may only look
-            fits = hmac.compare_digest(shown, one.text.encode()) and one.text
-            if fits and (found is None or not one.acts):
-                found = one
+        shown = given.strip().encode("latin-1").decode("utf-8", "surrogateescape")
+        found = holder_of(shown, credentials)
         if found is not None:
             return found
         self._guesses.wrong(address)
@@ -239,16 +282,28 @@ class AdminApp(Application):
         challenge = {"www-authenticate": 'Bearer realm="sidecar admin", error="invalid_token"'}
         raise RequestRefused(401, "this is not the admin credential", challenge)
 
-    async def _act(self, route: str, scope: Scope, act: Act, request: Request) -> Response:
+    async def _act(
+        self, route: str, scope: fact_kinds.Scope, act: Act, request: Request
+    ) -> Response:
         who = self._who(request)
         if self._acts is None:
             raise RequestRefused(404, "there is nothing to act on here")
         where = Where(route, act, scope, request.path_params["id"])
-        if not who.acts:
+        if not who.role.acts:
             self._acts.forbid(where, who.operator)
         body = await body_of(request, operator_acts.MAX_BODY)
         kind = request.headers.get("content-type", "")
         return await self._acts.answer(where, who.operator, kind, body)
+
+    async def _happened(self, _: Inspection, request: Request) -> object | None:
+        query = _query(request, HistoryQuery)
+        return await self._history.history(query) if self._history else None
+
+    async def _bundles(self, _: Inspection, __: Request) -> object:
+        return await bundles.page(self._policies)
+
+    async def _order_bundle(self, act: PolicyAct, _: Inspection, request: Request) -> object:
+        return await bundles.order(self._policies, act, self._who(request).operator, request)
 
     async def _letter_page(self, _: Inspection, request: Request) -> object | None:
         query = dead_letters.page_of(request.scope["query_string"])
@@ -277,7 +332,7 @@ def admin_listener(settings: Admin, app: AdminApp, telemetry: Observed) -> Liste
     return listener_of(settings, app, telemetry, "admin", tls=tls)
 
 
-_Q = TypeVar("_Q", SessionQuery, ExplainQuery)
+_Q = TypeVar("_Q", SessionQuery, ExplainQuery, HistoryQuery)
 
 
 def _query(request: Request, kind: type[_Q]) -> _Q:

@@ -25,6 +25,7 @@ from sidecar.service.ports.calls import (
     Overloaded,
     Unavailable,
 )
+from sidecar.service.traces.current import NotesSenders
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import EventRequest, Ref, Refusal
 
@@ -50,6 +51,9 @@ class DurableEvents(Protocol):
         Raises `Forbidden` where its source may not say so, `InvalidSignal` where its id counts for
         another event or nobody knows whom it concerns, `Overloaded` and `Unavailable`.
         """
+
+    async def accept_all(self, signals: Sequence[Signal]) -> Sequence[Accepted | Exception]:
+        """Take several as `accept` does, together where that can be; each fails alone."""
 
 
 class FleetAcknowledgements(Protocol):
@@ -85,6 +89,12 @@ class EventIntake:
         self._acknowledger = acknowledger
         self._on_crash = on_crash
         self._turns: dict[tuple[str, bool], trio.Semaphore] = {}
+        self._traced = events if isinstance(events, NotesSenders) else None
+
+    def _note_sender(self, request: EventRequest) -> None:
+        """Note what an event brings of its sender's trace, where there are traces."""
+        if self._traced is not None and request.trace is not None:
+            self._traced.sent(request.signal, request.trace)
 
     def _turn_of(self, signal: Signal) -> trio.Semaphore:
         """Return where an event waits until it may be worked on. Sources are few, as configured."""
@@ -96,24 +106,21 @@ class EventIntake:
 
     async def take(self, request: EventRequest) -> Outcome:
         """Hand in one event, and wait for the others' news of it if the sender wants so."""
+        if request.wait is not None and self._acknowledger is None:
+            return _cannot_wait(request)
         turn = self._turn_of(request.signal)
         await turn.acquire()
-        return await self._take(request, turn)
-
-    async def _take(self, request: EventRequest, turn: trio.Semaphore) -> Outcome:
-        """Hand in an event that has its turn; the turn ends once it is durable or refused."""
+        self._note_sender(request)
         try:
-            if request.wait is not None and self._acknowledger is None:
-                return Refusal("invalid_event", "waiting is not possible here", "wait", request.ref)
             accepted = await self._events.accept(request.signal)
-        except (Overloaded, Unavailable) as error:
-            return error
-        except Forbidden as error:
-            return Refusal("not_allowed", error.message, error.field, request.ref)
-        except InvalidSignal as error:
-            return Refusal("invalid_event", error.message, error.field, request.ref)
+        except (Overloaded, Unavailable, Forbidden, InvalidSignal) as error:
+            return _refused(request, error)
         finally:
             turn.release()
+        return await self._durable(request, accepted)
+
+    async def _durable(self, request: EventRequest, accepted: Accepted) -> Outcome:
+        """Return the outcome of an event that was taken, once others have it if that is asked."""
         if request.wait is None:
             return DurableEvent(accepted)
         if accepted.spooled:  # the others cannot have it: it is on this one's disk
@@ -136,29 +143,105 @@ class EventIntake:
             return UNKNOWN
 
     async def take_all(self, requests: Sequence[EventRequest]) -> list[Outcome]:
-        """Hand in many, `CONCURRENT` at a time; the outcomes are in their order."""
-        outcomes: dict[int, Outcome] = {}
+        """Hand in many, together as far as they have their turns; the outcomes are in order."""
+        if len(requests) == 1:
+            return [await self._take_alone(requests[0])]
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(requests):
+            left = requests[len(outcomes) : len(outcomes) + CONCURRENT]
+            turns = await self._turns_of(left)
+            outcomes += await self._take_together(left[: len(turns)], turns)
+        return outcomes
 
-        async def take_one(place: int, request: EventRequest, turn: trio.Semaphore) -> None:
+    async def _take_alone(self, request: EventRequest) -> Outcome:
+        """Hand in one event, which has nobody to share anything with."""
+        try:
+            return await self.take(request)
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
+            return self._failed(request, error)
+
+    async def _turns_of(self, requests: Sequence[EventRequest]) -> list[trio.Semaphore]:
+        """Wait for the first one's turn, and take those of the others that are free.
+
+        None is waited for while others are held: two connections could wait for each other.
+        """
+        turns = [self._turn_of(requests[0].signal)]
+        await turns[0].acquire()
+        for request in requests[1:]:
+            turn = self._turn_of(request.signal)
             try:
-                outcomes[place] = await self._take(request, turn)
-            except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
-                self._on_crash(error)
-                outcomes[place] = Unavailable("something went wrong here")
+                turn.acquire_nowait()
+            except trio.WouldBlock:
+                break
+            turns.append(turn)
+        return turns
 
-        for begin in range(0, len(requests), CONCURRENT):
-            batch = requests[begin : begin + CONCURRENT]
-            if len(batch) == 1:
-                turn = self._turn_of(batch[0].signal)
-                await turn.acquire()
-                await take_one(begin, batch[0], turn)
-                continue
-            async with trio.open_nursery() as nursery:
-                for place, request in enumerate(batch, begin):
-                    turn = self._turn_of(request.signal)
-                    await turn.acquire()  # before there is a task, of which there may be many
-                    nursery.start_soon(take_one, place, request, turn)
+    async def _take_together(
+        self, requests: Sequence[EventRequest], turns: Sequence[trio.Semaphore]
+    ) -> list[Outcome]:
+        """Hand in events that have their turns, which end once they are durable or refused."""
+        outcomes: dict[int, Outcome] = {}
+        asked: list[tuple[int, EventRequest]] = []
+        for place, request in enumerate(requests):
+            if request.wait is not None and self._acknowledger is None:
+                outcomes[place] = _cannot_wait(request)
+            else:
+                asked.append((place, request))
+                self._note_sender(request)
+        taken: Sequence[Accepted | Exception]
+        try:
+            taken = await self._events.accept_all([request.signal for _, request in asked])
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
+            taken = [error] * len(asked)
+        finally:
+            for turn in turns:
+                turn.release()
+        waits: list[tuple[int, EventRequest, Accepted]] = []
+        for (place, request), accepted in zip(asked, taken, strict=True):
+            if isinstance(accepted, Exception):
+                outcomes[place] = self._failed(request, accepted)
+            elif request.wait is None:
+                outcomes[place] = DurableEvent(accepted)
+            else:
+                waits.append((place, request, accepted))
+        if waits:
+            await self._wait_for(waits, outcomes)
         return [outcomes[place] for place in range(len(requests))]
+
+    async def _wait_for(
+        self, waits: Sequence[tuple[int, EventRequest, Accepted]], outcomes: dict[int, Outcome]
+    ) -> None:
+        async def wait(place: int, request: EventRequest, accepted: Accepted) -> None:
+            try:
+                outcomes[place] = await self._durable(request, accepted)
+            except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
+                outcomes[place] = self._failed(request, error)
+
+        async with trio.open_nursery() as nursery:
+            for one in waits:
+                nursery.start_soon(wait, *one)
+
+    def _failed(self, request: EventRequest, error: Exception) -> Outcome:
+        if isinstance(error, Overloaded | Unavailable | Forbidden | InvalidSignal):
+            return _refused(request, error)
+        self._on_crash(error)
+        return Unavailable("something went wrong here")
+
+
+def _cannot_wait(request: EventRequest) -> Refusal:
+    return Refusal("invalid_event", "waiting is not possible here", "wait", request.ref)
+
+
+def _refused(
+    request: EventRequest, error: Overloaded | Unavailable | Forbidden | InvalidSignal
+) -> Outcome:
+    match error:
+        case Forbidden():
+            return Refusal("not_allowed", error.message, error.field, request.ref)
+        case InvalidSignal():
+            return Refusal("invalid_event", error.message, error.field, request.ref)
+        case _:
+            return error
 
 
 def reply_to(outcome: Outcome, ref: Ref) -> bytes:

@@ -5,6 +5,7 @@ Pure; it stands on this floor because `Answer` belongs to the services.
 
 import msgspec
 
+from sidecar.service.checks.kept_answers import KEPT_BOUND, RepeatedAnswer
 from sidecar.service.ports.calls import (
     UNKNOWN_CONTEXT,
     Accepted,
@@ -14,6 +15,9 @@ from sidecar.service.ports.calls import (
     StandingChange,
 )
 from sidecar.wire.events.socket_lines import Ref, Refusal
+
+BEGUN_BOUND = KEPT_BOUND
+"""Replies of which the beginning is kept; where they are more, all begin anew."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -47,7 +51,7 @@ def check_reply(answer: Answer, ref: Ref) -> bytes:
     """
     if answer.error == UNKNOWN_CONTEXT:
         refusal = Refusal(UNKNOWN_CONTEXT, answer.message, "context", ref)
-        return refusal_reply(refusal, status=answer.status)
+        return refusal_reply(refusal, status=answer.status, decision=answer.id)
     if answer.error == "invalid_token" or (answer.error and answer.status == 503):
         return _undecided(answer, ref)
     reply: dict[str, object] = {
@@ -68,13 +72,44 @@ def check_reply(answer: Answer, ref: Ref) -> bytes:
     reply.update((name, value) for name, value in optional.items() if value)
     if answer.max_age is not None:
         reply["max_age"] = answer.max_age
+    if answer.id:
+        reply["id"] = answer.id
     return _line(reply, ref)
 
 
-def refusal_reply(refusal: Refusal, *, status: int = 0) -> bytes:
+class RepeatedReplies:
+    """Makes replies of answers that come again and again; what they have in common is kept."""
+
+    def __init__(self) -> None:
+        self._begun: dict[int, tuple[Answer, bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    def reply(self, repeated: RepeatedAnswer, ref: Ref) -> bytes:
+        """Return what `check_reply` returns of an answer."""
+        answer, decision = repeated
+        kept = self._begun.get(id(answer))
+        # Where an answer lay that is gone, another may have come to lie.
+        if kept is None or kept[0] is not answer:
+            kept = self._begin(answer)
+        end = b',"id":"%b"' % decision.encode() if decision else b""
+        if ref is msgspec.UNSET:
+            return b"%b%b}\n" % (kept[1], end)
+        return b'%b%b,"ref":%b}\n' % (kept[1], end, _encode(ref))
+
+    def _begin(self, answer: Answer) -> tuple[Answer, bytes]:
+        """Keep a reply without what differs, which is at its end, and without its last brace."""
+        if len(self._begun) >= BEGUN_BOUND:
+            self._begun.clear()
+        kept = self._begun[id(answer)] = (answer, check_reply(answer, msgspec.UNSET)[:-2])
+        return kept
+
+
+def refusal_reply(refusal: Refusal, *, status: int = 0, decision: str = "") -> bytes:
     """Return the reply to a line that is refused.
 
-    `status` is what the app should answer, where known.
+    `status` is what the app should answer, where known, and `decision` the id of a check's.
     """
     reply: dict[str, object] = {"ok": False, "error": refusal.error}
     if refusal.field:
@@ -82,6 +117,8 @@ def refusal_reply(refusal: Refusal, *, status: int = 0) -> bytes:
     reply["message"] = refusal.message
     if status:
         reply["status"] = status
+    if decision:
+        reply["id"] = decision
     return _line(reply, refusal.ref)
 
 
@@ -121,6 +158,8 @@ def _undecided(answer: Answer, ref: Ref) -> bytes:
         reply["www_authenticate"] = answer.challenge
     if answer.retry_after:
         reply["retry_after"] = answer.retry_after
+    if answer.id:
+        reply["id"] = answer.id
     return _line(reply, ref)
 
 

@@ -1,11 +1,11 @@
 """The spool on trio: events are on the disk before they are acknowledged.
 
-Whoever keeps an event queues it; one writer takes all that has queued up, writes it in a thread
-and syncs it once, so that many events at a time cost one sync. What may wait is bounded in number
-and bytes, the queue included: beyond that callers get `Overloaded`. No source may fill more than
-its share with anything but revocations, for which a tenth is kept free: they are the last to be
-refused. Where the disk does not take an event, its caller gets `Unavailable`, and the writer goes
-on with the next one.
+Whoever keeps an event queues it; one writer takes all that has queued up, writes it in a thread and
+syncs it once, so that many events at a time cost one sync. What may wait is bounded in number and
+bytes, the queue included: beyond that callers get `SpoolFull`. No source may fill more than its
+share with anything but revocations, for which a tenth is kept free: they are the last to be
+refused, and what is needed less may fill a part of that (`sources.shedding`). Where the disk does
+not take an event, its caller gets `Unavailable`, and the writer goes on with the next one.
 
 A fault is reported once, when it begins: to `on_incident` as it happens, and to `on_state` as
 words for a probe (empty: all is well).
@@ -18,12 +18,14 @@ from collections.abc import Callable
 import trio
 
 from sidecar.adapters.files.spool_segments import SpoolFiles, SpoolInUse
-from sidecar.domain.facts.signal import SessionRevoked, Signal
+from sidecar.domain.facts.signal import Signal
+from sidecar.domain.sources.shedding import Bottleneck, Need, may_fill, need_of, refusal
 from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.plural import counted, verb
+from sidecar.service.intake.spool_fallback import SpoolFull
 from sidecar.service.observations.observations import SpoolIncident, SpoolTrouble
-from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.wire.privacy.sealing import UNSEALED, Sealing
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.privacy.sealed_forms import UNSEALED, Sealing
 from sidecar.wire.settings.settings import SpoolSettings
 from sidecar.wire.store.spool_records import (
     FRAME_BYTES,
@@ -48,12 +50,13 @@ RETRY_AFTER = 5
 class _Ticket:
     """An event whose sender waits for it to be on the disk."""
 
-    __slots__ = ("done", "payload", "revokes", "source", "trouble")
+    __slots__ = ("done", "need", "payload", "revokes", "source", "trouble")
 
     def __init__(self, signal: Signal, payload: bytes) -> None:
         self.payload = payload
         self.source = signal.source
-        self.revokes = isinstance(signal, SessionRevoked)
+        self.need = need_of(signal)
+        self.revokes = self.need is Need.REVOCATION
         self.trouble = ""
         self.done = trio.Event()
 
@@ -65,6 +68,10 @@ class _Ticket:
     def finish(self, trouble: str = "") -> None:
         self.trouble = trouble
         self.done.set()
+
+
+def _full(need: Need) -> SpoolFull:
+    return SpoolFull(RETRY_AFTER, refusal(need, Bottleneck.SPOOL))
 
 
 class FileSpool:
@@ -138,7 +145,7 @@ class FileSpool:
     # Keeping
 
     async def keep(self, signal: Signal) -> None:
-        """Return once the event is on the disk. Raises `Overloaded`, `Unavailable`."""
+        """Return once the event is on the disk. Raises `SpoolFull`, `Unavailable`."""
         ticket = _Ticket(signal, self._sealing.seal_payload(encode_signal(signal)))
         if not self._running:
             raise Unavailable("the spool is closed")
@@ -157,12 +164,16 @@ class FileSpool:
             events -= events // KEPT_FREE
             size -= size // KEPT_FREE
         share = self._share_of(ticket.source)
-        if self._waiting + self._reserved >= events:
+        part = may_fill(ticket.need, Bottleneck.SPOOL)
+        waiting = self._waiting + self._reserved
+        if waiting >= events:
             full = f"{counted(self._waiting, 'event')} {verb(self._waiting, 'waits', 'wait')}"
         elif used + ticket.size > size:
             full = f"it has {used} of {settings.max_bytes} bytes"
-        elif not ticket.revokes and self._of_source[ticket.source] >= share * events:
-            raise Overloaded(RETRY_AFTER)  # that is no trouble of the spool's
+        elif not ticket.revokes and (
+            waiting >= part * events or self._of_source[ticket.source] >= share * part * events
+        ):
+            raise _full(ticket.need)  # that is no trouble of the spool's
         else:
             self._reserved += 1
             self._reserved_bytes += ticket.size
@@ -170,7 +181,7 @@ class FileSpool:
             return
         if SpoolTrouble.FULL not in self._troubles:
             self._trouble(SpoolTrouble.FULL, f"the spool is full: {full}")
-        raise Overloaded(RETRY_AFTER)
+        raise _full(ticket.need)
 
     async def _write(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]

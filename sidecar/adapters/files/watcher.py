@@ -10,12 +10,12 @@ existing ancestor is watched for it.
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import trio
-import watchfiles
+from watchfiles._rust_notify import RustNotify
 
 from sidecar.adapters.files.yaml_directory import yaml_files
 from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
@@ -23,6 +23,8 @@ from sidecar.service.observations.observations import DaemonEvent, Telemetry, Wo
 _PATIENCE = 10
 _STEP_MS = 100
 _NOTICES_MS = 1000
+_PATIENCE_MS = 5000
+_POLL_MS = 300
 
 Changed: TypeAlias = Callable[[frozenset[Path]], Awaitable[None]]
 
@@ -148,23 +150,16 @@ class FileWatcher:
 
     async def _listen(self, directories: frozenset[Path]) -> None:
         stopped = trio.Event()
-        notices = watchfiles.awatch(
-            *directories,
-            watch_filter=None,
-            recursive=False,
-            debounce=_NOTICES_MS,
-            step=_STEP_MS,
-            stop_event=stopped,
-            ignore_permission_denied=True,
-        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_again_then_stop, stopped)
             try:
-                async with aclosing(notices):
+                with await trio.to_thread.run_sync(_notify_of, directories) as notify:
                     self._noticing = True
-                    async for _ in notices:
-                        self._wake.set()
-                        self._rewatch.set()
+                    wait = partial(notify.watch, _NOTICES_MS, _STEP_MS, _PATIENCE_MS, stopped)
+                    while (notices := await trio.to_thread.run_sync(wait)) != "stop":
+                        if notices != "timeout":
+                            self._wake.set()
+                            self._rewatch.set()
             except (OSError, RuntimeError) as error:
                 self._without_notices(error)
             nursery.cancel_scope.cancel()
@@ -188,6 +183,17 @@ class FileWatcher:
             await trio.sleep_forever()
         finally:
             stopped.set()
+
+
+def _notify_of(directories: frozenset[Path]) -> RustNotify:
+    """Begin to watch directories. Raises `OSError` or `RuntimeError` where that is impossible."""
+    polls = os.environ.get("WATCHFILES_FORCE_POLLING", "").lower() not in {
+        "",
+        "false",
+        "disable",
+        "disabled",
+    }
+    return RustNotify([str(one) for one in directories], False, polls, _POLL_MS, False, True)
 
 
 def _snapshot(paths: frozenset[Path]) -> Snapshot:

@@ -19,7 +19,7 @@ from sidecar.domain.values.location import Place
 from sidecar.wire.places.mmdb_records import (
     Fields,
     Flags,
-    InvalidRecord,
+    InvalidPlaceRecord,
     Location,
     SystemOperator,
     flags,
@@ -307,7 +307,7 @@ def _find(
                 case _:
                     assert_never(database)
             found.append(flags(record))
-        except (InvalidDatabase, InvalidRecord) as error:
+        except (InvalidDatabase, InvalidPlaceRecord) as error:
             on_failure(Failure(database, str(error)))
     anonymizer = tuple(sorted({kind for flag in found for kind in flag.anonymizer}))
     elsewhere = any(flag.elsewhere for flag in found) or operator.asn in plan.meaningless_asns
@@ -357,7 +357,7 @@ def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Database
                     says_something |= flag.has_connection
                 case _:
                     assert_never(database)
-    except InvalidRecord as error:
+    except InvalidPlaceRecord as error:
         raise InvalidDatabase(f"a record is broken: {error}") from error
     if not says_something:
         raise InvalidDatabase(f"no record that was probed {_SAYS_NOTHING[database]}")

@@ -6,6 +6,8 @@ bytes made libmaxminddb segfault in lookups, where the Python reader raises. A l
 a big database costs 0.1 ms instead of 0.01; `geography` remembers the answers.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import ipaddress
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import maxminddb
+from maxminddb.errors import InvalidDatabaseError
 
 from sidecar.adapters.files.regular_files import check_regular, open_at_once
 from sidecar.domain.values.address import Address
@@ -23,7 +26,7 @@ from sidecar.domain.values.causes import words_of
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _BROKEN = (
-    maxminddb.InvalidDatabaseError,
+    InvalidDatabaseError,
     ValueError,
     TypeError,
     LookupError,

@@ -14,8 +14,8 @@ import trio
 
 from sidecar.adapters.grpc.server import LeanGrpcServer
 from sidecar.adapters.http.check_calls import HttpCalls, OnUnasked, ignore_unasked
+from sidecar.adapters.http.handlers import OnHttpIncident
 from sidecar.adapters.http.large_bodies import aside
-from sidecar.adapters.http.server import OnHttpIncident
 from sidecar.adapters.listening.acceptor import ten_seconds
 from sidecar.adapters.ports import Checks
 from sidecar.wire.grpc.ext_authz import decode_request, encode_response
@@ -53,7 +53,12 @@ class GrpcListener:
     ) -> None:
         """Read the trusted proxies. Raises ValueError for one that is no address or network."""
         self._calls = HttpCalls(
-            checks, http, binding=binding, from_gateway=True, on_unasked=on_unasked
+            checks,
+            http,
+            binding=binding,
+            from_gateway=True,
+            on_unasked=on_unasked,
+            listener="grpc",
         )
         self._server = LeanGrpcServer(
             {CHECK: self._check, HEALTH: self._health}, settings, on_incident=on_incident

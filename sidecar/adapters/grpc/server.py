@@ -43,10 +43,11 @@ from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 from trio.socket import SocketType
 
-from sidecar.adapters.http.server import HttpIncident, OnHttpIncident
+from sidecar.adapters.http.handlers import HttpIncident, OnHttpIncident
 from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all, ten_seconds
 from sidecar.adapters.listening.seats import BY_ADDRESS_LONG, Seat
 from sidecar.adapters.listening.tcp_listeners import tcp_listeners
+from sidecar.service.traces.current import SENDER
 from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.grpc.messages import (
     HEAD,
@@ -59,6 +60,7 @@ from sidecar.wire.grpc.messages import (
     unpacked,
 )
 from sidecar.wire.settings.settings import Grpc
+from sidecar.wire.traces.trace_context import SentContext, sent_context
 
 GrpcHandler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """Answers one message with another; raises `CallRefused`."""
@@ -148,9 +150,12 @@ def _shown(name: tuple[str, int]) -> str:
 class _Stream:
     """One call: what has arrived of it, and the scope of the task that answers it."""
 
-    __slots__ = ("body", "ended", "number", "path", "problem", "scope")
+    __slots__ = ("body", "ended", "number", "path", "problem", "scope", "sent")
 
-    def __init__(self, number: int, path: bytes, problem: int) -> None:
+    def __init__(
+        self, number: int, path: bytes, problem: int, sent: SentContext | None = None
+    ) -> None:
+        self.sent = sent
         self.number = number
         self.path = path
         self.problem = problem  # an HTTP status, where this is no gRPC call at all
@@ -242,6 +247,10 @@ def _asks(event: Event) -> bool:
     return isinstance(event, RequestReceived) or (
         isinstance(event, DataReceived) and bool(event.data)
     )
+
+
+def _all(event: RequestReceived, wanted: bytes) -> list[bytes]:
+    return [bytes(value) for name, value in event.headers if bytes(name) == wanted]
 
 
 class _Connection:
@@ -419,7 +428,10 @@ class _Connection:
             problem = 405
         elif not fields.get(b"content-type", b"").startswith(b"application/grpc"):
             problem = 415
-        stream = _Stream(number, fields.get(b":path", b""), problem)
+        sent = None
+        if b"traceparent" in fields:
+            sent = sent_context(*(_all(event, name) for name in (b"traceparent", b"tracestate")))
+        stream = _Stream(number, fields.get(b":path", b""), problem, sent)
         self._streams[number] = stream
         self._fresh.append(stream)
 
@@ -465,6 +477,7 @@ class _Connection:
         if len(stream.body) > self._max_body:
             raise CallRefused(Code.RESOURCE_EXHAUSTED, "the request is too large")
         message = unpacked(bytes(stream.body))
+        SENDER.set(stream.sent)  # each stream has a task of its own
         try:
             return await handler(message)
         except CallRefused:

@@ -17,24 +17,34 @@ takes a source with `may_ask_sessions`, by its credential or, on a unix socket, 
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 import msgspec
 import trio
 
 from sidecar.adapters.events.speakers import Speakers
-from sidecar.adapters.http.check_responses import overloaded, response_of, unavailable
+from sidecar.adapters.http.check_responses import (
+    SPOT,
+    RepeatedResponses,
+    id_fields,
+    overloaded,
+    response_of,
+    split_problem,
+    unavailable,
+)
 from sidecar.adapters.http.foreign_calls import ForeignCalls
-from sidecar.adapters.http.large_bodies import aside
-from sidecar.adapters.http.server import Handler
+from sidecar.adapters.http.handlers import AtOnce, Handler, Prepare
+from sidecar.adapters.http.large_bodies import LARGE, aside
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.service.checks.kept_answers import RepeatedAnswer
 from sidecar.service.ports.calls import (
     UNKNOWN_CONTEXT,
     Answer,
     Call,
     Overloaded,
     Unavailable,
-    Verdict,
+    Via,
 )
 from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.http.authzen import (
@@ -44,6 +54,7 @@ from sidecar.wire.http.authzen import (
     EvaluationBatch,
     InvalidEvaluation,
     Result,
+    Who,
     decode_evaluation,
     decode_evaluations,
     encode_result,
@@ -51,13 +62,17 @@ from sidecar.wire.http.authzen import (
     failure,
     metadata,
 )
-from sidecar.wire.http.messages import Request, Response
+from sidecar.wire.http.messages import Fields, PreparedResponse, Request, Response, header_lines
 from sidecar.wire.http.problems import Problem, problem
 from sidecar.wire.settings.settings import Http
+
+LISTENER = "authzen"
+"""The door's name in the log of decisions."""
 
 _FIELDS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 _JSON = re.compile(rb"\s*application/(?:[a-z0-9.+-]+\+)?json\s*(?:;|\Z)", re.IGNORECASE)
 _BEARER = (("WWW-Authenticate", 'Bearer realm="access"'),)
+_SPOT_MEMBER = f',"context":{{"id":"{SPOT}"'.encode()
 _OTHER_SUBJECT = "the token is another subject's"
 _OTHER_SESSION = "the token is another session's"
 _NO_SESSION = "no session of this name is known"
@@ -65,6 +80,9 @@ _NO_SESSION = "no session of this name is known"
 
 class Checks(Protocol):
     """Decides whether calls may pass."""
+
+    def check_at_once(self, call: Call) -> RepeatedAnswer | None:
+        """Return the answer where it is at hand; None: nothing was done, ask `check`."""
 
     async def check(self, call: Call) -> Answer:
         """Return the answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
@@ -83,6 +101,7 @@ class AuthzenDoor:
         self._checks = checks
         self._speakers = speakers
         self._address = next(iter(binds_of(settings)), "")
+        self._repeated = RepeatedResponses(evaluated, split_result)
         self.replace(settings)
 
     def replace(self, settings: Http) -> None:
@@ -106,6 +125,37 @@ class AuthzenDoor:
             b"/.well-known/authzen-configuration": self._with_id(self._configuration),
         }
 
+    def prepares(self) -> Mapping[bytes, Prepare]:
+        """Return what prepares the answers to single questions, by its exact path."""
+        return {b"/access/v1/evaluation": self._prepare}
+
+    def _prepare(self, request: Request) -> AtOnce | None:
+        """Return what answers a question about the holder of a token."""
+        if len(request.body) > LARGE or self._refusal(request) is not None:
+            return None
+        try:
+            question = decode_evaluation(request.body)
+        except InvalidEvaluation:
+            return None
+        token = question.who.token
+        if not token:
+            return None
+        via = Via(LISTENER, uid=request.uid)
+        call, who, echo = _call(question, via, token), question.who, _echo(request)
+        more = header_lines(echo)
+
+        def at_once() -> Response | PreparedResponse | None:
+            repeated = self._checks.check_at_once(call)
+            if repeated is None:
+                return None
+            other = _about_another(who, repeated.answer)
+            if other is not None:
+                return Response(200, _FIELDS + echo, encode_result(other))
+            prepared = self._repeated.response(repeated)
+            return prepared.with_lines(more) if more else prepared
+
+        return at_once
+
     def _with_id(self, answer: Callable[[Request], Awaitable[Response]]) -> Handler:
         """Echo `X-Request-ID` with every answer."""
 
@@ -119,11 +169,10 @@ class AuthzenDoor:
                 response = overloaded(error)
             except Unavailable:
                 response = unavailable()
-            name = request.headers.get(b"x-request-id")
-            if name is None:
+            echo = _echo(request)
+            if not echo:
                 return response
-            echo = ("X-Request-ID", name.decode("latin-1"))
-            return msgspec.structs.replace(response, fields=(*response.fields, echo))
+            return msgspec.structs.replace(response, fields=response.fields + echo)
 
         return handle
 
@@ -132,19 +181,20 @@ class AuthzenDoor:
         if refusal is not None:
             return refusal
         question = await aside(decode_evaluation, request.body)
-        return self._unasked(request, (question,)) or await self._single(question)
+        via = self._via(request, (question,))
+        return await self._single(question, via) if isinstance(via, Via) else via
 
     async def _evaluations(self, request: Request) -> Response:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
         asked = await aside(decode_evaluations, request.body)
+        via = self._via(request, (asked,) if isinstance(asked, Evaluation) else asked.items)
+        if not isinstance(via, Via):
+            return via
         if isinstance(asked, Evaluation):
-            return self._unasked(request, (asked,)) or await self._single(asked)
-        unasked = self._unasked(request, asked.items)
-        if unasked is not None:
-            return unasked
-        return Response(200, _FIELDS, encode_results(await self._batch(asked)))
+            return await self._single(asked, via)
+        return Response(200, _FIELDS, encode_results(await self._batch(asked, via)))
 
     async def _configuration(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
@@ -163,74 +213,94 @@ class AuthzenDoor:
             return problem(Problem.INVALID_REQUEST, "the body must be application/json")
         return None
 
-    def _unasked(
+    def _via(
         self, request: Request, items: Iterable[Evaluation | InvalidEvaluation]
-    ) -> Response | None:
-        """Return why questions about sessions are refused; None where they are answered."""
+    ) -> Via | Response:
+        """Return who asks; or why questions about sessions are refused."""
         if not any(_is_about_a_session(item) for item in items):
-            return None
+            return Via(LISTENER, uid=request.uid)
         name = self._speakers.caller(request)
         if not name:
             return problem(Problem.NO_CREDENTIAL, "the credential is no source's", fields=_BEARER)
         if self._speakers.source(name).may_ask_sessions:
-            return None
+            return Via(LISTENER, name)
         message = (
             "to ask about a session without its token takes a source with `may_ask_sessions: true`"
             " in `sources`"
         )
         return problem(Problem.NOT_ALLOWED, message, members={"field": "subject"})
 
-    async def _single(self, question: Evaluation) -> Response:
-        answer = await self._judge(question)
+    async def _single(self, question: Evaluation, via: Via) -> Response:
+        answer = await self._judge(question, via)
         if isinstance(answer, Answer):
-            if answer.error in ("unavailable", UNKNOWN_CONTEXT):
-                return response_of(answer)
-            answer = result_of(answer)
+            return evaluated(answer)
         return Response(200, _FIELDS, encode_result(answer))
 
-    async def _batch(self, batch: EvaluationBatch) -> list[Result]:
+    async def _batch(self, batch: EvaluationBatch, via: Via) -> list[Result]:
         results: list[Result] = []
         for item in batch.items:
-            result = await self._one(item)
+            result = await self._one(item, via)
             results.append(result)
             if batch.semantic.ends_with(permitted=result.decision):
                 break
         return results
 
-    async def _one(self, item: Evaluation | InvalidEvaluation) -> Result:
+    async def _one(self, item: Evaluation | InvalidEvaluation, via: Via) -> Result:
         await trio.lowlevel.checkpoint()  # a long batch is not the only request
         if isinstance(item, InvalidEvaluation):
             return failure(400, str(item))
         try:
-            answer = await self._judge(item)
+            answer = await self._judge(item, via)
         except (Overloaded, Unavailable) as error:
             return failure(503, str(error) or "no decision could be made")
         return answer if isinstance(answer, Result) else result_of(answer)
 
-    async def _judge(self, question: Evaluation) -> Answer | Result:
+    async def _judge(self, question: Evaluation, via: Via) -> Answer | Result:
         """Return the answer; or the failure of a question that is about nobody."""
         who = question.who
-        match who:
-            case ByToken():
-                answer = await self._checks.check(_call(question, who.token))
-                if who.user and answer.subject and answer.subject != who.user:
-                    return failure(403, _OTHER_SUBJECT)
-                return answer
-            case BySession(session, token) if token:
-                answer = await self._checks.check(_call(question, token))
-                if answer.session and answer.session != session:
-                    return failure(403, _OTHER_SESSION)
-                return answer
-            case BySession():
-                found = await self._checks.check_session(who.session, _call(question))
-                return failure(404, _NO_SESSION) if found is None else found
-            case _ as never:
-                assert_never(never)
+        if who.token or isinstance(who, ByToken):
+            answer = await self._checks.check(_call(question, via, who.token))
+            return _about_another(who, answer) or answer
+        found = await self._checks.check_session(who.session, _call(question, via))
+        return failure(404, _NO_SESSION) if found is None else found
+
+
+def _about_another(who: Who, answer: Answer) -> Result | None:
+    """Return the failure where the token is that of another than the question is about."""
+    match who:
+        case ByToken(user=user):
+            return (
+                failure(403, _OTHER_SUBJECT) if user and answer.subject not in ("", user) else None
+            )
+        case BySession(session=session):
+            return failure(403, _OTHER_SESSION) if answer.session not in ("", session) else None
+        case _ as never:
+            assert_never(never)
+
+
+def evaluated(answer: Answer) -> Response:
+    """Return the response to a single question."""
+    if answer.error in ("unavailable", UNKNOWN_CONTEXT):
+        return response_of(answer)
+    return Response(200, (*_FIELDS, *id_fields(answer)), encode_result(result_of(answer)))
+
+
+def split_result(body: bytes) -> Sequence[bytes]:
+    """Cut a response where the id of the decision stands: in the first member of `context`."""
+    before, spot, after = body.partition(_SPOT_MEMBER)
+    if not spot:
+        return split_problem(body)
+    return (before + _SPOT_MEMBER[: -len(SPOT) - 1], b'"' + after)
+
+
+def _echo(request: Request) -> Fields:
+    name = request.headers.get(b"x-request-id")
+    return () if name is None else (("X-Request-ID", name.decode("latin-1")),)
 
 
 def result_of(answer: Answer) -> Result:
     """Return an answer as AuthZEN has it. The names in `context` are those of the local socket."""
-    context: dict[str, object] = {}
+    context: dict[str, object] = {"id": answer.id} if answer.id else {}
     if answer.error:
         context["error"] = {"status": answer.status, "message": answer.message}
     optional = {
@@ -254,7 +324,7 @@ def _is_about_a_session(item: Evaluation | InvalidEvaluation) -> bool:
     return isinstance(item, Evaluation) and isinstance(item.who, BySession) and not item.who.token
 
 
-def _call(question: Evaluation, token: str = "") -> Call:
+def _call(question: Evaluation, via: Via, token: str = "") -> Call:
     return Call(
         token,
         frozenset(question.contexts),
@@ -263,4 +333,5 @@ def _call(question: Evaluation, token: str = "") -> Call:
         question.path,
         question.ip,
         question.user_agent,
+        via=via,
     )

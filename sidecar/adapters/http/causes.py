@@ -5,6 +5,8 @@ outermost has the least to say; some texts quote the request, and so its secrets
 system do not, and of all others only their kind is reported.
 """
 
+from __future__ import annotations
+
 import os
 import ssl
 import urllib.request
@@ -17,16 +19,23 @@ from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.checks.reach import is_loopback
 from sidecar.wire.checks.url_credentials import without_credentials
 
-INVALID_ADDRESSES = (httpx.InvalidURL, UnicodeError)
-"""What httpx raises for what is no URL; the second where a host's name cannot be looked up."""
 
-CALL_FAILURES = (httpx.HTTPError, httpx.StreamError, *INVALID_ADDRESSES)
-"""What httpx raises where a call fails."""
+def invalid_addresses() -> tuple[type[Exception], ...]:
+    """Return what httpx raises for what is no URL, or for a host whose name cannot be looked up."""
+    return (httpx.InvalidURL, UnicodeError)
+
+
+def call_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what httpx raises where a call fails, and `others`.
+
+    `except` asks for it only once something was raised, and so httpx is not needed before.
+    """
+    return (httpx.HTTPError, httpx.StreamError, *invalid_addresses(), *others)
 
 
 def cause_of(error: Exception, address: str | httpx.URL) -> str:
     """Return why an address cannot be called, and by which proxy, without anything secret."""
-    proxy = "" if isinstance(error, INVALID_ADDRESSES) else _proxy_of(httpx.URL(address))
+    proxy = "" if isinstance(error, invalid_addresses()) else _proxy_of(httpx.URL(address))
     where = without_credentials(str(address))
     return f"{where}: {f'by the proxy {proxy}: ' if proxy else ''}{why(error)}"
 
@@ -66,7 +75,7 @@ def _why(cause: BaseException) -> str:
             return f"it hung up, or does not speak HTTP ({kind_of(cause)})"
 
 
-def shown(url: httpx.URL) -> str:
+def shown_url(url: httpx.URL) -> str:
     """Return the address without what may be secret in it: user, password and query."""
     return without_credentials(str(url))
 
@@ -82,16 +91,23 @@ def _proxy_of(url: httpx.URL) -> str:
     return without_credentials(named)
 
 
-def calling(tls: ssl.SSLContext, host: str = "") -> httpx.AsyncClient:
+def calling(
+    tls: ssl.SSLContext, host: str = "", kind: type[httpx.AsyncClient] | None = None
+) -> httpx.AsyncClient:
     """Return a client that takes JSON as it is, follows no redirect, and has no time-out.
 
-    Other hosts than this machine are called by the proxies of the environment. Raises `Unavailable`
-    where one of those is no address.
+    Without a `kind` its calls are in the trace of what they are made for. Other hosts than this
+    machine are called by the proxies of the environment. Raises `Unavailable` where one of those is
+    no address.
     """
+    from sidecar.adapters.opentelemetry.traced_calls import (  # noqa: PLC0415 - it takes httpx
+        TracedClient,
+    )
+
     try:
-        return httpx.AsyncClient(
+        return (kind or TracedClient)(
             verify=tls,
-            timeout=None,  # noqa: S113 - the caller's deadline covers all that belongs together
+            timeout=None,  # the caller's deadline covers all that belongs together
             trust_env=not is_loopback(host),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             follow_redirects=False,

@@ -9,7 +9,7 @@
 Targets are compared as they came, never normalised: what follows `/v1/ext_authz` is the client's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -20,42 +20,42 @@ from sidecar.adapters.events.intake import (
     ignore_invalid,
 )
 from sidecar.adapters.events.speakers import Speakers
-from sidecar.adapters.http.check_calls import HttpCalls, OnUnasked, ignore_unasked
+from sidecar.adapters.http.check_calls import (
+    CHECK,
+    CheckDoor,
+    HttpCalls,
+    OnUnasked,
+    ignore_unasked,
+    is_ext_authz,
+    redirects_pass,
+)
 from sidecar.adapters.http.events import EventDoor
 from sidecar.adapters.http.foreign_calls import ForeignCalls
-from sidecar.adapters.http.server import Handler, HttpIncident, LeanServer, OnHttpIncident
+from sidecar.adapters.http.handlers import (
+    AtOnce,
+    Handler,
+    HttpIncident,
+    OnHttpIncident,
+    Prepare,
+    ignore_incident,
+)
+from sidecar.adapters.http.server import LeanServer
 from sidecar.adapters.listening.acceptor import ten_seconds
 from sidecar.adapters.ports import Checks
-from sidecar.wire.http.gateway_calls import (
-    EXT_AUTHZ,
-    InvalidCall,
-    asked_call,
-    asked_contexts,
-    ext_authz_call,
-)
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.http.problems import Problem, problem
-from sidecar.wire.settings.settings import Gateway, Http
+from sidecar.wire.settings.settings import Http
 from sidecar.wire.settings.tokens import Binding
 
 NO_BINDING = Binding()
 
-_CHECK = b"/v1/check"
 _EVENTS = b"/v1/events"
-_EXT_AUTHZ_BELOW = EXT_AUTHZ + b"/"
-
-
-def _ignore(incident: HttpIncident, error: Exception | None) -> None:
-    """Do nothing."""
-
-
-def _redirects(settings: Http) -> bool:
-    return settings.gateway is not Gateway.NGINX  # it passes on 401 and 403 alone
 
 
 class DataListener:
     """Routes requests to checks and events. `others` adds handlers by their exact path.
 
+    `others_at_once` has what prepares some of them, so that they are answered without waiting.
     `clock` gives the time of events without one, `new_id` their ids, and `skew` how far in the
     future an event's own time may lie.
     """
@@ -73,20 +73,22 @@ class DataListener:
         acknowledger: FleetAcknowledgements | None = None,
         binding: Binding = NO_BINDING,
         others: Mapping[bytes, Handler] | None = None,
-        on_incident: OnHttpIncident = _ignore,
+        others_at_once: Mapping[bytes, Prepare] | None = None,
+        on_incident: OnHttpIncident = ignore_incident,
         on_invalid: OnInvalid = ignore_invalid,
         on_unasked: OnUnasked = ignore_unasked,
     ) -> None:
         """Read the trusted proxies. Raises ValueError for one that is no address or network."""
-        self._calls = HttpCalls(
+        calls = HttpCalls(
             checks,
             settings,
             clock,
             binding=binding,
-            redirects=_redirects(settings),
+            redirects=redirects_pass(settings),
             on_unasked=on_unasked,
         )
-        self._gateway = settings.gateway
+        self._checks = checks
+        self._door = CheckDoor(calls, settings.gateway)
         self._events = EventDoor(
             events,
             acknowledger,
@@ -101,17 +103,27 @@ class DataListener:
         )
         self._handlers: dict[bytes, Handler] = {
             **(others or {}),
-            _CHECK: self._check,
+            CHECK: self._door.check,
             _EVENTS: self._events.handle,
         }
-        self._server = LeanServer(self.handle, settings, clock=clock, on_incident=on_incident)
+        self._prepares: dict[bytes, Prepare] = {
+            **(others_at_once or {}),
+            CHECK: self._door.prepare,
+        }
+        self._server = LeanServer(
+            self.handle,
+            settings,
+            clock=clock,
+            prepare=self.prepare,
+            gather=self.gather,
+            on_incident=on_incident,
+        )
 
     def replace(self, settings: Http, binding: Binding) -> None:
         """Answer as is configured now; where it listens stays, and so do the bounds."""
-        self._gateway = settings.gateway
-        self._calls.replace(settings, binding, redirects=_redirects(settings))
+        self._door.replace(settings, binding)
         self._events.replace(settings, ForeignCalls(settings))
-        self._server.settings = settings
+        self._server.replace(settings)
 
     async def run(
         self,
@@ -130,24 +142,24 @@ class DataListener:
         handler = self._handlers.get(request.path)
         if handler is not None:
             return await handler(request)
-        target = request.target
-        if target.startswith(_EXT_AUTHZ_BELOW) or request.path == EXT_AUTHZ:
-            return await self._ext_authz(request)
+        if is_ext_authz(request):
+            return await self._door.ext_authz(request)
         return problem(Problem.NOT_FOUND)
 
-    async def _check(self, request: Request) -> Response:
-        try:
-            original, contexts = asked_call(request, self._gateway)
-            return await self._calls.answer(request, original, contexts)
-        except InvalidCall as error:
-            return self._calls.refuse(request, error)
+    def prepare(self, request: Request) -> AtOnce | None:
+        """Return what answers a request without waiting; None: `handle` must."""
+        prepare = self._prepares.get(request.path)
+        return self._door.prepare(request) if prepare is None else prepare(request)
 
-    async def _ext_authz(self, request: Request) -> Response:
-        # Any other gateway describes the call in headers; then the path is the client's to choose.
-        if self._gateway not in (Gateway.ENVOY, Gateway.NONE):
-            return problem(Problem.NOT_FOUND, f"http.gateway is {self._gateway.value}, not envoy")
-        try:
-            original = ext_authz_call(request)
-            return await self._calls.answer(request, original, asked_contexts(request))
-        except InvalidCall as error:
-            return self._calls.refuse(request, error)
+    async def gather(
+        self,
+        requests: Sequence[Request],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Get ready what the checks among requests wait for; see `Checks.gather`."""
+        calls = [call for each in requests if (call := self._door.call(each)) is not None]
+        if len(calls) > 1:
+            await self._checks.gather(calls, task_status=task_status)
+        else:
+            task_status.started()

@@ -27,12 +27,14 @@ from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.check_responses import overloaded, unavailable
 from sidecar.adapters.http.foreign_calls import ForeignCalls, is_of
 from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.traces.current import SENDER
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import EventRequest, Refusal, event_request, ref_of
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.http.problems import Problem, problem
 from sidecar.wire.settings.settings import Http, HttpEvents
 from sidecar.wire.tokens.jws import strict_object
+from sidecar.wire.traces.trace_context import sent_context
 
 MAX_EVENT_BYTES = 65536
 REFUSALS = 16
@@ -97,6 +99,7 @@ class EventDoor:
             return problem(Problem.NOT_FOUND, "http.events is off: events are not taken over TCP")
         if request.method != "POST":
             return problem(Problem.WRONG_METHOD, fields=(("Allow", "POST"),))
+        SENDER.set(sent_context(request.values(b"traceparent"), request.values(b"tracestate")))
         refusal = self._foreign.refusal(request)
         if refusal is not None:
             return refusal

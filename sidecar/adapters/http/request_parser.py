@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import httptools
 
+from sidecar.adapters.http.handlers import AtOnce
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.http.problems import Problem, problem
 
@@ -21,6 +22,11 @@ _NO_REPEATS: dict[bytes, tuple[bytes, ...]] = {}
 IDLE, HEAD, BODY = range(3)
 """Where the parser is: between requests, in a header section, in a body."""
 
+MOST, LONGEST = 512, 4096
+"""Requests that are remembered, and bytes of each."""
+SEEN = 4096
+"""Requests of which it is known that they came once."""
+
 
 class Exchange(NamedTuple):
     """A whole request, and what of it concerns the connection."""
@@ -28,6 +34,56 @@ class Exchange(NamedTuple):
     request: Request
     keep_alive: bool
     http_1_0: bool
+
+
+class KnownRequest(NamedTuple):
+    """A request that came whole and alone, and what answers it."""
+
+    exchange: Exchange
+    at_once: AtOnce
+
+
+class KnownRequests:
+    """Remembers requests as they were read, by their bytes and by whom they came from.
+
+    A client, and a gateway on its behalf, often asks the same again byte by byte; then nothing has
+    to be parsed, and what the request describes is known, too. Only what the bytes and the
+    configuration say is kept, never an answer.
+
+    So tokens are kept as they came, where the verifier keeps digests: a call is judged by its token
+    each time, which a digest cannot stand for, and to key these by one would hide nothing of what
+    they lead to. They are few, and are forgotten again and again (`LeanServer`).
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, str, int | None], KnownRequest] = {}
+        self._seen = set[int]()
+        self.find = self._known.get
+
+    def keep(self, data: bytes, known: KnownRequest) -> None:
+        """Remember a request by its bytes, if they come again: most of some clients never do.
+
+        To hold what is seen once would cost more than to read it. Where there are too many, all
+        begin anew.
+        """
+        request, keep_alive, _ = known.exchange
+        if len(data) > LONGEST or not keep_alive:
+            return
+        key = (data, request.peer, request.uid)
+        mark = hash(key)
+        if mark not in self._seen:
+            if len(self._seen) >= SEEN:
+                self._seen.clear()
+            self._seen.add(mark)
+            return
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[key] = known
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._known.clear()
+        self._seen.clear()
 
 
 class _Fault(Exception):  # noqa: N818 - leaves the parser at once; never leaves this module
@@ -76,6 +132,10 @@ class RequestParser:
         self._quiet = 0 if self._moved else self._quiet + len(data)
         if self._quiet > self._max_head and self.fault is None:
             self.fault = problem(Problem.HEADERS_TOO_LARGE)
+
+    def pass_over(self) -> None:
+        """Note that a whole request has come which needs no parsing."""
+        self._quiet = 0
 
     def _clear(self) -> None:
         self._target = b""

@@ -27,10 +27,10 @@ from sidecar.adapters.listening.application import (
     address_of,
     body_of,
     media_type_of,
+    whole_request,
 )
 from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
 from sidecar.service.observations.observations import DoorIncident
-from sidecar.wire.http import messages
 from sidecar.wire.settings.intake import IntakeSettings
 
 EVENTS, LOGOUT, REVOCATION = "/v1/events", "/v1/logout", "/v1/global-token-revocation"
@@ -91,7 +91,7 @@ class IntakeApp(Application):
         return Route(path, endpoint, methods=["POST"], name=path)
 
     async def _take_events(self, request: Request, body: bytes) -> Response:
-        answer = await self._events.handle(_request(request, body))
+        answer = await self._events.handle(whole_request(request, body))
         return Response(answer.body, answer.status, dict(answer.fields), JSON)
 
 
@@ -108,22 +108,4 @@ def _posted(request: Request, body: bytes) -> PostedRequest:
         content_type=media_type_of(request),
         authorization=shown[0] if len(shown) == 1 else None,
         address=address_of(request),
-    )
-
-
-def _request(request: Request, body: bytes) -> messages.Request:
-    headers: dict[bytes, bytes] = {}
-    repeated: dict[bytes, tuple[bytes, ...]] = {}
-    for name, value in request.scope["headers"]:
-        if name in headers:
-            repeated[name] = (*repeated.get(name, (headers[name],)), value)
-        headers.setdefault(name, value)
-    return messages.Request(
-        method=request.method,
-        target=request.scope["raw_path"],
-        host=headers.get(b"host", b""),
-        headers=headers,
-        body=body,
-        peer=address_of(request) or "unknown",
-        repeated=repeated,
     )

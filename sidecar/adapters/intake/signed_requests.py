@@ -8,7 +8,7 @@ from sidecar.adapters.tokens.keys import KeySource
 from sidecar.wire.logout.logout_tokens import InvalidLogout
 from sidecar.wire.settings.intake import IntakeIssuer
 from sidecar.wire.tokens.claims import InvalidToken
-from sidecar.wire.tokens.jws import read
+from sidecar.wire.tokens.jws import read_jws
 
 MAX_BYTES = 16384
 
@@ -39,7 +39,7 @@ class RequestVerifier:
         if not text.isascii():
             raise InvalidLogout("a token is ASCII text")
         try:
-            parts = read(text, MAX_BYTES)
+            parts = read_jws(text, MAX_BYTES)
         except InvalidToken as error:
             raise InvalidLogout(error.description) from None
         named = parts.claims.get("iss")

@@ -97,15 +97,19 @@ class Acceptor:
                         await draining.wait()
                         accepting.cancel_scope.cancel()
             finally:
+                # Nobody else can end what is shielded: where anything here fails, it ends now.
+                hard.deadline = trio.current_time()
+                self._over.set()
                 for listener in listeners:
                     listener.close()
                 self._drain()
-                hard.deadline = trio.current_time() + self._drain_timeout()
-                self._over.set()
+                hard.deadline += max(0.0, self._drain_timeout())  # in this order: no nan is left
 
     async def _hold(
         self, hard: trio.CancelScope, *, task_status: trio.TaskStatus[trio.Nursery]
     ) -> None:
+        # A start that is cancelled ends here: `hard` would keep it, and nobody would end that.
+        await trio.lowlevel.checkpoint_if_cancelled()
         with hard:
             async with trio.open_nursery() as connections:
                 task_status.started(connections)

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from sidecar.adapters.listening.asgi import Records
 from sidecar.service.observations.observations import DoorIncident, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.wire.http import messages
 from sidecar.wire.http.problems import details
 
 BODY_TIMEOUT = 10.0
@@ -142,6 +143,11 @@ class Application:
         self._app = Starlette(routes=self._routes, exception_handlers=handlers)
         self._app.router.redirect_slashes = False
 
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Return what is answered here."""
+        return self._routes
+
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
@@ -244,3 +250,22 @@ def media_type_of(request: Request) -> str:
 def address_of(request: Request) -> str:
     """Return the address of the other end."""
     return request.client.host if request.client else ""
+
+
+def whole_request(request: Request, body: bytes) -> messages.Request:
+    """Return a request as the handlers of the data listener take it."""
+    headers: dict[bytes, bytes] = {}
+    repeated: dict[bytes, tuple[bytes, ...]] = {}
+    for name, value in request.scope["headers"]:
+        if name in headers:
+            repeated[name] = (*repeated.get(name, (headers[name],)), value)
+        headers.setdefault(name, value)
+    return messages.Request(
+        method=request.method,
+        target=request.scope["raw_path"],
+        host=headers.get(b"host", b""),
+        headers=headers,
+        body=body,
+        peer=address_of(request) or "unknown",
+        repeated=repeated,
+    )

@@ -4,9 +4,11 @@ Hypercorn closes its listeners at once on shutdown. Slow headers are ended by it
 time-out (its read time-out does not end them); it bounds no body, so `application.body_of` does.
 """
 
+from __future__ import annotations
+
 import ssl
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -36,6 +38,10 @@ from sidecar.wire.checks.reach import binds_of
 HEADER_TIMEOUT = 5.0
 GRACE = 1.0
 CONNECTIONS = 64
+READ_SIZE = 2048
+"""Bytes that are taken before others get their turn: some 200 frames or chunks at most."""
+CLIENT_NAMES = "sidecar.client_names"
+"""The scope's key for the names of the client's certificate; none where none was asked for."""
 MALFORMED = "malformed"
 """The incident of a connection that hypercorn could not go on with."""
 
@@ -154,11 +160,11 @@ class Listener:
             own.start_soon(_close_when_cancelled, connection)
             try:
                 await TCPServer(
-                    ASGIWrapper(_Seated(self._app, seat)),
+                    ASGIWrapper(_Seated(self._app, seat, stream)),
                     self._config,
                     self._worker,
                     ConnectionState({}),
-                    stream,  # type: ignore[arg-type] # it takes plain ones, too
+                    _InPieces(stream),  # type: ignore[arg-type] # it takes plain ones, too
                 )
             finally:
                 self._open.discard(own.cancel_scope)
@@ -191,6 +197,7 @@ class TlsFiles(NamedTuple):
     certificate: str
     key: str
     field: str
+    client_authorities: str = ""  # who signs clients' certificates; empty: none is asked for
 
 
 def listener_of(  # noqa: PLR0913 - what differs between listeners, by name
@@ -213,6 +220,7 @@ def listener_of(  # noqa: PLR0913 - what differs between listeners, by name
             tls.certificate,
             tls.key,
             lambda reason: telemetry.record(SecretRead(field=field, reason=reason)),
+            client_authorities=tls.client_authorities,
         )
     return Listener(
         binds_of(section),
@@ -227,6 +235,23 @@ def listener_of(  # noqa: PLR0913 - what differs between listeners, by name
     )
 
 
+class _InPieces:
+    """A stream that is read in small pieces, between which others get their turn.
+
+    Hypercorn reads 64 KiB at once, and parses thousands of frames or chunks without giving way.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        """Return what has come, as far as it is one piece."""
+        return await self._stream.receive_some(min(max_bytes, READ_SIZE))
+
+
 async def _close_when_cancelled(connection: SocketType) -> None:
     """Close a connection under hypercorn, which shields its sending to clients that do not read."""
     try:
@@ -238,9 +263,10 @@ async def _close_when_cancelled(connection: SocketType) -> None:
 class _Seated:
     """Passes requests of a connection to the application, and notes in its seat its state."""
 
-    def __init__(self, app: ASGIFramework, seat: Seat) -> None:
+    def __init__(self, app: ASGIFramework, seat: Seat, stream: trio.abc.Stream) -> None:
         self._app = app
         self._seat = seat
+        self._stream = stream
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -261,10 +287,19 @@ class _Seated:
 
         if scope["type"] == "http" and not _has_body(scope):
             seat.works()
+        asked: Any = {**scope, CLIENT_NAMES: _client_names(self._stream)}
         try:
-            await self._app(scope, received, sent)
+            await self._app(asked, received, sent)
         finally:
             seat.waits()
+
+
+def _client_names(stream: trio.abc.Stream) -> tuple[str, ...]:
+    """Return the DNS names and URIs of the client's certificate, which the handshake verified."""
+    if not isinstance(stream, trio.SSLStream):
+        return ()
+    alternatives: Any = (stream.getpeercert() or {}).get("subjectAltName", ())
+    return tuple(value for kind, value in alternatives if kind in {"DNS", "URI"})
 
 
 def _has_body(scope: HTTPScope) -> bool:

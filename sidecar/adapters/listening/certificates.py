@@ -1,5 +1,7 @@
 """A listener's own certificate, as its files now are."""
 
+from __future__ import annotations
+
 import ssl
 from collections.abc import Callable
 
@@ -22,10 +24,19 @@ class Certificate:
     """
 
     def __init__(
-        self, certificate: str, key: str, on_state: Callable[[str], None] = _ignore
+        self,
+        certificate: str,
+        key: str,
+        on_state: Callable[[str], None] = _ignore,
+        *,
+        client_authorities: str = "",
     ) -> None:
-        """Load the certificate. Raises `UnusableCertificate`."""
-        self._files = (certificate, key)
+        """Load the certificate. Raises `UnusableCertificate`.
+
+        Where `client_authorities` is a file of authorities, clients are asked for a certificate;
+        they may have none, and one that none of these signed ends the handshake.
+        """
+        self._files = (certificate, key, *filter(None, (client_authorities,)))
         self._on_state = on_state
         self._is_failing = False
         try:
@@ -43,7 +54,11 @@ class Certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(*self._files)
+        certificate, key, *authorities = self._files
+        context.load_cert_chain(certificate, key)
+        for file in authorities:
+            context.load_verify_locations(file)
+            context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
     def _hand_on(

@@ -104,6 +104,15 @@ class Seat:
         self.stop_waiting()
         self.waiting = SeatState.WORKING
 
+    def served(self) -> None:
+        """Wait for the next request, after some that were answered at once."""
+        self._served = True
+        if self.waiting is SeatState.IDLE and not self.left:
+            self.since = trio.current_time()
+            self._owner.waiting[SeatState.IDLE].move_to_end(self)
+        else:
+            self._wait(SeatState.IDLE)
+
     def watches(self) -> None:
         """Wait for changes to send."""
         self._wait(SeatState.WATCHING)

@@ -22,9 +22,12 @@ from sidecar.domain.values.causes import words_of
 BACKLOG = 512
 
 
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of a socket's path at most (unix(7), `sun_path`)."""
+
 _SUFFIX = ".new"
-_LONGEST = (107 if sys.platform == "linux" else 103) - len(_SUFFIX)
-"""Bytes of a path (unix(7), `sun_path`) that leave room for the name it is bound under first."""
+_LONGEST = LONGEST_PATH - len(_SUFFIX)
+"""Bytes of a path that leave room for the name it is bound under first."""
 
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -69,12 +72,12 @@ class SocketFile:
         `mode` holds before anybody can connect. `group` is a name or number; `UnusableGroup`.
         """
         self.path = path
-        number = _group_id(group)
+        number = group_id(group)
         if (size := len(os.fsencode(path))) > _LONGEST:
             words = f"is too long for a unix socket: {size} bytes, of {_LONGEST} at most"
             raise OSError(errno.ENAMETOOLONG, f"{path}: {words}")
         try:
-            self._lock = _lock(f"{path}.lock")
+            self._lock = lock(f"{path}.lock")
         except OSError as error:
             raise _of_path(path, error) from None
         try:
@@ -124,15 +127,16 @@ def _of_path(path: str, error: OSError) -> OSError:
     return OSError(error.errno, f"{path}: {words}")
 
 
-def _lock(path: str) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+def lock(path: str) -> int:
+    """Lock a file that ends with `.lock` until it is closed; raises `AddressInUse`, or OSError."""
+    locked = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(lock)
+        os.close(locked)
         of = path.removesuffix(".lock")
         raise AddressInUse(f"{of} is locked by a running process, maybe another sidecar") from None
-    return lock
+    return locked
 
 
 def _make_room(path: str) -> None:
@@ -174,7 +178,8 @@ def _listen(path: str, mode: int, group: int) -> socket.socket:
     return listener
 
 
-def _group_id(group: str) -> int:
+def group_id(group: str) -> int:
+    """Return the number of a group by its name or number; -1 for none. Raises `UnusableGroup`."""
     if not group:
         return -1
     if group.isdigit():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import httpx
 import trio
 
-from sidecar.adapters.http.causes import CALL_FAILURES, cause_of, tls_context
+from sidecar.adapters.http.causes import call_failures, cause_of, tls_context
 from sidecar.adapters.tokens.documents import beginning_of
 from sidecar.wire.checks.reach import is_fetchable
 from sidecar.wire.diagnosis.gateway import TRIALS, TRIALS_WITH_TOKEN, GatewayReply, Trial
@@ -49,7 +49,7 @@ async def _asked(
     try:
         async with client.stream("GET", url, headers=headers, extensions=exact) as response:
             body = await beginning_of(response, _MOST)
-    except CALL_FAILURES as error:
+    except call_failures() as error:
         return GatewayReply(0, trouble=cause_of(error, url))
     lines = (f"{name}: {value}" for name, value in response.headers.items())
     return GatewayReply(response.status_code, "\n".join((*lines, body.decode("utf-8", "replace"))))

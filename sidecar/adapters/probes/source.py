@@ -8,7 +8,7 @@ from sidecar.adapters.files.regular_files import read_text
 from sidecar.domain.explanation.diagnosis import Diagnosis, Part, doubtful, right, wrong
 from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.plural import counted
-from sidecar.wire.checks.hardening import SHORTEST_CREDENTIAL
+from sidecar.wire.checks.weaknesses import SHORTEST_CREDENTIAL
 from sidecar.wire.config.secret_files import read_secret
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.yaml.scalars import Misspelt

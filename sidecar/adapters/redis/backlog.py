@@ -5,7 +5,7 @@ from typing import Any
 from sidecar.adapters.redis.commands import BACKLOG, Evaluate, Evaluated
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.service.audit.backlog import STALE, Outlook, TakenItem
-from sidecar.wire.privacy.sealing import UNSEALED, Sealing
+from sidecar.wire.privacy.sealed_forms import UNSEALED, Sealing
 from sidecar.wire.store.keys import StoreKeys
 
 LIFE = 30 * 86_400_000

@@ -1,10 +1,9 @@
 """A batch of operations on one node: one pipeline, and what is made of each reply."""
 
 import enum
-from collections.abc import Sequence
-from typing import Any, NamedTuple, assert_never
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, assert_never
 
-import redis
 from redis.exceptions import (
     AskError,
     BusyLoadingError,
@@ -26,7 +25,7 @@ from sidecar.adapters.redis.commands import (
     outcome_of,
 )
 from sidecar.service.ports.calls import StoreRefused, Unavailable
-from sidecar.service.ports.store import Join, Load
+from sidecar.service.ports.store import Join, Load, Sign
 from sidecar.wire.store.address import Host
 
 ROUNDS = 5
@@ -59,7 +58,8 @@ class Durability(NamedTuple):
 
     def trouble(self, reply: Any) -> str:
         """Return what is lacking by the reply to `command`; empty: nothing."""
-        if isinstance(reply, Exception):
+        expected: type[Any] = list if self.aof else int
+        if not isinstance(reply, expected):
             return f"the store does not confirm: {reply}"
         local, replicas = reply if self.aof else (1, reply)
         if not local:
@@ -107,28 +107,31 @@ class Item:
         self.asking = False
 
 
-def exchange(
-    client: redis.Redis, items: Sequence[Item], durability: Durability = AT_ONCE
+Talk: TypeAlias = Callable[[list[Command]], Awaitable[list[Any]]]
+"""Sends commands to a server; gives the replies in order, refusals among them."""
+
+
+async def exchange(
+    talk: Talk, items: Sequence[Item], durability: Durability = AT_ONCE
 ) -> list[list[Any]]:
     """Run all in one pipeline; return the replies by item, with errors of single commands.
 
     A server that does not know the scripts is taught them. Then what it turned away runs, and the
     reads of records once more, so that they still see what was joined before them. Joins that are
-    to be confirmed and were not have an `UnconfirmedError` for a reply. Blocks; raises redis-py's
-    errors when the link breaks.
+    to be confirmed and were not have an `UnconfirmedError` for a reply. Raises what `talk` does.
     """
-    replies = _pipeline(client, items, durability)
+    replies = await _pipeline(talk, items, durability)
     if not any(_lacks_script(reply) for reply in replies):
         return replies
-    for script in SCRIPTS:
-        client.script_load(script)
+    await talk([("SCRIPT", "LOAD", script) for script in SCRIPTS])
     repeated = [
         position
         for position, (item, reply) in enumerate(zip(items, replies, strict=True))
         if _lacks_script(reply) or isinstance(item.operation, Load)
     ]
     once_more = [items[position] for position in repeated]
-    for position, reply in zip(repeated, _pipeline(client, once_more, durability), strict=True):
+    answers = await _pipeline(talk, once_more, durability)
+    for position, reply in zip(repeated, answers, strict=True):
         replies[position] = reply
     return replies
 
@@ -137,28 +140,27 @@ def _lacks_script(replies: Sequence[Any]) -> bool:
     return isinstance(replies[0], NoScriptError)
 
 
-def _pipeline(
-    client: redis.Redis, items: Sequence[Item], durability: Durability
-) -> list[list[Any]]:
+async def _pipeline(talk: Talk, items: Sequence[Item], durability: Durability) -> list[list[Any]]:
     confirming = durability.asked and any(map(_is_confirmed, items))
     counts: list[int] = []
-    pipe: Any  # redis-py does not type what it queues
-    with client.pipeline(transaction=False) as pipe:
-        for item in items:
-            commands = commands_of(item.operation, again=item.again)
-            counts.append(len(commands))
-            for command in commands:
-                if item.asking:
-                    pipe.execute_command("ASKING")
-                pipe.execute_command(*command)
-        if confirming:
-            pipe.execute_command(*durability.command())
-        flat = iter(pipe.execute(raise_on_error=False))
+    sent: list[Command] = []
+    for item in items:
+        commands = commands_of(item.operation, again=item.again)
+        counts.append(len(commands))
+        for command in commands:
+            if item.asking:
+                sent.append(("ASKING",))
+            sent.append(command)
+    if confirming:
+        sent.append(durability.command())
+    flat = await talk(sent)
     replies = []
+    at = 0
     for item, count in zip(items, counts, strict=True):
-        taken = [next(flat) for _ in range(count * (1 + item.asking))]
-        replies.append(taken[1::2] if item.asking else taken)
-    trouble = durability.trouble(next(flat)) if confirming else ""
+        end = at + count * (1 + item.asking)
+        replies.append(flat[at + 1 : end : 2] if item.asking else flat[at:end])
+        at = end
+    trouble = durability.trouble(flat[at]) if confirming else ""
     if trouble:
         for item, reply in zip(items, replies, strict=True):
             if _is_confirmed(item) and not isinstance(reply[0], Exception):
@@ -167,14 +169,14 @@ def _pipeline(
 
 
 def _is_confirmed(item: Item) -> bool:
-    return isinstance(item.operation, Join) and item.operation.confirm
+    return isinstance(item.operation, Join | Sign) and item.operation.confirm
 
 
 def judge(item: Item, replies: Sequence[Any]) -> BatchResult:
     """Set an item's outcome by its replies, or prepare it for another try."""
     error = next((reply for reply in replies if isinstance(reply, Exception)), None)
     if error is None:
-        item.outcome = outcome_of(item.operation, replies)
+        item.outcome = _outcome(item.operation, replies)
         return BatchResult.DONE
     verdict = _verdict_on(error)
     item.node, item.asking = "", False
@@ -195,6 +197,13 @@ def judge(item: Item, replies: Sequence[Any]) -> BatchResult:
         case never:
             assert_never(never)
     return verdict
+
+
+def _outcome(operation: Operation, replies: Sequence[Any]) -> Outcome | Unavailable:
+    try:
+        return outcome_of(operation, replies)
+    except (LookupError, TypeError, ValueError):  # no Redis, or something is amiss between us
+        return Unavailable("the store gives answers that answer nothing that it was asked")
 
 
 def _is_for_good(error: Exception) -> bool:

@@ -7,8 +7,8 @@ count what it finds to be ours as newly brought, because the answer that said so
 """
 
 import hashlib
+import pkgutil
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any, TypeAlias, assert_never
 
 import msgspec
@@ -21,16 +21,21 @@ from sidecar.service.ports.store import (
     Browse,
     Claim,
     Counted,
+    Enlistment,
     Entries,
     Expires,
     Expiry,
     Finish,
+    HistoryAppend,
+    HistoryAppended,
+    Hold,
     Join,
     JoinResult,
     Length,
     Load,
     Loaded,
     QueueEntry,
+    Sign,
 )
 
 FOR_EVER = 1 << 62
@@ -52,14 +57,30 @@ class Evaluate(msgspec.Struct, frozen=True):
         return self.keys[0]
 
 
+class PresentKey(msgspec.Struct, frozen=True, gc=False):
+    """A question for how many of these keys there are. All lie on one server."""
+
+    keys: tuple[bytes, ...]
+
+    @property
+    def key(self) -> bytes:
+        """Return a key on whose node it is asked."""
+        return self.keys[0]
+
+
 class Evaluated(msgspec.Struct, frozen=True):
     """The answer to an `Evaluate`, as the server gave it."""
 
     reply: Any
 
 
-Operation: TypeAlias = Join | Load | Append | Finish | Claim | Browse | Length | Expiry | Evaluate
-Outcome: TypeAlias = JoinResult | Loaded | Appended | Entries | Counted | Expires | Evaluated
+OtherOperation: TypeAlias = (
+    Load | Append | Finish | Hold | Claim | Browse | Length | Expiry | Evaluate
+)
+Operation: TypeAlias = Join | HistoryAppend | PresentKey | Sign | Enlistment | OtherOperation
+Outcome: TypeAlias = (
+    JoinResult | Loaded | Appended | Entries | Counted | Expires | Evaluated | HistoryAppended
+)
 
 
 def _lua_string(raw: bytes) -> str:
@@ -75,7 +96,10 @@ def render_script(bounds: Mapping[bytes, int] = BOUNDS, default: int = DEFAULT_B
 
 
 def _read(name: str) -> str:
-    return (resources.files("sidecar.adapters.redis") / "lua" / f"{name}.lua").read_text("ascii")
+    data = pkgutil.get_data("sidecar.adapters.redis", f"lua/{name}.lua")
+    if data is None:
+        raise FileNotFoundError(name)
+    return data.decode("ascii")
 
 
 def _sha(script: str) -> str:
@@ -83,22 +107,39 @@ def _sha(script: str) -> str:
 
 
 SCRIPT = render_script()
-SCRIPTS = (SCRIPT, _read("append"), _read("claim"), _read("backlog"))
-"""What a server is taught: to join, to append to a queue and to claim of one, and backlogs."""
+SCRIPTS = (
+    SCRIPT,
+    _read("append"),
+    _read("claim"),
+    _read("backlog"),
+    _read("history"),
+    _read("finish"),
+)
+"""What a server is taught: to join, about queues, backlogs and histories."""
 
-SHA, _APPEND, _CLAIM, BACKLOG = map(_sha, SCRIPTS)
+SHA, _APPEND, _CLAIM, BACKLOG, _HISTORY, _FINISH = map(_sha, SCRIPTS)
 
 RIGHTS = _read("rights")
 RIGHTS_SHA = _sha(RIGHTS)
 
 
-def commands_of(  # noqa: C901 - one a case
-    operation: Operation, *, again: bool = False
-) -> list[Command]:
-    """Return the commands of one operation, in order."""
+def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
+    """Return the commands of one operation, in order. `again` concerns joins alone."""
+    if isinstance(operation, Join):
+        return [_join(operation, again=again)]
+    if isinstance(operation, HistoryAppend):
+        return [_history(operation)]
+    if isinstance(operation, PresentKey):
+        return [("EXISTS", *operation.keys)]
+    if isinstance(operation, Sign):
+        return _sign(operation)
+    if isinstance(operation, Enlistment):
+        return _listing(operation)
+    return _others(operation)
+
+
+def _others(operation: OtherOperation) -> list[Command]:  # noqa: C901 - one case a kind
     match operation:
-        case Join():
-            return [_join(operation, again=again)]
         case Load():
             commands: list[Command] = [("HGETALL", operation.key)]
             if operation.index is not None:
@@ -112,8 +153,9 @@ def commands_of(  # noqa: C901 - one a case
         case Claim(key=key, group=group, idle=idle, count=count):
             return [("EVALSHA", _CLAIM, 1, key, int(idle * 1000), count, group)]
         case Finish(key=key, ids=ids, group=group):
-            acknowledged: list[Command] = [("XACK", key, group, *ids)] if group else []
-            return [*acknowledged, ("XDEL", key, *ids)]
+            return [("EVALSHA", _FINISH, 1, key, group, *ids)]
+        case Hold(key=key, ids=ids, group=group):
+            return [("XCLAIM", key, group, group, 0, *ids, "JUSTID")]
         case Browse(key=key, first=first, count=count):
             return [("XRANGE", key, first or "-", "+", "COUNT", count)]
         case Length(key=key):
@@ -122,6 +164,37 @@ def commands_of(  # noqa: C901 - one a case
             return [("PEXPIRETIME", key)]
         case never:
             assert_never(never)
+
+
+def _sign(sign: Sign) -> list[Command]:
+    """Return plain commands: a script would be one more to count and to run, for each."""
+    news = encode_news(sign.key, {sign.field: sign.content})
+    commands: list[Command] = [("HINCRBY", sign.key, sign.field, sign.step)]
+    if sign.expire_at:
+        commands.append(("PEXPIREAT", sign.key, sign.expire_at))
+    commands.append(("SPUBLISH", sign.publish, news))
+    return commands
+
+
+def _listing(one: Enlistment) -> list[Command]:
+    commands: list[Command] = [("ZADD", one.key, "GT", one.expire_at, one.member)]
+    if one.keep_until:
+        commands.append(("ZREMRANGEBYSCORE", one.key, "-inf", f"({one.now}"))
+        commands.append(("PEXPIREAT", one.key, one.keep_until))
+    return commands
+
+
+def _history(append: HistoryAppend) -> Command:
+    arguments: list[bytes | str | int] = [
+        f"{append.oldest:016d}",
+        f"{append.oldest - append.lag:016d}",
+        append.bound,
+        append.slack,
+        append.expire_at,
+    ]
+    for pair in append.fields.items():
+        arguments += pair
+    return ("EVALSHA", _HISTORY, 1, append.key, *arguments)
 
 
 def _join(join: Join, *, again: bool) -> Command:
@@ -133,7 +206,7 @@ def _join(join: Join, *, again: bool) -> Command:
         join.now,
         join.unless or b"",
         join.publish or b"",
-        int(join.want_record),
+        1 if join.want_record else join.want_group or 0,
         int(again),
         int(join.confirm),
         len(join.fields),
@@ -146,15 +219,15 @@ def _join(join: Join, *, again: bool) -> Command:
     return ("EVALSHA", SHA, len(keys), *keys, *arguments)
 
 
-def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
+def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:  # noqa: C901 - likewise
     """Return the answer that the replies to `commands_of(operation)` give."""
+    if isinstance(operation, Join):
+        joined, changed, record, members = replies[0]
+        return JoinResult(tuple(changed), joined == 1, _record(record), tuple(members))
     match operation:
-        case Join():
-            joined, changed, record, members = replies[0]
-            return JoinResult(tuple(changed), joined == 1, _record(record), tuple(members))
         case Load():
             members = replies[1] if len(replies) > 1 else ()
-            return Loaded(replies[0], tuple(members))
+            return Loaded(_record(replies[0]), tuple(members))
         case Evaluate():
             return Evaluated(replies[0])
         case Append():
@@ -162,11 +235,17 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
         case Claim():
             return Entries(tuple(QueueEntry(name, what, times) for name, times, what in replies[0]))
         case Browse():
-            return Entries(tuple(QueueEntry(name, what[b"p"]) for name, what in replies[0]))
+            found = ((name, _record(what)) for name, what in replies[0])
+            return Entries(tuple(QueueEntry(name, what[b"p"]) for name, what in found))
         case Expiry():
             return Expires(_expiry(replies[0]))
-        case Finish() | Length():
-            return Counted(replies[-1])
+        case HistoryAppend(fields=fields):
+            names = tuple(fields)
+            return HistoryAppended(tuple(names[place - 1] for place in replies[0]))
+        case Hold():
+            return Counted(len(replies[0]))
+        case Finish() | Length() | PresentKey() | Sign() | Enlistment():
+            return Counted(replies[0])
         case never:
             assert_never(never)
 
@@ -182,6 +261,14 @@ def _record(flat: Sequence[bytes]) -> Record:
 
 class InvalidNews(Exception):  # noqa: N818 - whoever published must act
     """Not what the join script publishes."""
+
+
+def encode_news(key: bytes, fields: Record) -> bytes:
+    """Return the news of a record's fields, as the join script publishes them."""
+    parts = [key]
+    for pair in fields.items():
+        parts += pair
+    return b"".join(b"%d:%s," % (len(part), part) for part in parts)
 
 
 def decode_news(payload: bytes) -> tuple[bytes, Record]:

@@ -8,7 +8,7 @@ import trio
 from sidecar.adapters.redis.batch import Item
 from sidecar.adapters.redis.commands import Operation
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Join
+from sidecar.service.ports.store import Join, Sign
 
 KEPT_FREE = 8
 """One place in so many is kept free for what events bring: checks alone do not fill a queue."""
@@ -17,17 +17,20 @@ KEPT_FREE = 8
 class Ticket:
     """The operations of one waiting caller. Done when every item has its outcome."""
 
-    __slots__ = ("abandoned", "done", "items")
+    __slots__ = ("abandoned", "confirm", "done", "items")
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.items = [Item(operation) for operation in operations]
+        self.confirm = any(isinstance(one, Join | Sign) and one.confirm for one in operations)
         self.done = trio.Event()
         self.abandoned = False
 
     def finish(self) -> None:
         """Have the caller go on if all is done."""
-        if all(item.outcome is not None for item in self.items):
-            self.done.set()
+        for item in self.items:
+            if item.outcome is None:
+                return
+        self.done.set()
 
     def fail(self, reason: str) -> None:
         """Have the caller go on; what has no outcome is `Unavailable`."""
@@ -49,21 +52,20 @@ class Lane:
         self._waiting = 0
         self._idle = trio.lowlevel.ParkingLot()
 
-    def put(self, operations: Sequence[Operation]) -> Ticket:
-        """Have these done. Raises `Overloaded`."""
+    def put(self, ticket: Ticket) -> None:
+        """Have this done. Raises `Overloaded`."""
+        room = self._bound if ticket.confirm else self._bound - self._bound // KEPT_FREE
         # One that is too large for any queue is let in alone: it could never wait its turn.
-        if self._waiting and self._waiting + len(operations) > self._room_for(operations):
+        if self._waiting and self._waiting + len(ticket.items) > room:
             raise Overloaded
-        ticket = Ticket(operations)
         self._tickets.append(ticket)
-        self._waiting += len(operations)
+        self._waiting += len(ticket.items)
         self._idle.unpark()
-        return ticket
 
-    def _room_for(self, operations: Sequence[Operation]) -> int:
-        if any(isinstance(one, Join) and one.confirm for one in operations):
-            return self._bound
-        return self._bound - self._bound // KEPT_FREE
+    @property
+    def crowded(self) -> float:
+        """Return which part of the queue is filled."""
+        return self._waiting / self._bound
 
     async def gather(self) -> list[Ticket]:
         """Wait for work; take all there is, up to the size of a batch, but one caller's at least.

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, assert_never
 
-import redis
 from redis.backoff import NoBackoff
+from redis.client import Redis
 from redis.connection import (
     Connection,
     ConnectionInterface,
@@ -20,11 +20,15 @@ from redis.connection import (
     SSLConnection,
     UnixDomainSocketConnection,
 )
+from redis.driver_info import DriverInfo
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from sidecar import __version__
 from sidecar.adapters.redis_server.credentials import StoreCredentials
-from sidecar.domain.values.loss import ALL_SLOTS as SLOTS
+from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.address import (
@@ -37,14 +41,11 @@ from sidecar.wire.store.address import (
 )
 from sidecar.wire.store.losses import slot_of
 
-__all__ = ["SLOTS", "slot_of"]
-"""What others look for here, too."""
-
 ONLY = "only"
 """The name of the node where there is one."""
 
 
-def call(client: redis.Redis, *command: bytes | str | int) -> Any:
+def call(client: Redis, *command: bytes | str | int) -> Any:
     """Run one command. Blocks; raises redis-py's errors."""
     return client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py's gap
 
@@ -72,7 +73,7 @@ class Links(Protocol):
         None where it has left.
         """
 
-    def client(self, node: str) -> redis.Redis:
+    def client(self, node: str) -> Redis:
         """Return the client of a node."""
 
     def connection(self, node: str) -> ConnectionInterface:
@@ -135,6 +136,7 @@ def _basics(settings: StoreSettings, *, tls: bool) -> dict[str, Any]:
         "socket_timeout": settings.timeout,
         "socket_connect_timeout": settings.connect_timeout,
         "retry": Retry(NoBackoff(), 0),
+        "driver_info": DriverInfo(name="stepup-sidecar", lib_version=__version__),
         "protocol": 2,  # every server since 7.0 speaks it, and it never pushes what nobody asked
     }
     if tls:
@@ -174,7 +176,7 @@ class OneServer:
     def __init__(self, pool: ConnectionPool, where: str) -> None:
         self.where = where
         self._pool = pool
-        self._client = redis.Redis(connection_pool=pool)
+        self._client = Redis(connection_pool=pool)
 
     def node_of(self, key: bytes) -> str:  # noqa: ARG002 - all keys are there
         """Return the one node."""
@@ -186,9 +188,9 @@ class OneServer:
 
     def spans(self, node: str) -> tuple[tuple[int, int], ...]:  # noqa: ARG002 - there is one
         """Return all slots."""
-        return ((0, SLOTS - 1),)
+        return ((0, ALL_SLOTS - 1),)
 
-    def client(self, node: str) -> redis.Redis:  # noqa: ARG002 - there is one
+    def client(self, node: str) -> Redis:  # noqa: ARG002 - there is one
         """Return the client."""
         return self._client
 
@@ -242,9 +244,9 @@ class ManyServers:
         """Return the slots that a node has."""
         return self._spans.get(node, ())
 
-    def client(self, node: str) -> redis.Redis:
+    def client(self, node: str) -> Redis:
         """Return the client of a node, which need not be known: a redirection names any."""
-        return redis.Redis(connection_pool=self._pool_of(node))
+        return Redis(connection_pool=self._pool_of(node))
 
     def connection(self, node: str) -> ConnectionInterface:
         """Return a new connection to a node."""
@@ -266,12 +268,12 @@ class ManyServers:
         for candidate in candidates:
             try:
                 slots = call(self.client(candidate), "CLUSTER SLOTS")
-            except redis.RedisError as error:
+            except RedisError as error:
                 failure = error
                 continue
             self._adopt(slots, candidate)
             return
-        raise redis.ConnectionError("no node of the Cluster answers") from failure
+        raise RedisConnectionError("no node of the Cluster answers") from failure
 
     def topology(self) -> Hashable:
         """Return who holds each slot."""
@@ -279,7 +281,7 @@ class ManyServers:
         return self._owners
 
     def _adopt(self, slots: list[list[Any]], informant: str) -> None:
-        owners = [""] * SLOTS
+        owners = [""] * ALL_SLOTS
         for first, last, (name, port, *_), *_ in slots:
             # No name, or an empty one, stands for the one we asked (redis.io, CLUSTER SLOTS).
             host = name.decode() if name else informant.rpartition(":")[0].strip("[]")

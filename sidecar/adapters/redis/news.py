@@ -3,18 +3,20 @@
 A subscriber who was away gets none of the messages that it missed. So whoever holds records must
 know two things: that a channel is followed (`follow` returns once the server has said so; load
 the record after that, and there is no gap), and since when it can be certain that nothing was
-missed (`staleness`). The link to each server is therefore pinged all the time. When one breaks,
-all begin anew: `lost(reason)` is called; the channels are subscribed again and acknowledged;
-`await restored()` is the moment to load again what is held; then the link is whole.
+missed (`staleness`). The link to each server is therefore pinged, unless what we publish ourselves
+is heard all the time. When one breaks, all begin anew: `lost(reason)` is called; the channels are
+subscribed again and acknowledged; `await restored()` is the moment to load again what is held;
+then the link is whole.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AsyncExitStack
 from functools import partial
 
-import redis
 import trio
+from redis.exceptions import RedisError
 
 from sidecar.adapters.redis.connection import connected
 from sidecar.adapters.redis.links import Links
@@ -35,9 +37,10 @@ class RedisNews:
 
     `deliver(key, fields)` is called with a record's fields that grew; it must not raise or wait.
     `ping` is the interval between pings, in seconds; one that is not answered within
-    `settings.timeout` breaks the link. `on_trouble(reason)` is called if a link broke or cannot
-    be had. `own(tag)` is a channel in the slot of this hash tag that is followed all the time, at
-    each server: a link that may not even follow that is none.
+    `settings.timeout` breaks the link. What is heard of what we published is as good as a ping:
+    `heard_since(channel)` says when that was sent. `on_trouble(reason)` is called if a link broke
+    or cannot be had. `own(tag)` is a channel in the slot of this hash tag that is followed all the
+    time, at each server: a link that may not even follow that is none.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs, each by name
@@ -52,7 +55,9 @@ class RedisNews:
         on_trouble: Callable[[str], None] = lambda _: None,
         jitter: Callable[[], float] = random.random,
         own: Callable[[str], bytes] | None = None,
+        heard_since: Callable[[bytes], float] = lambda _: -math.inf,
     ) -> None:
+        self._heard_since = heard_since
         self._links = links
         self._settings = settings
         self._own = own
@@ -70,17 +75,21 @@ class RedisNews:
         self._trouble = ""
         self._proven = -float("inf")
 
-    async def follow(self, channel: bytes) -> None:
-        """Subscribe to a channel; return once the server has acknowledged.
+    async def follow(self, *channels: bytes) -> None:
+        """Subscribe to channels; return once the servers have acknowledged all of them.
 
-        Each call is undone by one `unfollow`, unless it raised. Raises `Unavailable` while the
+        Each channel is undone by one `unfollow`, unless this raised. Raises `Unavailable` while the
         link is down.
         """
-        self._interest[channel] = self._interest.get(channel, 0) + 1
+        for channel in channels:
+            self._interest[channel] = self._interest.get(channel, 0) + 1
         try:
-            await self._line_of(channel).follow(channel)
+            asked = [self._line_of(channel).ask(channel) for channel in channels]
+            for wish in asked:
+                await wish.granted()
         except BaseException:
-            self.unfollow(channel)
+            for channel in channels:
+                self.unfollow(channel)
             raise
 
     def unfollow(self, channel: bytes) -> None:
@@ -103,7 +112,7 @@ class RedisNews:
 
     def _last_proven(self) -> float:
         if self._whole:
-            return min(line.proven for line in self._lines.values())
+            return min([line.proven for line in self._lines.values()])  # faster than a generator
         return self._proven
 
     def _line_of(self, channel: bytes) -> Line:
@@ -166,6 +175,7 @@ class RedisNews:
             ping=self._ping,
             patience=self._settings.timeout,
             own=self._own_of(node),
+            heard_since=self._heard_since,
         )
 
     def _own_of(self, node: str) -> list[bytes]:
@@ -213,5 +223,5 @@ class RedisNews:
     async def _topology(self) -> Hashable:
         try:
             return await trio.to_thread.run_sync(self._links.topology)
-        except (redis.RedisError, OSError) as error:
+        except (RedisError, OSError) as error:
             raise Unavailable(cause_of(error, self._links.where)) from error

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from sidecar.adapters.redis.commands import Operation, Outcome
+from sidecar.adapters.redis.commands import Operation, Outcome, PresentKey
 from sidecar.adapters.redis.store import RedisStore
+from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import (
     Append,
     Appended,
@@ -12,6 +13,7 @@ from sidecar.service.ports.store import (
     Counted,
     Entries,
     Finish,
+    Hold,
     Join,
     JoinResult,
     Length,
@@ -26,13 +28,29 @@ class RedisQueues:
 
     async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[JoinResult]]:
         """Append and join, in one round trip."""
-        outcomes = await self._submit((one, *joins))
-        (appended,) = (outcome for outcome in outcomes if isinstance(outcome, Appended))
-        return appended, [outcome for outcome in outcomes if isinstance(outcome, JoinResult)]
+        return _appended(await self._submit((one, *joins)))
+
+    async def append_all(
+        self, batch: Sequence[tuple[Append, Sequence[Join]]]
+    ) -> list[tuple[Appended, list[JoinResult]] | Unavailable]:
+        """Append and join of each, all in one round trip; each fails alone."""
+        groups: list[tuple[Operation, ...]] = [(one, *joins) for one, joins in batch]
+        answers: list[tuple[Appended, list[JoinResult]] | Unavailable] = []
+        for outcomes in await self._store.submit_all(groups):
+            if isinstance(outcomes, Unavailable):
+                answers.append(outcomes)
+                continue
+            answers.append(_appended(outcomes))
+        return answers
 
     async def finish(self, *finishes: Finish) -> list[Counted]:
         """Take out entries."""
         outcomes = await self._submit(finishes)
+        return [outcome for outcome in outcomes if isinstance(outcome, Counted)]
+
+    async def hold(self, *holds: Hold) -> list[Counted]:
+        """Have entries count as taken just now."""
+        outcomes = await self._submit(holds)
         return [outcome for outcome in outcomes if isinstance(outcome, Counted)]
 
     async def claim(self, *claims: Claim) -> list[Entries]:
@@ -46,9 +64,29 @@ class RedisQueues:
         return entries
 
     async def lengths(self, *lengths: Length) -> list[int]:
-        """Return how many entries there are in each."""
+        """Return how many entries there are in each.
+
+        Where there is one server it is first asked whether there is any of these queues: an empty
+        one is none (`lua/finish.lua`).
+        """
+        if self._store.is_one_server and len(lengths) > 1 and not await self._any(lengths):
+            return [0] * len(lengths)
         outcomes = await self._submit(lengths)
         return [outcome.count for outcome in outcomes if isinstance(outcome, Counted)]
 
+    async def _any(self, lengths: Sequence[Length]) -> bool:
+        """Return whether there is any of these queues, as far as that can be asked."""
+        asked = (PresentKey(tuple(one.key for one in lengths)),)
+        try:
+            outcomes = await self._submit(asked)
+        except Unavailable:
+            return True  # the one server of a Cluster refuses keys of several slots
+        return any(one.count for one in outcomes if isinstance(one, Counted))
+
     async def _submit(self, operations: Sequence[Operation]) -> list[Outcome]:
         return await self._store.submit(operations)
+
+
+def _appended(outcomes: Sequence[Outcome]) -> tuple[Appended, list[JoinResult]]:
+    (appended,) = (outcome for outcome in outcomes if isinstance(outcome, Appended))
+    return appended, [outcome for outcome in outcomes if isinstance(outcome, JoinResult)]

@@ -9,7 +9,7 @@ index likewise.
 from typing import Any
 
 import msgspec
-import redis
+from redis.client import Redis
 
 SCAN_COUNT = 1000
 
@@ -60,19 +60,19 @@ class Step(msgspec.Struct, frozen=True):
     keys: list[bytes]
 
 
-def step(client: redis.Redis, pattern: str, cursor: int) -> Step:
+def step(client: Redis, pattern: str, cursor: int) -> Step:
     """Run one SCAN. Blocks; raises redis-py's errors."""
     run, cursor, found = _ask(client, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
     return Step(run, cursor, list(found))
 
 
-def step_members(client: redis.Redis, index: bytes, cursor: int, now: int) -> Step:
+def step_members(client: Redis, index: bytes, cursor: int, now: int) -> Step:
     """Run one ZSCAN: members that have not expired by `now` (unix ms), at `Step.keys`."""
     run, cursor, found = _ask(client, "ZSCAN", index, cursor, "COUNT", SCAN_COUNT)
     return Step(run, cursor, [member for member, until in found if until >= now])
 
 
-def _ask(client: redis.Redis, *command: bytes | str | int) -> tuple[str, int, Any]:
+def _ask(client: Redis, *command: bytes | str | int) -> tuple[str, int, Any]:
     pipe: Any  # redis-py does not type what it queues
     with client.pipeline(transaction=False) as pipe:
         pipe.execute_command("INFO", "server")

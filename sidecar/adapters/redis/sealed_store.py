@@ -22,11 +22,14 @@ from sidecar.adapters.redis.links import Links
 from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.domain.values.lattice import Record, join_all
+from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import (
     Append,
     Entries,
     Expires,
     Expiry,
+    HistoryAppend,
+    HistoryAppended,
     Index,
     Join,
     JoinResult,
@@ -34,7 +37,7 @@ from sidecar.service.ports.store import (
     Loaded,
     Scanned,
 )
-from sidecar.wire.privacy.sealing import SealedForm, SealedForms
+from sidecar.wire.privacy.sealed_forms import SealedForm, SealedForms
 from sidecar.wire.settings.settings import StoreSettings
 
 __all__ = ["SealedNews", "SealedStore"]
@@ -70,6 +73,23 @@ class SealedStore(RedisStore):
             if isinstance(outcome, JoinResult | Loaded):
                 await _give_way(len(outcome.record))
         return opened
+
+    async def submit_all(
+        self, groups: Sequence[Sequence[Operation]]
+    ) -> list[list[Outcome] | Unavailable]:
+        """Do each group; each fails alone."""
+        answers: list[list[Outcome] | Unavailable] = [Unavailable("not done")] * len(groups)
+
+        async def do(place: int) -> None:
+            try:
+                answers[place] = await self.submit(groups[place])
+            except Unavailable as error:
+                answers[place] = error
+
+        async with trio.open_nursery() as nursery:
+            for place in range(len(groups)):
+                nursery.start_soon(do, place)
+        return answers
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
         """Return some of the keys that match, in any form that is known. Raises `Unavailable`."""
@@ -123,17 +143,9 @@ class SealedNews(RedisNews):
     def _written(self, channel: bytes) -> list[bytes]:
         return list(dict.fromkeys(form.seal_key(channel) for form in self._forms.all))
 
-    async def follow(self, channel: bytes) -> None:
-        """Subscribe to a channel in all forms. Raises `Unavailable` while the link is down."""
-        followed: list[bytes] = []
-        try:
-            for one in self._written(channel):
-                await super().follow(one)
-                followed.append(one)
-        except BaseException:
-            for one in followed:
-                super().unfollow(one)
-            raise
+    async def follow(self, *channels: bytes) -> None:
+        """Subscribe to channels in all forms. Raises `Unavailable` while the link is down."""
+        await super().follow(*(one for channel in channels for one in self._written(channel)))
 
     def unfollow(self, channel: bytes) -> None:
         """Undo one `follow`."""
@@ -152,15 +164,22 @@ async def _give_way(fields: int) -> None:
 
 
 def _sealed(form: SealedForm, operation: Operation) -> Operation:
+    if isinstance(operation, Join):
+        return _sealed_join(form, operation)
     match operation:
-        case Join():
-            return _sealed_join(form, operation)
         case Load(key=key, index=index, now=now):
             return Load(form.seal_key(key), None if index is None else form.seal_key(index), now)
         case Append(key=key, payload=payload, bound=bound, group=group):
             return Append(key, form.seal_payload(payload), bound, group)
+        case HistoryAppend():
+            return _sealed_history(form, operation)
         case other:
             return other
+
+
+def _sealed_history(form: SealedForm, append: HistoryAppend) -> HistoryAppend:
+    fields = form.seal_record(append.key, append.fields)
+    return msgspec.structs.replace(append, key=form.seal_key(append.key), fields=fields)
 
 
 def _sealed_join(form: SealedForm, join: Join) -> Join:
@@ -173,6 +192,7 @@ def _sealed_join(form: SealedForm, join: Join) -> Join:
         unless=None if unless is None else form.seal_field(join.key, unless),
         publish=None if publish is None else form.seal_key(publish),
         members_of=None if members_of is None else form.seal_key(members_of),
+        history=None if join.history is None else _sealed_history(form, join.history),
     )
 
 
@@ -186,20 +206,17 @@ def _sealed_index(form: SealedForm, index: Index) -> Index:
 def _opened(
     forms: SealedForms, form: SealedForm, operation: Operation, outcome: Outcome
 ) -> Outcome:
+    if isinstance(operation, Join) and isinstance(outcome, JoinResult):
+        return _opened_join(forms, form, operation, outcome)
     match operation, outcome:
-        case Join(key=key, fields=fields, members_of=index), JoinResult():
-            names = {form.seal_field(key, field): field for field in fields}
-            return JoinResult(
-                tuple(names[one] for one in outcome.changed),
-                outcome.joined,
-                forms.open_questions(key, form.open_record(key, outcome.record)),
-                _members(form, index, outcome.members),
-            )
         case Load(key=key, index=index), Loaded():
             return Loaded(
                 forms.open_questions(key, form.open_record(key, outcome.record)),
                 _members(form, index, outcome.members),
             )
+        case HistoryAppend(key=key, fields=fields), HistoryAppended(fresh=fresh):
+            names = {form.seal_field(key, field): field for field in fields}
+            return HistoryAppended(tuple(names[one] for one in fresh))
         case _, Entries(entries=entries):
             return Entries(
                 tuple(
@@ -211,6 +228,18 @@ def _opened(
             return outcome
 
 
+def _opened_join(
+    forms: SealedForms, form: SealedForm, join: Join, outcome: JoinResult
+) -> JoinResult:
+    names = {form.seal_field(join.key, field): field for field in join.fields}
+    return JoinResult(
+        tuple(names[one] for one in outcome.changed),
+        outcome.joined,
+        forms.open_questions(join.key, form.open_record(join.key, outcome.record)),
+        _members(form, join.members_of, outcome.members),
+    )
+
+
 def _members(
     form: SealedForm, index: bytes | None, members: tuple[bytes, ...]
 ) -> tuple[bytes, ...]:
@@ -220,8 +249,9 @@ def _members(
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """A record as found: in the first form, in all, its expiry (ms), and its members."""
+    """The record of a join as found: in the first form, in all, its expiry (ms), its members."""
 
+    join: Join
     first: Record
     everything: Record
     expire_at: int
@@ -247,7 +277,7 @@ class _Across:
         outcomes: dict[int, Outcome] = {}
         for join in joins:
             if join.unless is not None:
-                outcomes[id(join)] = await self._claim(join, found[id(join)])
+                outcomes[id(join)] = await self._claim(found[id(join)])
         left = [one for one in operations if id(one) not in outcomes]
         spread = [self._spread(one, found.get(id(one))) for one in left]
         answers = iter(await self._submit(list(chain.from_iterable(spread))))
@@ -272,48 +302,44 @@ class _Across:
                 records.append(form.open_record(join.key, loaded.record))
                 until = max(until, expires.at if expires.at < FOR_EVER else 0)
                 members |= dict.fromkeys(_members(form, join.members_of, loaded.members))
-            found.append(_Found(records[0], join_all(records), until, tuple(members)))
+            found.append(_Found(join, records[0], join_all(records), until, tuple(members)))
         return found
 
     def _spread(self, operation: Operation, found: _Found | None) -> list[Operation]:
         """Return the operations that stand for one."""
-        match operation:
-            case Load(key=key) if self._forms.is_sealed(key):
-                return [_sealed(form, operation) for form in self._forms.all]
-            case Join() if found is not None:
-                return [_sealed_join(self._forms.first, _bringing(operation, found))]
-            case _:
-                return [_sealed(self._forms.first, operation)]
+        if found is not None:
+            return [_sealed_join(self._forms.first, _bringing(found.join, found))]
+        if isinstance(operation, Load) and self._forms.is_sealed(operation.key):
+            return [_sealed(form, operation) for form in self._forms.all]
+        return [_sealed(self._forms.first, operation)]
 
     def _merged(
         self, operation: Operation, replies: list[Outcome], found: _Found | None
     ) -> Outcome:
         forms = self._forms
-        match operation:
-            case Load(key=key) if self._forms.is_sealed(key):
-                opened = [
-                    _opened(forms, form, operation, reply)
-                    for form, reply in zip(forms.all, replies, strict=True)
-                ]
-                loaded = [one for one in opened if isinstance(one, Loaded)]
-                members = dict.fromkeys(chain.from_iterable(one.members for one in loaded))
-                return Loaded(join_all(one.record for one in loaded), tuple(members))
-            case Join() if found is not None:
-                brought = _bringing(operation, found)
-                opened = [_opened(forms, forms.first, brought, replies[0])]
-                return _answer(operation, opened[0], found)
-            case _:
-                return _opened(forms, forms.first, operation, replies[0])
+        if found is not None:
+            brought = _bringing(found.join, found)
+            return _answer(_opened(forms, forms.first, brought, replies[0]), found)
+        if isinstance(operation, Load) and forms.is_sealed(operation.key):
+            opened = [
+                _opened(forms, form, operation, reply)
+                for form, reply in zip(forms.all, replies, strict=True)
+            ]
+            loaded = [one for one in opened if isinstance(one, Loaded)]
+            members = dict.fromkeys(chain.from_iterable(one.members for one in loaded))
+            return Loaded(join_all(one.record for one in loaded), tuple(members))
+        return _opened(forms, forms.first, operation, replies[0])
 
-    async def _claim(self, join: Join, found: _Found) -> Outcome:
+    async def _claim(self, found: _Found) -> Outcome:
         """Join what happens once, where this sidecar gets it in every form.
 
         All of the join goes into each form, so that what is claimed is there, whoever dies between
         two of them.
         """
+        join = found.join
         field = join.unless or b""
         if field in found.everything:
-            return await self._found_claimed(join, found)
+            return await self._found_claimed(found)
         ours = msgspec.structs.replace(_bringing(join, found), want_record=True)
         answer: Outcome = JoinResult((), False, {}, ())
         for form in self._forms.by_id():
@@ -323,10 +349,11 @@ class _Across:
                 return JoinResult((), False, _without_ours(join, opened.record), found.members)
             if form is self._forms.first:
                 answer = opened
-        return _answer(join, answer, found)
+        return _answer(answer, found)
 
-    async def _found_claimed(self, join: Join, found: _Found) -> Outcome:
+    async def _found_claimed(self, found: _Found) -> Outcome:
         """Bring over what was claimed in another form, by a sidecar that may have died since."""
+        join = found.join
         nothing = msgspec.structs.replace(join, fields={}, unless=None, indexes=())
         bringing = _bringing(nothing, found)
         # But not the claim itself: whoever is about to claim the first form must not find it there.
@@ -364,15 +391,18 @@ def _bringing(join: Join, found: _Found) -> Join:
     )
 
 
-def _answer(join: Join, outcome: Outcome, found: _Found) -> Outcome:
+def _answer(outcome: Outcome, found: _Found) -> Outcome:
     """Return the answer to a join, without what it only brought over."""
     if not isinstance(outcome, JoinResult):
         return outcome
+    join = found.join
     changed = tuple(
         field
         for field in outcome.changed
         if field in join.fields and found.everything.get(field, b"") < join.fields[field]
     )
-    record = join_all((found.everything, outcome.record)) if join.want_record else {}
+    record = (
+        join_all((found.everything, outcome.record)) if join.want_record or join.want_group else {}
+    )
     members = tuple(dict.fromkeys((*outcome.members, *found.members)))
     return JoinResult(changed, outcome.joined, record, members)

@@ -1,9 +1,9 @@
-"""The store on trio: what is pending is gathered into one pipeline for each thread call.
+"""The store on trio: what is pending is gathered into one pipeline.
 
-redis-py blocks, and a thread call for each operation costs more than the operation. So callers
-queue what they want; a few workers each take all that has queued up, run it as one pipeline in a
-thread, and hand the answers back. Under load batches grow, and with them the throughput
-(`benchmarks/store.py`).
+Callers queue what they want; a few workers each take all that has queued up, send it in one go
+over a connection of their own, and hand the answers back. Under load batches grow, and with them
+the throughput (`benchmarks/store.py`). redis-py makes the connections, and does in threads what is
+rare: scans, questions to single servers, the map of a Cluster (decision 37).
 
 The queue is bounded (`settings.queue` operations): when it is full callers get `Overloaded`.
 Connection errors and time-outs are tried again here, with jittered back-off, `settings.retries`
@@ -12,21 +12,32 @@ may say, callers get `Unavailable`. A command that is refused fails alone. A cal
 does not disturb the others in its batch, and what it asked for may still happen.
 
 Where `wait_replicas` or `wait_aof` asks for it, a pipeline with joins that are to be confirmed ends
-with WAIT or WAITAOF, on the connection that wrote. Such joins have a queue and threads of their
+with WAIT or WAITAOF, on the connection that wrote. Such joins have a queue and workers of their
 own, so that a replica that hangs holds up events and nothing else.
 """
 
 import hashlib
+import math
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-import redis
 import trio
+from redis.client import Redis
+from redis.exceptions import RedisError, ResponseError
 
-from sidecar.adapters.redis.batch import ROUNDS, BatchResult, Durability, Item, exchange, judge
+from sidecar.adapters.redis.batch import (
+    ROUNDS,
+    BatchResult,
+    Durability,
+    Item,
+    Talk,
+    exchange,
+    judge,
+)
 from sidecar.adapters.redis.commands import Operation, Outcome
+from sidecar.adapters.redis.connection import BrokenLink, Connections, RedisSocket
 from sidecar.adapters.redis.lanes import Lane, Ticket
 from sidecar.adapters.redis.links import ONLY, Links, call
 from sidecar.adapters.redis.scan import (
@@ -41,16 +52,21 @@ from sidecar.adapters.redis_server.causes import cause_of
 from sidecar.adapters.redis_server.rights import NeededRight, lacks_in_words, lacks_of
 from sidecar.adapters.redis_server.vitals import vitals_of
 from sidecar.service.ports.backoff import doubled, spread
-from sidecar.service.ports.calls import Unavailable
+from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.ports.store import (
+    Counted,
+    Enlistment,
     Expires,
     Expiry,
+    HistoryAppend,
+    HistoryAppended,
     Join,
     JoinResult,
     Load,
     Loaded,
     Scanned,
     Shard,
+    Sign,
     Vitals,
 )
 from sidecar.wire.settings.settings import StoreSettings
@@ -75,8 +91,9 @@ class RedisStore:
 
     `observe(operation, seconds)` is called for each `submit` ("join", "load" or "queue", its wait
     included) and for each "pipeline"; `on_up(up, cause)` whenever the store comes or goes, or
-    is away for another cause than before. `needs` are the rights without which the daemon cannot
-    do its work there.
+    is away for another cause than before; `on_refused(error)` where a join has happened, and the
+    store refuses for good to append to the history beside it. `needs` are the rights without which
+    the daemon cannot do its work there.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs, each by name
@@ -87,6 +104,7 @@ class RedisStore:
         observe: Callable[[str, float], None] = _unobserved,
         on_up: Callable[[bool, str], None] = _unheard,
         jitter: Callable[[], float] = random.random,
+        on_refused: Callable[[StoreRefused], None] = lambda _: None,
         needs: Sequence[NeededRight] = (),
     ) -> None:
         self._links = links
@@ -94,6 +112,7 @@ class RedisStore:
         self._needs = needs
         self._observe = observe
         self._on_up = on_up
+        self._on_refused = on_refused
         self._jitter = jitter
         waits = int(settings.wait_timeout * 1000)
         self._durability = Durability(settings.wait_replicas, settings.wait_aof, waits)
@@ -101,8 +120,12 @@ class RedisStore:
         self._patient = self._lane
         if self._durability.asked:
             self._patient = Lane(settings.queue, settings.batch)
+        width = settings.threads * len(self._lanes)
+        self._connections = Connections(links, width)
+        self._width = width
         self._limiters: dict[str, trio.CapacityLimiter] = {}
         self._down: dict[str, str] | None = None  # by node, why it is down
+        self._answered_at: dict[str, float] = {}
         self._fell = trio.Event()
         self._running = False
 
@@ -116,6 +139,16 @@ class RedisStore:
         """Return whether no node at all answered when last asked."""
         down = self._down
         return down is not None and all(node in down for node in self._links.nodes())
+
+    @property
+    def crowded(self) -> float:
+        """Return which part of the queue for what events bring is filled."""
+        return self._patient.crowded
+
+    @property
+    def is_one_server(self) -> bool:
+        """Return whether all keys are on one server, also in the eyes of a Cluster's."""
+        return self._links.nodes() == (ONLY,)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the queue, for ever. Started once the store was asked a first time, up or not."""
@@ -132,6 +165,7 @@ class RedisStore:
             self._running = False
             for lane in self._lanes:
                 lane.close()
+            self._connections.renew()
             self._links.close()
 
     async def reconnect(self) -> None:
@@ -139,6 +173,7 @@ class RedisStore:
 
         What is under way ends on its connection, so that nothing is lost.
         """
+        self._connections.renew()
         await trio.to_thread.run_sync(self._links.close)
 
     @property
@@ -155,6 +190,11 @@ class RedisStore:
         """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
         return [outcome for outcome in await self.submit(loads) if isinstance(outcome, Loaded)]
 
+    async def append_history(self, *appends: HistoryAppend) -> list[HistoryAppended]:
+        """Append to each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+        outcomes = await self.submit(appends)
+        return [outcome for outcome in outcomes if isinstance(outcome, HistoryAppended)]
+
     async def submit(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Do each; the answers are in order.
 
@@ -165,6 +205,35 @@ class RedisStore:
         if not operations:
             await trio.lowlevel.checkpoint()
             return []
+        beside = _beside(operations)
+        items = await self._done((*operations, *beside) if beside else operations)
+        return self._outcomes(items, len(operations))
+
+    async def submit_all(
+        self, groups: Sequence[Sequence[Operation]]
+    ) -> list[list[Outcome] | Unavailable]:
+        """Do each group as `submit` does, all in one round trip; each fails alone.
+
+        Raises `Overloaded`, and `Unavailable` where the store is closed.
+        """
+        together: list[Operation] = []
+        for group in groups:
+            together += group
+            together += _beside(group)
+        items = await self._done(together)
+        answers: list[list[Outcome] | Unavailable] = []
+        begin = 0
+        for group in groups:
+            end = begin + len(group) + len(_beside(group))
+            try:
+                answers.append(self._outcomes(items[begin:end], len(group)))
+            except Unavailable as error:
+                answers.append(error)
+            begin = end
+        return answers
+
+    async def _done(self, operations: Sequence[Operation]) -> list[Item]:
+        """Have operations done; return them with their outcomes."""
         begun = trio.current_time()
         ticket = self._enqueue(operations)
         try:
@@ -173,9 +242,38 @@ class RedisStore:
             ticket.abandoned = True
             raise
         self._observe(_kind_of(operations), trio.current_time() - begun)
-        return [_unwrap(item) for item in ticket.items]
+        return ticket.items
 
-    async def ask(self, key: bytes, use: Callable[[redis.Redis], T]) -> T:
+    def _outcomes(self, items: Sequence[Item], count: int) -> list[Outcome]:
+        """Return the outcomes of the first ones; the others are histories beside them."""
+        outcomes = [_unwrap(item) for item in items[:count]]
+        for item in items[count:]:
+            if isinstance(item.outcome, StoreRefused):
+                # A history that is spoilt keeps nobody from what the event itself is to bring.
+                self._on_refused(item.outcome)
+            else:
+                _unwrap(item)
+        return outcomes
+
+    async def sign(self, sign: Sign) -> int:
+        """Return the count that it comes to. Raises `Unavailable`, `Overloaded`.
+
+        Where something else lies in its place, that is removed and this one refused: the next one
+        begins anew, and the signs before it are missed, as they are in an older backup.
+        """
+        try:
+            outcomes = await self.submit([sign])
+        except StoreRefused:
+            await self.ask(sign.key, lambda client: call(client, "DEL", sign.key))
+            raise
+        (count,) = [one.count for one in outcomes if isinstance(one, Counted)]
+        return count
+
+    async def enlist(self, listing: Enlistment) -> None:
+        """Put a member into a sorted set. Raises `Unavailable`, `Overloaded`."""
+        await self.submit([listing])
+
+    async def ask(self, key: bytes, use: Callable[[Redis], T]) -> T:
         """Use the client of the node that holds a key, in a thread.
 
         It may happen twice, as it is tried again where the link breaks or a key has moved. Raises
@@ -240,7 +338,7 @@ class RedisStore:
     async def _beginning(self) -> Bookmark:
         try:
             where = await trio.to_thread.run_sync(self._links.topology)
-        except (redis.RedisError, OSError) as error:
+        except (RedisError, OSError) as error:
             raise Unavailable(cause_of(error, self._links.where)) from error
         nodes = self._links.nodes()
         if not nodes:
@@ -277,8 +375,9 @@ class RedisStore:
     def _enqueue(self, operations: Sequence[Operation]) -> Ticket:
         if not self._running:
             raise Unavailable("the store is closed")
-        confirm = any(isinstance(one, Join) and one.confirm for one in operations)
-        return (self._patient if confirm else self._lane).put(operations)
+        ticket = Ticket(operations)
+        (self._patient if ticket.confirm else self._lane).put(ticket)
+        return ticket
 
     async def _work(self, lane: Lane) -> None:
         while True:
@@ -325,23 +424,24 @@ class RedisStore:
                 verdicts.append(BatchResult.FAILED)
             else:
                 by_node.setdefault(node, []).append(item)
+        if len(by_node) == 1:
+            ((node, items),) = by_node.items()
+            verdicts.append(await self._pipeline(node, items))
+            return max(verdicts)
 
         async def run(node: str) -> None:
             verdicts.append(await self._pipeline(node, by_node[node]))
 
-        if len(by_node) == 1:
-            await run(*by_node)
-        else:
-            async with trio.open_nursery() as nursery:
-                for node in by_node:
-                    nursery.start_soon(run, node)
+        async with trio.open_nursery() as nursery:
+            for node in by_node:
+                nursery.start_soon(run, node)
         return max(verdicts)
 
     async def _pipeline(self, node: str, items: list[Item]) -> BatchResult:
         begun = trio.current_time()
         try:
-            replies = await self._in_thread(
-                node, lambda client: exchange(client, items, self._durability)
+            replies = await self._on_socket(
+                node, lambda talk: exchange(talk, items, self._durability)
             )
         except Unavailable as error:
             for item in items:
@@ -353,20 +453,32 @@ class RedisStore:
 
     # Nodes
 
-    async def _in_thread(self, node: str, use: Callable[[redis.Redis], T]) -> T:
+    async def _on_socket(self, node: str, work: Callable[[Talk], Awaitable[T]]) -> T:
+        """Talk to a node. Raises `Unavailable` where it does not answer."""
+        patience = self._settings.timeout
+
+        async def talk(socket: RedisSocket) -> T:
+            return await work(lambda commands: socket.exchange(commands, patience))
+
+        return await self._answered(node, self._connections.use(node, talk))
+
+    async def _in_thread(self, node: str, use: Callable[[Redis], T]) -> T:
         """Use a node's client in a thread. Raises `Unavailable` where the node does not answer."""
         limiter = self._limiters.get(node)
         if limiter is None:
-            limiter = self._limiters[node] = trio.CapacityLimiter(
-                self._settings.threads * len(self._lanes)
-            )
+            limiter = self._limiters[node] = trio.CapacityLimiter(self._width)
+        return await self._answered(
+            node,
+            trio.to_thread.run_sync(lambda: use(self._links.client(node)), limiter=limiter),
+        )
+
+    async def _answered(self, node: str, answer: Awaitable[T]) -> T:
+        """Return a node's answer, and note whether it gives any. Raises `Unavailable`."""
         try:
-            result = await trio.to_thread.run_sync(
-                lambda: use(self._links.client(node)), limiter=limiter
-            )
-        except redis.ResponseError as error:
+            result = await answer
+        except ResponseError as error:
             raise Unavailable(self._cause(error, node)) from error
-        except (redis.RedisError, OSError) as error:
+        except (RedisError, OSError, BrokenLink) as error:
             cause = self._cause(error, node)
             self._report(node, cause)
             raise Unavailable(cause) from error
@@ -375,10 +487,11 @@ class RedisStore:
 
     def _cause(self, error: Exception, node: str) -> str:
         """Return why a node cannot be used; of several, which one it is."""
-        words = cause_of(error, self._links.where)
+        known = isinstance(error, BrokenLink)
+        words = str(error) if known else cause_of(error, self._links.where)
         return words if node == ONLY else f"{node} of {words}"
 
-    async def _call(self, node: str, use: Callable[[redis.Redis], T]) -> T:
+    async def _call(self, node: str, use: Callable[[Redis], T]) -> T:
         failures = 0
         while True:
             try:
@@ -391,6 +504,7 @@ class RedisStore:
 
     def _report(self, node: str, cause: str) -> None:
         """Take note of why a node does not answer; empty: it does."""
+        self._answered_at[node] = -math.inf if cause else trio.current_time()
         if cause:
             self._set_down({**(self._down or {}), node: cause})
         elif self._down and node in self._down:
@@ -412,8 +526,12 @@ class RedisStore:
         """Find out anew where everything is; return why that cannot be known, if it cannot."""
         try:
             await trio.to_thread.run_sync(self._links.refresh)
-        except (redis.RedisError, OSError) as error:
+        except (RedisError, OSError) as error:
             return cause_of(error, self._links.where)
+        # Where there is one server its name may lead elsewhere now; a Cluster's node may be gone.
+        nodes = {*self._links.nodes()}
+        self._connections.keep(nodes - {ONLY})
+        self._answered_at = {node: at for node, at in self._answered_at.items() if node in nodes}
         return ""
 
     def _pause(self, failures: int) -> float:
@@ -434,16 +552,30 @@ class RedisStore:
         down: dict[str, str] = {}
         if not self.up and (cause := await self._refresh()):
             down[""] = cause
+        since = trio.current_time() - PROBE_UP
         for node in self._links.nodes():
+            if self.up and self._answered_at.get(node, since) > since:
+                continue  # what others asked of it says as much
             try:
-                await self._in_thread(node, lambda client: call(client, "PING"))
+                await self._on_socket(node, _ping)
             except Unavailable as error:
                 down[node] = str(error)
         self._set_down(down)
 
 
+async def _ping(talk: Talk) -> None:
+    (reply,) = await talk([("PING",)])
+    if isinstance(reply, Exception):
+        raise reply
+
+
+def _beside(operations: Sequence[Operation]) -> list[HistoryAppend]:
+    """Return what is to be appended to histories beside joins."""
+    return [one.history for one in operations if isinstance(one, Join) and one.history]
+
+
 def _kind_of(operations: Sequence[Operation]) -> str:
-    if any(isinstance(one, Join) for one in operations):
+    if any(isinstance(one, Join | Sign) for one in operations):
         return "join"
     return "load" if isinstance(operations[0], Load | Expiry) else "queue"
 

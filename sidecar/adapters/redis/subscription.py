@@ -6,6 +6,7 @@ unsubscribed while its subscription is under way; so an acknowledgement always b
 latest wish.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -25,8 +26,8 @@ class _Sent(NamedTuple):
     at: float = 0.0
 
 
-class _Wish:
-    """A subscription under way; several may wait for it."""
+class Wish:
+    """A subscription under way, or done; several may wait for it."""
 
     __slots__ = ("done", "refusal")
 
@@ -34,14 +35,25 @@ class _Wish:
         self.done = trio.Event()
         self.refusal = ""
 
+    async def granted(self) -> None:
+        """Return once the server has acknowledged. Raises `Unavailable`."""
+        await self.done.wait()
+        if self.refusal:
+            raise Unavailable(self.refusal)
+
+
+_GRANTED = Wish()
+_GRANTED.done.set()
+
 
 class Line:
     """Keeps `channels`, and those followed later, subscribed on one server.
 
     The channels of `own` are asked for anew with each ping: so it shows if that is not granted any
-    more. `interest` is looked at before a channel of `unwanted` is unsubscribed. `listen` and
+    more. What is heard on them stands for a ping and its answer: `heard_since` says when it was
+    sent. `interest` is looked at before a channel of `unwanted` is unsubscribed. `listen` and
     `talk` run until they raise `Unavailable`. `ready` is set once the server has acknowledged all
-    `channels`; `proven` is when the latest ping left that was answered.
+    `channels`; `proven` is when the latest ping left that was answered, or was not needed.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing, by name
@@ -54,36 +66,36 @@ class Line:
         ping: float,
         patience: float,
         own: Sequence[bytes] = (),
+        heard_since: Callable[[bytes], float] = lambda _: -math.inf,
     ) -> None:
         self._own = own
+        self._heard_since = heard_since
         self._socket = socket
         self._interest = interest
         self._deliver = deliver
         self._ping = ping
         self._patience = patience
         self._held: set[bytes] = set()
-        self._wishes: dict[bytes, _Wish] = {}
+        self._wishes: dict[bytes, Wish] = {}
         self._unsent = list(channels)
         self._expected: deque[_Sent] = deque()
         self._wake = trio.Event()
         self._pinged: float | None = None
+        self._tidied = -math.inf
         self.unwanted: set[bytes] = set()
         self.ready = trio.Event()
         self.proven = -float("inf")
 
-    async def follow(self, channel: bytes) -> None:
-        """Return once the server has acknowledged. Raises `Unavailable`."""
+    def ask(self, channel: bytes) -> Wish:
+        """Have a channel subscribed."""
         if channel in self._held:
-            await trio.lowlevel.checkpoint()
-            return
+            return _GRANTED
         wish = self._wishes.get(channel)
         if wish is None:
-            wish = self._wishes[channel] = _Wish()
+            wish = self._wishes[channel] = Wish()
             self._unsent.append(channel)
             self._wake.set()
-        await wish.done.wait()
-        if wish.refusal:
-            raise Unavailable(wish.refusal)
+        return wish
 
     def close(self) -> None:
         """Raise `Unavailable` in all that still wait."""
@@ -93,11 +105,13 @@ class Line:
     async def talk(self) -> None:
         """Send what is to be sent, and a ping whenever it is time."""
         while True:
-            commands = self._subscriptions()
-            if self._pinged is None and trio.current_time() >= self.proven + self._ping:
-                commands += [*self._unsubscriptions(), *self._subscribing(self._own)]
-                commands.append((b"PING",))
-                self._pinged = trio.current_time()
+            commands, now = self._subscriptions(), trio.current_time()
+            if now >= self._tidied + self._ping:
+                commands += self._unsubscriptions()
+                self._tidied = now
+            if self._pinged is None and now >= self.proven + self._ping:
+                commands += [*self._subscribing(self._own), (b"PING",)]
+                self._pinged = now
                 self._expected.append(_Sent(b"pong", at=self._pinged))
             if commands:
                 await self._send(commands)
@@ -145,17 +159,19 @@ class Line:
 
     def _take(self, reply: Any) -> None:
         match reply:
-            case [b"smessage", bytes(), bytes() as payload]:
+            case [b"smessage", bytes() as channel, bytes() as payload]:
                 self._deliver_news(payload)
+                if channel in self._own:
+                    self.proven = max(self.proven, self._heard_since(channel))
             case [b"ssubscribe", bytes() as channel, int()]:
-                self._expect(b"ssubscribe", channel)
-                self._held.add(channel)
+                # The name that was sent, which others hold, too, and not one more of the same.
+                self._held.add(self._expect(b"ssubscribe", channel).channel)
                 self._finish(channel)
             case [b"sunsubscribe", bytes() as channel, int()]:
                 # Unasked for, it says that the channel's slot went to another server.
                 self._expect(b"sunsubscribe", channel)
             case [b"pong", _] | b"PONG":
-                self.proven = self._expect(b"pong").at
+                self.proven = max(self.proven, self._expect(b"pong").at)
                 self._pinged = None
                 self.ready.set()
                 self._wake.set()

@@ -7,12 +7,12 @@ quote whole connections. Nothing that is said here holds a password: addresses c
 import re
 import ssl
 
-import redis
 from redis.exceptions import (
     AuthenticationError,
     ClusterError,
     InvalidResponse,
     MovedError,
+    RedisError,
     ResponseError,
 )
 from redis.sentinel import MasterNotFoundError
@@ -49,7 +49,7 @@ def _explained(error: Exception, *, tls: bool, is_cluster: bool) -> tuple[str, s
                 return f"it refuses: {cause}", _of_refusal(str(cause))
             case InvalidResponse():
                 return f"it does not speak Redis' protocol: {cause}", "" if tls else _ENCRYPTED
-            case redis.RedisError():
+            case RedisError():
                 return _of_link(cause, tls=tls)
     return words_of(error), ""
 
@@ -71,7 +71,7 @@ def _of_refusal(said: str) -> str:
     return "see the number of the database in store.url" if "DB index" in said else ""
 
 
-def _of_link(error: redis.RedisError, *, tls: bool) -> tuple[str, str]:
+def _of_link(error: RedisError, *, tls: bool) -> tuple[str, str]:
     """Return why there is no link; what the system says is what redis-py handled meanwhile."""
     system = error.__context__
     if not isinstance(system, OSError):

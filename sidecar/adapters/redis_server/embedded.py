@@ -5,6 +5,7 @@ writes nothing to disk. It ends with the daemon, however the daemon ends: by its
 there is time for it, and by the kernel's (`prctl`, Linux only) where there is none.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from sidecar.adapters.listening.socket_files import LONGEST_PATH
 from sidecar.domain.values.causes import words_of
 from sidecar.service.ports.calls import Unavailable
 
@@ -62,6 +64,11 @@ class EmbeddedStore:
         self, binary: Path, directory: Path, task_status: trio.TaskStatus[str]
     ) -> None:
         path = directory / "valkey.sock"
+        if len(os.fsencode(path)) > LONGEST_PATH:
+            raise NoEmbeddedStore(
+                f"the path of the embedded store's socket, {path}, is too long: set"
+                " store.embedded_dir to a shorter one"
+            )
         process = _start(binary, directory, path)
         self.process = process.pid
         try:
@@ -159,6 +166,14 @@ async def _pong(path: Path) -> bool:
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> int:
+    if process.poll() is None and hasattr(os, "pidfd_open"):
+        # Where the system can say it nobody need look: an idle daemon sleeps.
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
     while (status := process.poll()) is None:  # noqa: ASYNC110 - nothing portable notifies
         await trio.sleep(POLL)
     return status

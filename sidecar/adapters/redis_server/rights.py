@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import redis
+from redis.client import Redis
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from sidecar.adapters.redis.commands import RIGHTS, RIGHTS_SHA
@@ -118,10 +118,15 @@ def _keys(names: StoreKeys, prefix: str) -> Iterable[NeededRight]:
         names.user_index(some),
         names.session_record(SessionName(some, some)),
         names.device_record(some),
+        names.user_history(some),
+        names.device_history(some),
+        names.decision_record(some),
         names.device_index(some),
         names.locator(some),
         names.sidecars_record(),
         names.sidecars_index(),
+        names.policies_record(),
+        names.policies_index(),
         names.answers_record(some),
         names.lease_record(some),
         names.rescore_record(),
@@ -145,6 +150,7 @@ def _channels(names: StoreKeys, prefix: str) -> Iterable[NeededRight]:
         names.beats_record(some, some),
         names.user_channel(some),
         names.device_channel(some),
+        names.policies_channel(),
         names.sidecars_channel(),
     )
     for channel in kinds:
@@ -175,7 +181,7 @@ class Lack(NamedTuple):
     words: str = ""
 
 
-def lacks_of(client: redis.Redis, needs: Sequence[NeededRight]) -> list[Lack]:
+def lacks_of(client: Redis, needs: Sequence[NeededRight]) -> list[Lack]:
     """Ask a server which of these rights it does not grant; none where it cannot be asked.
 
     Nothing is written, published or followed. Blocks; raises redis-py's errors.
@@ -194,7 +200,7 @@ def lacks_of(client: redis.Redis, needs: Sequence[NeededRight]) -> list[Lack]:
     return _named([(needs[place], words.decode("ascii", "replace")) for place, words in found])
 
 
-def _asked(client: redis.Redis, arguments: Sequence[bytes | str | int]) -> Any:
+def _asked(client: Redis, arguments: Sequence[bytes | str | int]) -> Any:
     try:
         return call(client, "EVALSHA", RIGHTS_SHA, 0, *arguments)
     except NoScriptError:

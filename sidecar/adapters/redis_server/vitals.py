@@ -2,7 +2,8 @@
 
 from typing import Any
 
-import redis
+from redis.client import Redis
+from redis.exceptions import ResponseError
 
 from sidecar.adapters.redis.links import call
 from sidecar.service.ports.store import Vitals
@@ -10,14 +11,14 @@ from sidecar.service.ports.store import Vitals
 _SECTIONS = ("server", "memory", "stats")
 
 
-def vitals_of(client: redis.Redis) -> Vitals | None:
+def vitals_of(client: Redis) -> Vitals | None:
     """Ask a server about itself; None where the user may not, or the command is another there.
 
     Blocks; raises redis-py's errors where the link breaks.
     """
     try:
         info = call(client, "INFO", *_SECTIONS)
-    except redis.ResponseError:
+    except ResponseError:
         return None
     return _read(info)
 

@@ -10,94 +10,39 @@ No peer can take the places of others: the connections and watches of each uid a
 that waits for its client makes room where all places are taken (`seats`).
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from enum import StrEnum
-from typing import TypeAlias, assert_never
+from collections.abc import Callable
+from contextlib import closing
 
 import msgspec
 import trio
 from trio.socket import SocketType
 
 from sidecar.adapters.events.intake import (
-    CONCURRENT,
     DurableEvents,
     EventIntake,
     FleetAcknowledgements,
     OnInvalid,
     ignore_invalid,
-    reply_to,
 )
-from sidecar.adapters.events.replies import (
-    check_reply,
-    ok_reply,
-    overloaded_reply,
-    refusal_reply,
-    standing_line,
-    unavailable_reply,
-)
+from sidecar.adapters.events.replies import RepeatedReplies, refusal_reply
 from sidecar.adapters.events.speakers import Speakers, uid_of
-from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all, ten_seconds
+from sidecar.adapters.listening.acceptor import Acceptor, ten_seconds
+from sidecar.adapters.listening.readiness import ReadySet
 from sidecar.adapters.listening.seats import Seat
 from sidecar.adapters.listening.socket_files import SocketFile
 from sidecar.adapters.ports import Checks, StandingChanges
-from sidecar.service.ports.calls import (
-    Call,
-    Overloaded,
-    StandingChange,
-    TokenPresentation,
-    Unavailable,
-)
+from sidecar.adapters.socket.connection import SocketConnection
+from sidecar.adapters.socket.incidents import OnSocketIncident, SocketIncident, ignore_incident
+from sidecar.service.ports.calls import Overloaded
 from sidecar.wire.events.socket_lines import (
-    CheckRequest,
     EventRequest,
     LineRequest,
-    PingRequest,
-    Ref,
     Refusal,
     WatchRequest,
     decode_line,
 )
 from sidecar.wire.settings.settings import Socket
-
-READ_SIZE = 65536
-ENOUGH = 32768
-"""Bytes of replies that are sent without waiting for more."""
-
-AT_A_TIME = 32
-"""Lines that are done before others get their turn. Some cost as much as several."""
-EVENT, REFUSED_TOKEN, PROOF = 4, 8, 12
-
-UNREADABLE = 16
-"""Lines in a row that cannot be read end a connection: whoever sends them speaks no protocol."""
-
-_UNREADABLE = frozenset({"invalid_json", "unknown_op"})
-_INTERNAL = "something went wrong here"
-
-
-class SocketIncident(StrEnum):
-    """A fault of a connection: a closed set, fit for a metric's label."""
-
-    REFUSED = "refused"  # too many connections
-    MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
-    NO_DESCRIPTOR = "no-descriptor"  # a new one waits: the process has no descriptor for it
-    MALFORMED = "malformed"  # too many lines in a row could not be read
-    FORBIDDEN = "forbidden"  # a uid that is not allowed
-    TOO_LARGE = "too-large"
-    IDLE = "idle"
-    SLOW_READER = "slow-reader"
-    SLOW_WATCHER = "slow-watcher"
-    WATCH_ENDED = "watch-ended"
-    WATCH_REFUSED = "watch-refused"  # its uid watches on as many connections as it may
-    CRASHED = "crashed"  # a service raised what it should not
-
-
-OnSocketIncident: TypeAlias = Callable[[SocketIncident, Exception | None], None]
-
-
-def _ignore(incident: SocketIncident, error: Exception | None) -> None:
-    """Do nothing."""
 
 
 class LocalSocket:
@@ -119,7 +64,7 @@ class LocalSocket:
         skew: Callable[[], float],
         new_id: Callable[[], str],
         acknowledger: FleetAcknowledgements | None = None,
-        on_incident: OnSocketIncident = _ignore,
+        on_incident: OnSocketIncident = ignore_incident,
         on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         self.settings = settings
@@ -136,7 +81,9 @@ class LocalSocket:
         self._clock = clock
         self._skew = skew
         self._new_id = new_id
-        self._connections: set[_Connection] = set()
+        self.ready = ReadySet()
+        self.replies = RepeatedReplies()
+        self._connections: set[SocketConnection] = set()
 
     async def run(
         self,
@@ -151,7 +98,7 @@ class LocalSocket:
         """
         path, mode, group = self.settings.path, int(self.settings.mode, 8), self.settings.group
         file = await trio.to_thread.run_sync(SocketFile, path, mode, group)
-        with file:
+        with file, closing(self.ready):
             acceptor = Acceptor(
                 self._serve,
                 limit=self.settings.max_connections,
@@ -161,9 +108,13 @@ class LocalSocket:
                 on_crowding=lambda what: self.on_incident(SocketIncident(what), None),
             )
             listener = trio.socket.from_stdlib_socket(file.socket)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(acceptor.run, [listener], draining)
-                task_status.started(path)
+            async with trio.open_nursery() as turns:
+                turns.start_soon(self.ready.run)
+                turns.start_soon(self.ready.end_silent, lambda: self.settings.idle_timeout)
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(acceptor.run, [listener], draining)
+                    task_status.started(path)
+                turns.cancel_scope.cancel()
 
     def replace(self, settings: Socket) -> None:
         """Serve as is configured now; who may connect no longer goes."""
@@ -171,6 +122,7 @@ class LocalSocket:
         for connection in self._connections:
             if not self._is_allowed(connection.uid):
                 connection.expel()
+        self.ready.patience_changed()
 
     def decode(self, line: bytes, uid: int | None) -> LineRequest:
         """Read one request line of a peer, as the source that it is or shows itself to be."""
@@ -211,7 +163,7 @@ class LocalSocket:
         if not self._is_allowed(uid):
             self.on_incident(SocketIncident.FORBIDDEN, None)
             return
-        connection = _Connection(self, stream, uid, seat)
+        connection = SocketConnection(self, stream, uid, seat)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -228,305 +180,3 @@ class LocalSocket:
         self.draining = True
         for connection in self._connections:
             connection.end_reading()
-
-
-class _Connection:
-    """One client: reads lines, replies in order, and pushes changes if it watches."""
-
-    def __init__(
-        self, server: LocalSocket, stream: SocketType, uid: int | None, seat: Seat
-    ) -> None:
-        self._server = server
-        self._stream = stream
-        self._uid = uid
-        self._seat = seat
-        self._quiet_since = trio.current_time()
-        self._life = trio.CancelScope()
-        self._waiting = trio.CancelScope()
-        self._sending = trio.Lock()
-        self._out = bytearray()
-        self._flush_due = False
-        self._pushed = trio.lowlevel.ParkingLot()
-        self._watch: trio.CancelScope | None = None
-        self._done = 0  # since others had their turn
-        self._unreadable = 0  # lines in a row
-
-    @property
-    def uid(self) -> int | None:
-        """Return the uid of the peer."""
-        return self._uid
-
-    def expel(self) -> None:
-        """End at once: it may be here no longer."""
-        self._end(SocketIncident.FORBIDDEN)
-
-    def end_reading(self) -> None:
-        """Read no more: what is already read is still answered."""
-        self._waiting.cancel()
-
-    async def run(self) -> None:
-        """Serve the client to its end."""
-        try:
-            with self._life:
-                async with trio.open_nursery() as nursery:
-                    self._tasks = nursery
-                    try:
-                        await self._converse()
-                        await self._flush()
-                    except OSError:
-                        pass  # the client is gone, and nobody is left to answer
-                    nursery.cancel_scope.cancel()
-        finally:
-            if self._watch is not None:
-                self._server.watching[self._seat.owner] -= 1
-
-    def _end(self, incident: SocketIncident, error: Exception | None = None) -> None:
-        if not self._life.cancel_called:
-            self._server.on_incident(incident, error)
-            self._life.cancel()
-
-    # Reading
-
-    async def _converse(self) -> None:
-        unread = bytearray()
-        while not self._server.draining:
-            data = await self._read()
-            limit = self._server.settings.max_line_bytes
-            if data is None:
-                return
-            searched = len(unread)
-            unread += data
-            end = unread.rfind(b"\n", searched) + 1
-            if not data:
-                end = len(unread)  # a last line may lack its end
-            lines = bytes(unread[:end]).split(b"\n")
-            if not lines[-1]:
-                lines.pop()
-            del unread[:end]
-            whole = next((at for at, line in enumerate(lines) if len(line) > limit), None)
-            if lines:
-                self._seat.works()
-                await self._do(lines[:whole])
-                self._wait()
-            if self._unreadable >= UNREADABLE:
-                await self._refuse_unreadable()
-                return
-            if whole is not None or len(unread) > limit:
-                await self._refuse_large(limit)
-                return
-            if not data:
-                return
-            await self._flush()
-
-    def _wait(self) -> None:
-        """Note that nothing is left to do but to wait for the client, or for changes to send."""
-        self._quiet_since = trio.current_time()
-        if self._watch is None:
-            self._seat.waits()
-        else:
-            self._seat.watches()
-
-    async def _read(self) -> bytes | None:
-        """Return some bytes; none at the client's end; None where nothing more is to be read.
-
-        A part of a line buys no time.
-        """
-        patience = math.inf if self._watch else self._server.settings.idle_timeout
-        with trio.CancelScope(deadline=self._quiet_since + patience) as self._waiting:
-            return await self._stream.recv(READ_SIZE)
-        if not self._server.draining:
-            self._server.on_incident(SocketIncident.IDLE, None)
-        return None
-
-    async def _refuse_unreadable(self) -> None:
-        self._server.on_incident(SocketIncident.MALFORMED, None)
-        message = f"{UNREADABLE} lines in a row could not be read: this connection ends"
-        self._out += refusal_reply(Refusal("invalid_json", message))
-        await self._flush()
-        await linger(self._stream)
-
-    async def _refuse_large(self, limit: int) -> None:
-        self._server.on_incident(SocketIncident.TOO_LARGE, None)
-        self._out += refusal_reply(Refusal("too_large", f"a line has at most {limit} bytes"))
-        await self._flush()
-        await linger(self._stream)
-
-    # Doing
-
-    async def _do(self, lines: Sequence[bytes]) -> None:
-        events: list[EventRequest] = []
-        for line in lines:
-            request = self._server.decode(line, self._uid)
-            unreadable = isinstance(request, Refusal) and request.error in _UNREADABLE
-            self._unreadable = self._unreadable + 1 if unreadable else 0
-            self._done += 1
-            if self._done >= AT_A_TIME:
-                self._done = 0
-                await trio.lowlevel.checkpoint()
-            if isinstance(request, EventRequest):
-                self._done += EVENT - 1
-                events.append(request)
-                if len(events) < CONCURRENT:
-                    continue
-            if events:
-                await self._take(events)
-                events = []
-            if not isinstance(request, EventRequest):
-                await self._do_one(request)
-            if self._unreadable >= UNREADABLE:
-                break
-            if len(self._out) >= ENOUGH:
-                await self._flush()
-        if events:
-            await self._take(events)
-
-    async def _take(self, events: Sequence[EventRequest]) -> None:
-        await self._flush()  # events take their time; what was answered before need not wait
-        outcomes = await self._server.intake.take_all(events)
-        for request, outcome in zip(events, outcomes, strict=True):
-            self._out += reply_to(outcome, request.ref)
-
-    async def _do_one(self, request: CheckRequest | WatchRequest | PingRequest | Refusal) -> None:
-        match request:
-            case CheckRequest():
-                self._out += await self._check(request)
-            case WatchRequest():
-                await self._begin_watch(request)
-            case PingRequest():
-                self._out += ok_reply(request.ref)
-            case Refusal():
-                self._server.on_invalid(request)
-                self._out += refusal_reply(request)
-            case _ as never:
-                assert_never(never)
-
-    async def _check(self, request: CheckRequest) -> bytes:
-        try:
-            if request.dpop:
-                self._done += PROOF - 1
-            answer = await self._server.checks.check(_call(request))
-            if answer.error == "invalid_token":
-                self._done += REFUSED_TOKEN - 1
-            return check_reply(answer, request.ref)
-        except Overloaded as error:
-            return overloaded_reply(error, request.ref)
-        except Unavailable as error:
-            return unavailable_reply(str(error) or "no decision could be made", request.ref)
-        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
-            self._server.on_incident(SocketIncident.CRASHED, error)
-            return unavailable_reply(_INTERNAL, request.ref)
-
-    # Watching
-
-    async def _begin_watch(self, request: WatchRequest) -> None:
-        server, owner, before = self._server, self._seat.owner, self._watch
-        if before is None:
-            if server.watching[owner] >= server.settings.max_watches:
-                server.on_incident(SocketIncident.WATCH_REFUSED, None)
-                self._out += overloaded_reply(Overloaded(), request.ref)
-                return
-            server.watching[owner] += 1
-        try:
-            self._watch = await self._tasks.start(self._push, request)
-        finally:
-            if self._watch is None:
-                server.watching[owner] -= 1
-        if before is None and self._watch is not None:
-            self._tasks.start_soon(self._keep_flushing)
-        elif before is not None and before is not self._watch:
-            before.cancel()
-
-    async def _push(
-        self, request: WatchRequest, *, task_status: trio.TaskStatus[trio.CancelScope | None]
-    ) -> None:
-        """Push changes until cancelled. The reply is written first: no change may precede it."""
-        ref: Ref = request.ref
-        scope = trio.CancelScope()
-        started = False
-        try:
-            with scope:
-                with trio.move_on_after(self._server.settings.watch_timeout):
-                    async with self._server.watches.watch(request.sessions) as changes:
-                        self._out += ok_reply(ref)
-                        started = True
-                        task_status.started(scope)
-                        async for change in changes:
-                            if not self._server.may_watch(request, self._uid):
-                                break
-                            self._send_change(change)
-                            self._send_waiting(changes)
-                # Changes are lost, there will be none, or they are not for it any more: the client
-                # must not trust its silence.
-                self._end(SocketIncident.WATCH_ENDED)
-        except Overloaded as error:
-            self._fail(overloaded_reply(error, ref), started=started)
-        except Unavailable as error:
-            reply = unavailable_reply(str(error) or "watching is not possible", ref)
-            self._fail(reply, started=started)
-        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
-            self._server.on_incident(SocketIncident.CRASHED, error)
-            self._fail(unavailable_reply(_INTERNAL, ref), started=started)
-        if not started:
-            task_status.started(self._watch)
-
-    def _fail(self, reply: bytes, *, started: bool) -> None:
-        if started:
-            self._end(SocketIncident.WATCH_ENDED)
-        else:
-            self._out += reply
-
-    def _send_waiting(self, changes: trio.MemoryReceiveChannel[StandingChange]) -> None:
-        """Take all that waits at once: a burst must not fill the channel while we are slow."""
-        try:
-            while True:
-                self._send_change(changes.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel):
-            return
-
-    def _send_change(self, change: StandingChange) -> None:
-        self._out += standing_line(change)
-        if len(self._out) > self._server.settings.max_backlog_bytes:
-            self._end(SocketIncident.SLOW_WATCHER)
-        elif not (self._sending.locked() or self._flush_due):
-            self._flush_due = True
-            self._pushed.unpark()
-
-    async def _keep_flushing(self) -> None:
-        """Send what is pushed. One task for all: a change may have to go to many watchers."""
-        while True:
-            if not self._flush_due:
-                await self._pushed.park()
-            self._flush_due = False
-            try:
-                await self._flush()
-            except OSError:
-                self._life.cancel()  # the client is gone
-
-    # Sending
-
-    async def _flush(self) -> None:
-        """Send all there is; raises OSError. Only one task sends at a time, in order."""
-        if not self._out:
-            return
-        async with self._sending:
-            while self._out:
-                out, self._out = self._out, bytearray()
-                with trio.move_on_after(self._server.settings.write_timeout) as patience:
-                    await send_all(self._stream, out)
-                if patience.cancelled_caught:
-                    self._end(SocketIncident.SLOW_READER)
-
-
-def _call(request: CheckRequest) -> Call:
-    # An app that shows neither has checked the binding itself, or its gateway has.
-    is_shown = bool(request.dpop or request.certificate)
-    return Call(
-        request.token,
-        frozenset(request.contexts),
-        request.method,
-        request.host,
-        request.path,
-        request.ip,
-        request.user_agent,
-        TokenPresentation(request.dpop or None, request.certificate) if is_shown else None,
-    )

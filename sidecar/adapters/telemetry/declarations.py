@@ -5,7 +5,8 @@ from enum import StrEnum
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import Counter, Gauge, Histogram
+from prometheus_client.registry import CollectorRegistry
 
 from sidecar.adapters.telemetry.label_values import OTHER
 from sidecar.service.observations.observations import Observation
@@ -60,15 +61,19 @@ class MetricKind(StrEnum):
 _COLLECTORS = {MetricKind.COUNTER: Counter, MetricKind.HISTOGRAM: Histogram}
 
 
-class Metric(NamedTuple):
+class MetricDeclaration(NamedTuple):
     """A metric, and how an observation counts.
 
     `amount` is the attribute that is added, set or observed (by default 1; None does not count);
     only observations count of which the attribute `when` holds, and once for each item of `each`;
-    of a gauge these are labels with values, which are its only series from then on.
+    of a gauge these are labels with values, which are its only series from then on. `exemplar` is
+    the attribute with the id of a trace, which a histogram shows as an exemplar.
 
-    A metric whose labels all have `values` has all its series from the start; another one those of
-    `series`, for a configuration, so that the first increase is seen as one.
+    An alert sees the first increase of a series as one only where the series was there before. So
+    one whose labels all have `values` has all its series from the start, or from when `wanted`
+    holds of the configuration; another one those of `series`. What no alert waits for is wanted by
+    `nobody`: its series begin with what they count. One without labels and with `wanted` is not
+    there at all until that holds: what it observes cannot happen before.
     """
 
     name: str
@@ -79,39 +84,58 @@ class Metric(NamedTuple):
     when: str = ""
     each: str = ""
     buckets: Sequence[float] = ()
+    exemplar: str = ""
     series: Callable[[Settings], Iterable[tuple[str, ...]]] | None = None
+    wanted: Callable[[Settings], bool] | None = None
+
+    @property
+    def is_optional(self) -> bool:
+        """Return whether it is in no registry until its configuration wants it."""
+        return not self.labels and self.wanted is not None
 
     def collector(self, registry: CollectorRegistry) -> Any:
-        """Return the metric in a registry, with its series from the start."""
+        """Return the metric, in a registry unless it is optional."""
         names = [label.name for label in self.labels]
         buckets = {"buckets": self.buckets} if self.buckets else {}
         made: Any = _COLLECTORS.get(self.kind, Gauge)
-        collector = made(self.name, self.help, names, registry=registry, **buckets)
-        if names and all(label.values and not label.cap for label in self.labels):
-            for values in product(*(self._first(label) for label in self.labels)):
-                collector.labels(*values)
-        return collector
+        into = None if self.is_optional else registry
+        return made(self.name, self.help, names, registry=into, **buckets)
+
+    def begun(self, settings: Settings) -> Iterable[tuple[str, ...]]:
+        """Return the labels of the series that are there before they count anything."""
+        if self.series is not None:
+            return self.series(settings)
+        is_closed = all(label.values and not label.cap for label in self.labels)
+        if not (self.labels and is_closed) or not (self.wanted is None or self.wanted(settings)):
+            return ()
+        return product(*(self._first(label) for label in self.labels))
 
     @staticmethod
     def _first(label: MetricLabel) -> Iterable[str]:
         return label.values if label.other == OTHER else (*label.values, label.other)
 
 
-def counter(name: str, text: str, *labels: MetricLabel | str, **columns: Any) -> Metric:
+def counter(name: str, text: str, *labels: MetricLabel | str, **columns: Any) -> MetricDeclaration:
     """Declare a counter."""
-    return Metric(name, text, _labels(labels), **columns)
+    return MetricDeclaration(name, text, _labels(labels), **columns)
 
 
-def gauge(name: str, text: str, *labels: MetricLabel | str, **columns: Any) -> Metric:
+def gauge(name: str, text: str, *labels: MetricLabel | str, **columns: Any) -> MetricDeclaration:
     """Declare a gauge."""
-    return Metric(name, text, _labels(labels), **{"kind": MetricKind.GAUGE, **columns})
+    return MetricDeclaration(name, text, _labels(labels), **{"kind": MetricKind.GAUGE, **columns})
 
 
 def histogram(
-    name: str, text: str, amount: str, buckets: Sequence[float], when: str = ""
-) -> Metric:
+    name: str, text: str, amount: str, buckets: Sequence[float], **columns: Any
+) -> MetricDeclaration:
     """Declare a histogram of an attribute."""
-    return Metric(name, text, (), MetricKind.HISTOGRAM, amount, when, buckets=buckets)
+    kind = MetricKind.HISTOGRAM
+    return MetricDeclaration(name, text, (), kind, amount, buckets=buckets, **columns)
+
+
+def nobody(_settings: Settings) -> bool:
+    """Return that nobody waits for the series of a metric before they count something."""
+    return False
 
 
 def _labels(labels: Iterable[MetricLabel | str]) -> tuple[MetricLabel, ...]:
@@ -148,7 +172,7 @@ class LogLine(NamedTuple):
 OccasionalLines: TypeAlias = Callable[[Any], Iterable[WrittenLine]]
 """Returns the lines of an observation that is not always worth one, or is worth several."""
 
-Column: TypeAlias = Metric | LogLine | Callable[[Any], OccasionalLines]
+Column: TypeAlias = MetricDeclaration | LogLine | Callable[[Any], OccasionalLines]
 """A metric, a log line, or a function that is given the circumstances and returns lines."""
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from sidecar.wire.events.sources import local_source
 from sidecar.wire.settings.settings import Settings
 
+TRACE = "trace_id"
+"""The label of an exemplar: the id of a trace."""
 OTHER = "other"
 
 
@@ -64,7 +66,10 @@ def credentials_of(settings: Settings) -> Iterator[tuple[str, ...]]:
         "store.sentinel_password_file": store.sentinel_password_file,
         "receiver.tls_key_file": receiver.tls_key_file,
         "intake.tls_key_file": settings.intake.tls_key_file,
+        "central.tls_key_file": settings.central.tls_key_file,
     }
+    for asker in settings.central.askers:
+        files[f"central.askers.{asker.name}.token_file"] = asker.token_file
     for source in settings.sources:
         files[f"sources.{source.name}.token_file"] = source.token_file
     for one in receiver.transmitters:
@@ -72,3 +77,41 @@ def credentials_of(settings: Settings) -> Iterator[tuple[str, ...]]:
         files[f"{key}.authorization_file"] = one.authorization_file
         files[f"{key}.token_file"] = one.token_file
     yield from ((key,) for key, file in files.items() if file)
+
+
+def key_holders_of(settings: Settings) -> list[str]:
+    """Return the labels of the issuers and transmitters whose keys are fetched."""
+    asked = {str(n) for n, one in enumerate(settings.tokens.issuers) if one.introspection.only}
+    return [label for label in positions_of(settings).values() if label not in asked]
+
+
+def databases_of(settings: Settings) -> Iterator[str]:
+    """Yield the names of the configured geography databases."""
+    places = settings.geography
+    files = {
+        "city": places.city,
+        "asn": places.asn,
+        "anonymous_ip": places.anonymous_ip,
+        "connection_type": places.connection_type,
+    }
+    yield from (name for name, file in files.items() if file)
+
+
+def reloaded_of(settings: Settings) -> Iterator[str]:
+    """Yield what a reload may refuse, as `Reloaded` names it."""
+    yield "config"
+    yield from (f"geography {name}" for name in databases_of(settings))
+
+
+def doors_of(settings: Settings) -> Iterator[str]:
+    """Yield the doors that the configuration opens, as they call themselves."""
+    binds = {
+        "http": settings.http.bind,
+        "grpc": settings.grpc.bind,
+        "admin": settings.admin.bind,
+        "receiver": settings.receiver.bind,
+        "intake": settings.intake.bind,
+        "transmitter": settings.transmitter.bind,
+    }
+    yield "socket"
+    yield from (door for door, bind in binds.items() if bind)

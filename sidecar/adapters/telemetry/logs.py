@@ -159,13 +159,10 @@ def logger(
         head = {"time": moment.replace("+00:00", "Z"), "level": level, "event": event}
         return {**head, **{name: _bounded(value) for name, value in fields.items()}}
 
-    wrapped = structlog.wrap_logger(
-        _Sink(lines.write),
-        processors=[stamp, _console if settings.format == "console" else _json],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
-        context_class=dict,
-    )
-    return cast("Logger", wrapped.bind())  # bound now, not anew at each line
+    # Not by `wrap_logger`, which brings what renders lines for consoles.
+    bound: Any = structlog.make_filtering_bound_logger(_LEVELS[settings.level])
+    processors = [stamp, _console if settings.format == "console" else _json]
+    return cast("Logger", bound(_Sink(lines.write), processors, {}))
 
 
 class _Sink:

@@ -11,36 +11,32 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    exposition,
-)
-from prometheus_client.core import (
+from prometheus_client import exposition
+from prometheus_client.metrics import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.samples import Exemplar
 
 from sidecar import __version__
-from sidecar.adapters.telemetry.declarations import Metric as Counted
-from sidecar.adapters.telemetry.label_values import OTHER, Vocabulary
+from sidecar.adapters.telemetry.declarations import MetricDeclaration
+from sidecar.adapters.telemetry.label_values import OTHER, TRACE, Vocabulary
 from sidecar.adapters.telemetry.table import STORE_BUCKETS, TABLE
-from sidecar.adapters.telemetry.transmitter_levels import TransmitterLevels
-from sidecar.service.ports.calls import UNKNOWN_CONTEXT, Verdict
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.service.ports.calls import UNKNOWN_CONTEXT
 
 Read: TypeAlias = Callable[[], float]
 
 CHECK_BUCKETS = (
-    *(2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3),
-    *(1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0),
+    *(2e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3),
+    *(1e-2, 5e-2, 0.1, 0.5, 1.0),
 )
 ROUTINE = "routine"
 """The label `context` of a check in no context."""
@@ -48,21 +44,26 @@ SEVERAL = "several"
 """The label `context` of a check in more than one: their combinations are too many to name."""
 _CAP = 1000
 
+UNAVAILABLE = "unavailable"
+"""The label `decision` of a check that was answered with 503."""
 VERDICTS = (
     *(verdict.value for verdict in Verdict),
-    *("invalid_token", "unavailable", UNKNOWN_CONTEXT),
+    *("invalid_token", UNAVAILABLE, UNKNOWN_CONTEXT),
 )
 
 
 class ScrapedLevel(StrEnum):
     """The gauges that are read from their owners at each scrape."""
 
+    READY = "sidecar_ready"
     MARKS_ACTIVE = "sidecar_marks_active"
     SESSIONS = "sidecar_sessions"
     VIEW_SESSIONS = "sidecar_view_sessions"
     VIEW_LIMIT = "sidecar_view_limit"
     TOKENS_LIMIT = "sidecar_tokens_limit"
     WATCHERS = "sidecar_watchers"
+    SHARED_CALLS = "sidecar_shared_table_calls"
+    DECISION_CHAIN = "sidecar_decision_log_chain_records"
     STORE_STALENESS = "sidecar_store_staleness_seconds"
     SPOOL_EVENTS = "sidecar_spool_events"
     DEAD_LETTERS = "sidecar_dead_letters_waiting"
@@ -74,12 +75,15 @@ class ScrapedLevel(StrEnum):
 
 
 _LEVEL_HELP: Mapping[ScrapedLevel, str] = {
+    ScrapedLevel.READY: "Whether this sidecar is ready, as /readyz says.",
     ScrapedLevel.MARKS_ACTIVE: "Marks that bind sessions in this sidecar's view.",
     ScrapedLevel.SESSIONS: "Live sessions that this sidecar serves.",
     ScrapedLevel.VIEW_SESSIONS: "Sessions held in this sidecar's local view.",
     ScrapedLevel.VIEW_LIMIT: "The most sessions it holds; others are read when they are asked for.",
     ScrapedLevel.TOKENS_LIMIT: "Verified tokens that this sidecar keeps at most.",
     ScrapedLevel.WATCHERS: "Connections that watch standings over the local socket.",
+    ScrapedLevel.SHARED_CALLS: "Calls in the table that apps read without asking.",
+    ScrapedLevel.DECISION_CHAIN: "The number of the last record in the chain of decisions.",
     ScrapedLevel.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
     ScrapedLevel.SPOOL_EVENTS: "Events kept on disk until the store is back.",
     ScrapedLevel.DEAD_LETTERS: "Dead letters in the store that wait to be put back or dropped.",
@@ -120,6 +124,7 @@ class _Checks(Collector):
         self.cells: dict[str, dict[str, list[int]]] = {}
         self.buckets = [0] * (len(CHECK_BUCKETS) + 1)
         self.seconds = 0.0
+        self.exemplars: dict[int, Exemplar] = {}  # by bucket, the latest
 
     def cell(self, verdict: str, context: str) -> list[int]:
         return self.cells.setdefault(verdict, {}).setdefault(context, [0])
@@ -137,7 +142,12 @@ class _Checks(Collector):
         times = HistogramMetricFamily("sidecar_check_seconds", "Time to answer a check.")
         bounds = (*(str(bound) for bound in CHECK_BUCKETS), "+Inf")
         counts = accumulate(self.buckets.copy())
-        times.add_metric((), list(zip(bounds, counts, strict=True)), self.seconds)
+        exemplars = self.exemplars.copy()
+        buckets: list[Any] = [
+            (bound, count, exemplars.get(place))
+            for place, (bound, count) in enumerate(zip(bounds, counts, strict=True))
+        ]
+        times.add_metric((), buckets, self.seconds)
         yield times
 
 
@@ -159,6 +169,23 @@ class _Stale(Collector):
         yield stale
 
 
+class _Conditions(Collector):
+    """The conditions of readiness that are not good, as they are at each scrape."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], Iterable[tuple[str, str]]] = tuple
+
+    def collect(self) -> Iterator[Metric]:
+        unmet = GaugeMetricFamily(
+            "sidecar_condition_unmet",
+            "Conditions of readiness that are not good now, as /readyz names them; always 1.",
+            labels=("condition", "state"),
+        )
+        for condition, state in self.read():
+            unmet.add_metric((condition, state), 1)
+        yield unmet
+
+
 class _WithoutCreated(Collector):
     """A registry without the `_created` series, which double its size and which nobody asks for."""
 
@@ -171,19 +198,51 @@ class _WithoutCreated(Collector):
             yield metric
 
 
+class TransmitterLevels:
+    """The gauges of events that wait for recipients, and of which sidecar delivers them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._backlog = Gauge(
+            "sidecar_transmitter_backlog_events",
+            "Events that wait in a recipient's streams, as the delivering sidecar sees them.",
+            ("recipient",),
+            registry=registry,
+        )
+        self._delivering = Gauge(
+            "sidecar_transmitter_delivering",
+            "Whether this sidecar delivers shared signals.",
+            registry=registry,
+        )
+
+    def delivering(self, yes: bool) -> None:  # noqa: FBT001 - its only argument
+        """Set whether this sidecar delivers."""
+        self._delivering.set(yes)
+
+    def backlogs(self, counts: Mapping[str, int]) -> None:
+        """Set how many events wait, by configured recipient; none are known if it delivers none."""
+        self._backlog.clear()
+        for recipient, count in counts.items():
+            self._backlog.labels(recipient).set(count)
+
+
 class Metrics:
     """All metrics. `contexts` are the configured authentication contexts, the label's values."""
 
     def __init__(self, contexts: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
-        self._exposed = _WithoutCreated(self.registry)
         self._checks = _Checks()
         self.registry.register(self._checks)
         self._stale = _Stale()
         self.registry.register(self._stale)
+        self._conditions = _Conditions()
+        self.registry.register(self._conditions)
         self.configured(contexts)
-        self._levels = {level: self._gauge(level, _LEVEL_HELP[level]) for level in ScrapedLevel}
-        counted = {c.name: c for row in TABLE for c in row.columns if isinstance(c, Counted)}
+        self._levels: dict[ScrapedLevel, Gauge] = {}
+        counted = {
+            c.name: c for row in TABLE for c in row.columns if isinstance(c, MetricDeclaration)
+        }
+        self._exposed = _WithoutCreated(self.registry)
+        self._shown: set[str] = set()
         self.collectors: dict[str, Any] = {
             name: metric.collector(self.registry) for name, metric in counted.items()
         }
@@ -223,7 +282,7 @@ class Metrics:
     def configured(self, contexts: Iterable[str]) -> None:
         """Take these contexts as values of the label `context` from now on; all else is "other"."""
         self._contexts = self._stale.contexts = frozenset(contexts)
-        for verdict in Verdict:
+        for verdict in (*Verdict, UNAVAILABLE):
             for context in (ROUTINE, *sorted(self._contexts)):
                 self._checks.cell(verdict, context)
         self._direct = {
@@ -242,6 +301,11 @@ class Metrics:
         checks = self._checks
         checks.buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
         checks.seconds += seconds
+
+    def traced(self, seconds: float, trace: str, at: float) -> None:
+        """Show a check of this time as an example of its bucket: its trace has this id."""
+        place = bisect_left(CHECK_BUCKETS, seconds)
+        self._checks.exemplars[place] = Exemplar({TRACE: trace}, seconds, at)
 
     def _check_labels(self, verdict: str, context: str) -> tuple[str, str]:
         names = set(context.replace(",", " ").split())
@@ -263,11 +327,32 @@ class Metrics:
 
     def level(self, level: ScrapedLevel, read: Read) -> None:
         """Ask `read` at each scrape. It must neither block nor raise."""
+        if level not in self._levels:
+            self._levels[level] = self._gauge(level, _LEVEL_HELP[level])
         self._levels[level].set_function(read)
+
+    def counted(self, name: str) -> list[tuple[Mapping[str, str], float]]:
+        """Return the series of a counter: the labels of each, and its value."""
+        return [
+            (sample.labels, sample.value)
+            for family in self.collectors[name].collect()
+            for sample in family.samples
+            if sample.name == name
+        ]
+
+    def show(self, metric: MetricDeclaration) -> None:
+        """Show an optional metric from now on."""
+        if metric.is_optional and metric.name not in self._shown:
+            self._shown.add(metric.name)
+            self.registry.register(self.collectors[metric.name])
 
     def stale(self, is_stale: Callable[[str], bool]) -> None:
         """Ask at each scrape whether the view is too old for a context. It must not block."""
         self._stale.is_stale = is_stale
+
+    def conditions(self, unmet: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Ask at each scrape for the conditions that are not good, each with its state."""
+        self._conditions.read = unmet
 
     def queue(self, name: str, depth: Read) -> None:
         """Ask `depth` at each scrape how much waits in the queue `name`."""

@@ -16,7 +16,7 @@ from sidecar.adapters.telemetry.declarations import (
     WrittenLine,
 )
 from sidecar.adapters.telemetry.label_values import OTHER
-from sidecar.adapters.telemetry.recording import Circumstances
+from sidecar.adapters.telemetry.recorder import Circumstances
 from sidecar.domain.values.causes import ungrouped
 from sidecar.service.observations import observations, receiver
 from sidecar.wire.policies.explanation_log import shortened
@@ -79,6 +79,8 @@ def checked(at: Circumstances) -> Callable[[observations.Checked], Iterator[Writ
             "checked",
             {
                 "decision": seen.verdict,
+                "id": seen.id,
+                **({"trace": seen.trace} if seen.trace else {}),
                 "context": seen.context,
                 "session": seen.session,
                 "subject": seen.subject,
@@ -273,6 +275,23 @@ def _placed(error: BaseException) -> dict[str, object]:
     frames = traceback.extract_tb(error.__traceback__)[-_TRACE_LIMIT:]
     trace = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     return {"error": type(error).__name__, "trace": trace}
+
+
+STALLED = 0.1
+"""Seconds of a stop of the event loop that are worth a line."""
+
+
+def loop_stalled(at: Circumstances) -> Callable[[observations.LoopStalled], Iterator[WrittenLine]]:
+    """Log a long stop, one a minute at most."""
+
+    def lines(seen: observations.LoopStalled) -> Iterator[WrittenLine]:
+        if seen.seconds < STALLED:
+            return
+        unsaid = at.unsaid("loop-stalled")
+        if unsaid is not None:
+            yield WARNING, "loop-stalled", {"seconds": round(seen.seconds, 3), "unsaid": unsaid}
+
+    return lines
 
 
 def as_it_says(_: Circumstances) -> Callable[[observations.DaemonEvent], Iterator[WrittenLine]]:

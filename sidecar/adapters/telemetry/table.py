@@ -22,28 +22,43 @@ from sidecar.adapters.telemetry.declarations import (
     counter,
     gauge,
     histogram,
+    nobody,
     one_of,
     row,
 )
 from sidecar.adapters.telemetry.label_values import (
     claims_of,
     credentials_of,
+    databases_of,
+    doors_of,
     issuers_of,
+    key_holders_of,
+    reloaded_of,
     sources_of,
 )
-from sidecar.domain.facts.facts import ACTS, SIGNALS
-from sidecar.service.observations import observations, operator, receiver, transmitter
+from sidecar.adapters.telemetry.optional_rows import (
+    BUNDLES,
+    DECISION_LOG,
+    INJECTION,
+    SHARED_SIGNALS,
+    SHARED_TABLE,
+    TRACES,
+)
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.facts.fact_kinds import ACTS, SIGNALS
+from sidecar.domain.sources.shedding import Bottleneck, Need
+from sidecar.service.observations import (
+    observations,
+    operator,
+)
 from sidecar.wire.events.operator_acts import Act
-from sidecar.wire.events.security_event_names import INFORMING, Fault
 from sidecar.wire.http.unasked import Exemption
-from sidecar.wire.settings.transmitter import Announced
+from sidecar.wire.settings.settings import Settings
 from sidecar.wire.tokens.claims import Flaw
 
-SIGNAL_TO_MARK_BUCKETS = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
-    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
-)
-STORE_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 1.0, 5.0)
+SIGNAL_TO_MARK_BUCKETS = (0.002, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
+STORE_BUCKETS = (1e-3, 1e-2, 0.1, 1.0)
+STALL_BUCKETS = (0.01, 0.1, 0.5, 1.0)
 _CAP = 1000
 
 _EVENTS = (*SIGNALS, *ACTS)
@@ -54,42 +69,21 @@ _DOOR_INCIDENTS = counter(
     "sidecar_door_incidents_total",
     "Clients refused or cut off, by door and what happened.",
     *("door", "incident"),
+    series=lambda settings: product(doors_of(settings), ("refused", "no-descriptor")),
 )
 
-_ANNOUNCED = (*Announced, "verification", "stream-updated")
-_TRANSMITTED = {
-    transmitter.TransmissionOutcome.RECORDED: DEBUG,
-    transmitter.TransmissionOutcome.HANDED: DEBUG,
-    transmitter.TransmissionOutcome.DELIVERED: DEBUG,
-    transmitter.TransmissionOutcome.RETRIED: WARNING,
-    transmitter.TransmissionOutcome.REFUSED: WARNING,
-    transmitter.TransmissionOutcome.DROPPED: WARNING,
-    transmitter.TransmissionOutcome.LOST: ERROR,
-    transmitter.TransmissionOutcome.GIVEN_UP: ERROR,
-}
+
+def _introspects(settings: Settings) -> bool:
+    return any(issuer.introspection.endpoint for issuer in settings.tokens.issuers)
 
 
-def _security_event_token(seen: receiver.SecurityEventTokenTaken) -> str:
-    """Return the level; what anybody can send has a line at debug level only."""
-    if seen.transmitter and seen.outcome in set(Fault):
-        return WARNING
-    quiet = (
-        seen.outcome in (receiver.SetOutcome.ACCEPTED, receiver.SetOutcome.DUPLICATE)
-        or not seen.transmitter
-    )
-    return DEBUG if quiet else INFO
+def _has_break_glass(settings: Settings) -> bool:
+    emergency = settings.break_glass
+    return bool(emergency.users or emergency.groups or emergency.accounts)
 
 
-def _logout(seen: receiver.LogoutTaken) -> str:
-    """Return the level; what anybody can send has a line at debug level only."""
-    if not seen.issuer:
-        return DEBUG
-    ended = (
-        receiver.LogoutOutcome.DONE,
-        receiver.LogoutOutcome.ALL_SESSIONS,
-        receiver.LogoutOutcome.UNKNOWN_SESSION,
-    )
-    return INFO if seen.outcome in ended else WARNING
+def _spools(settings: Settings) -> bool:
+    return bool(settings.spool.dir)
 
 
 _SESSIONS = (
@@ -105,11 +99,12 @@ _SESSIONS = (
             "From an event's arrival to the mark it brought being in the store.",
             "signal_to_mark_seconds",
             SIGNAL_TO_MARK_BUCKETS,
+            exemplar="trace",
         ),
         LogLine(
             By("report_only", {True: "session-would-be-marked", False: "session-marked"}),
             INFO,
-            "session subject issuer? policy signal contexts since reason=text again?",
+            "session subject issuer? policy signal contexts since reason=text again? trace?",
             like=("policy",),
         ),
     ),
@@ -119,27 +114,37 @@ _SESSIONS = (
             "sidecar_marks_cleared_total",
             "Marks that bind no longer, by reason.",
             one_of("reason", observations.ClearReason),
+            wanted=nobody,
         ),
         LogLine(
             "mark-cleared",
             INFO,
-            "session subject issuer? policy cleared_by=reason reason=text again?",
+            "session subject issuer? policy cleared_by=reason reason=text again? trace?",
             like=("policy", "reason"),
         ),
     ),
     row(
         observations.RevokedSession,
         counter("sidecar_sessions_revoked_total", "Sessions revoked."),
-        LogLine("session-revoked", INFO, "session subject reason issuer? again?", like=()),
+        LogLine("session-revoked", INFO, "session subject reason issuer? again? trace?", like=()),
     ),
     row(
         observations.BreakGlassUsed,
-        counter("sidecar_break_glass_checks_total", "Checks of emergency accounts.", "decision"),
+        counter(
+            "sidecar_break_glass_checks_total",
+            "Checks of emergency accounts.",
+            one_of("decision", Verdict),
+            wanted=_has_break_glass,
+        ),
         LogLine("break-glass-used", WARNING, "session subject decision context issuer?"),
     ),
     row(
         observations.PromptBudgetExceeded,
-        counter("sidecar_prompt_budget_exceeded_total", "Users who were asked too often."),
+        counter(
+            "sidecar_prompt_budget_exceeded_total",
+            "Users who were asked too often.",
+            wanted=lambda settings: settings.friction.prompts > 0,
+        ),
         LogLine("prompt-budget-exceeded", WARNING, "subject prompts budget seconds issuer?"),
     ),
     row(
@@ -180,6 +185,7 @@ _CALLS = (
             "sidecar_calls_unasked_total",
             "Calls that passed unasked, by reason.",
             one_of("reason", Exemption),
+            wanted=nobody,
         ),
     ),
     row(observations.ProofSpent, counter("sidecar_proofs_spent_total", "Proofs spent.", "outcome")),
@@ -210,6 +216,15 @@ _CALLS = (
             "sidecar_jwks_refreshes_total",
             "Refreshes of an issuer's keys; the issuer by its position in tokens.issuers.",
             *(ISSUER, "outcome"),
+            series=lambda settings: product(key_holders_of(settings), observations.KeysOutcome),
+        ),
+        gauge(
+            "sidecar_jwks_last_success_timestamp_seconds",
+            "When an issuer's keys were fetched last; the issuer by its position in "
+            "tokens.issuers.",
+            ISSUER,
+            kind=MetricKind.MOMENT,
+            when="done",
         ),
         LogLine(
             By("outcome", {observations.KeysOutcome.DONE: "keys-refreshed"}, "keys-not-refreshed"),
@@ -230,6 +245,7 @@ _CALLS = (
             "seconds",
             STORE_BUCKETS,
             when="was_asked",
+            wanted=_introspects,
         ),
         occasional_lines.introspected,
     ),
@@ -248,6 +264,13 @@ _INTAKE = (
             "sidecar_events_total",
             "Events at the doors, by type and fate.",
             *(_EVENT_TYPE, one_of("outcome", observations.EventOutcome)),
+            wanted=nobody,
+        ),
+        counter(
+            "sidecar_events_refused_total",
+            "Events that were not taken although their source may say them, by fate.",
+            one_of("outcome", observations.REFUSED),
+            when="is_refused",
         ),
         LogLine(
             "event-{0.outcome}",
@@ -279,11 +302,47 @@ _INTAKE = (
         ),
     ),
     row(
+        operator.ConsoleSignIn,
+        counter(
+            "sidecar_console_sign_ins_total",
+            "Operators who signed in at the console, or out.",
+            one_of("step", operator.ConsoleStep),
+            wanted=nobody,
+        ),
+        LogLine(
+            By(
+                "step",
+                {
+                    operator.ConsoleStep.IN: "console-sign-in",
+                    operator.ConsoleStep.OUT: "console-sign-out",
+                },
+            ),
+            INFO,
+            "operator address",
+        ),
+    ),
+    row(
+        observations.EventShed,
+        counter(
+            "sidecar_events_shed_total",
+            "Events that were answered `overloaded`, by type, need and what was too full for them.",
+            *(_EVENT_TYPE, one_of("need", Need, "needed"), one_of("bottleneck", Bottleneck, "of")),
+            wanted=nobody,
+        ),
+        LogLine(
+            "events-shed",
+            WARNING,
+            "need=needed bottleneck=of",
+            minutely=("needed", "of"),
+        ),
+    ),
+    row(
         operator.OperatorActed,
         counter(
             "sidecar_operator_acts_total",
             "Operators' acts on sessions, users and devices, by what was done and its outcome.",
             *(one_of("act", Act), one_of("outcome", operator.ActOutcome)),
+            wanted=nobody,
         ),
         LogLine(  # each act, since somebody will ask who did it, and why
             "operator-act",
@@ -301,6 +360,7 @@ _INTAKE = (
             "sidecar_spool_troubles_total",
             "Times that the spool began to fail.",
             one_of("trouble", observations.SpoolTrouble),
+            wanted=_spools,
         ),
         LogLine(
             "spool-trouble",
@@ -314,6 +374,7 @@ _INTAKE = (
             "sidecar_spool_replayed_total",
             "Spooled events that were handed to the store.",
             amount="events",
+            wanted=_spools,
         ),
         LogLine("spool-replayed", INFO, "events duplicates left"),
     ),
@@ -325,6 +386,21 @@ _INTAKE = (
             one_of("reason", observations.DeadReason),
         ),
         LogLine("dead-letter", ERROR, "type id=event reason error tries"),
+    ),
+    row(
+        observations.FactsSetAside,
+        counter(
+            "sidecar_facts_set_aside_total",
+            "Facts of records that were set aside as they came, by why they cannot be read.",
+            one_of("reason", observations.SetAsideReason),
+            amount="facts",
+        ),
+        LogLine(
+            "facts-set-aside",
+            WARNING,
+            "reason facts group",
+            minutely=(one_of("reason", observations.SetAsideReason),),
+        ),
     ),
     row(
         observations.WorkClaimed,
@@ -375,7 +451,12 @@ _CONFIGURATION = (
     row(
         observations.Reloaded,
         counter(
-            "sidecar_reloads_total", "Changed files taken up or refused.", *("what", "outcome")
+            "sidecar_reloads_total",
+            "Changed files taken up or refused.",
+            *("what", "outcome"),
+            series=lambda settings: product(
+                reloaded_of(settings), (observations.ReloadOutcome.REFUSED,)
+            ),
         ),
         LogLine(
             "reload-{0.outcome}",
@@ -462,96 +543,38 @@ _CONFIGURATION = (
     ),
     row(
         observations.GeographyFailed,
-        counter("sidecar_geo_lookup_errors_total", "Look-ups that met a broken record."),
+        counter(
+            "sidecar_geo_lookup_errors_total",
+            "Look-ups that met a broken record.",
+            wanted=lambda settings: any(databases_of(settings)),
+        ),
         LogLine("geography-lookup-failed", DEBUG, "database detail"),
     ),
 )
 
-_SHARED_SIGNALS = (
-    row(
-        receiver.SecurityEventTokenTaken,
-        counter(
-            "sidecar_security_event_tokens_total",
-            "Security Event Tokens, by fate.",
-            one_of("outcome", (*receiver.SetOutcome, *Fault)),
-        ),
-        counter(
-            "sidecar_security_event_members_left_out_total",
-            "Members of security events that only inform and could not be read, by name.",
-            one_of("member", (*INFORMING, "toe"), "left_out"),
-            each="left_out",
-        ),
-        LogLine(
-            "security-event-token",
-            _security_event_token,
-            "outcome transmitter type=event id transaction detail left_out?",
-        ),
-    ),
-    row(
-        receiver.LogoutTaken,
-        counter(
-            "sidecar_logouts_total",
-            "Requests of identity providers to end sessions, by kind and outcome.",
-            one_of("request", receiver.LOGOUT_REQUESTS),
-            one_of("outcome", receiver.LogoutOutcome),
-        ),
-        LogLine("logout", _logout, "request outcome issuer id detail"),
-    ),
-    row(
-        receiver.Polled,
-        counter(
-            "sidecar_polls_total", "Polls of transmitters, by outcome.", *("transmitter", "outcome")
-        ),
-        occasional_lines.polled,
-    ),
-    row(
-        receiver.StreamVerified,
-        gauge(
-            "sidecar_stream_verified_timestamp_seconds",
-            "When this sidecar last saw a transmitter's stream verified.",
-            "transmitter",
-            amount="at",
-        ),
-        LogLine("stream-verified", INFO, "transmitter asked_for"),
-    ),
-    row(
-        receiver.StreamChanged,
-        gauge(
-            "sidecar_stream_enabled",
-            "What a transmitter last said of its stream: 1 enabled, 0 paused or disabled.",
-            "transmitter",
-            amount="is_enabled",
-        ),
-        LogLine("stream-changed", WARNING, "transmitter status reason"),
-    ),
-    row(
-        transmitter.Transmitted,
-        counter(
-            "sidecar_transmitted_events_total",
-            "Events sent to others as shared signals, by type and what became of them.",
-            MetricLabel(
-                "event", values=(*Announced, "verification", "stream-updated"), other="several"
-            ),
-            "outcome",
-            amount="count",
-            series=lambda _: product(Announced, transmitter.TransmissionOutcome),
-        ),
-        LogLine(
-            "shared-signal-{0.outcome}",
-            By("outcome", _TRANSMITTED),
-            "recipient stream type=event events=count detail",
-        ),
-    ),
-)
-
 TABLE = (
-    *(*_SESSIONS, *_CALLS, *_INTAKE, *_STORE, *_CONFIGURATION, *_SHARED_SIGNALS),
+    *(*_SESSIONS, *_CALLS, *DECISION_LOG, *TRACES, *BUNDLES, *SHARED_TABLE),
+    *(*_INTAKE, *_STORE, *_CONFIGURATION, *SHARED_SIGNALS, *INJECTION),
     row(
         observations.WorkerFailed,
         counter(
             "sidecar_worker_errors_total", "Errors that a worker met and went on from.", "where"
         ),
+        counter(
+            "sidecar_unexpected_errors_total",
+            "The same errors, wherever they were met: each is a defect.",
+        ),
         occasional_lines.worker_failed,
+    ),
+    row(
+        observations.LoopStalled,
+        histogram(
+            "sidecar_loop_stall_seconds",
+            "Rounds of the event loop of 1 ms or more: for so long nothing new is noticed.",
+            "seconds",
+            STALL_BUCKETS,
+        ),
+        occasional_lines.loop_stalled,
     ),
     row(observations.DaemonEvent, occasional_lines.as_it_says),
 )

@@ -6,6 +6,8 @@ from elsewhere to this machine, nor here to another port: other programs listen 
 whoever calls for a neighbour.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ipaddress
 import socket
@@ -16,11 +18,11 @@ import trio
 
 from sidecar.adapters.files.regular_files import read_bytes
 from sidecar.adapters.http.causes import (
-    CALL_FAILURES,
-    INVALID_ADDRESSES,
+    call_failures,
     calling,
     cause_of,
-    shown,
+    invalid_addresses,
+    shown_url,
     tls_context,
 )
 from sidecar.domain.values.causes import words_of
@@ -35,7 +37,7 @@ class Unanswered(Unavailable):
     """An address did not answer with 200. `status` is what it answered."""
 
     def __init__(self, url: httpx.URL, status: int) -> None:
-        super().__init__(f"{shown(url)}: the answer has status {status}")
+        super().__init__(f"{shown_url(url)}: the answer has status {status}")
         self.status = status
 
 
@@ -61,10 +63,10 @@ class Documents:
                 return body
             onward = _parsed(location, target)
             if onward.scheme != target.scheme:
-                raise Unavailable(f"{shown(target)}: a redirect changes the scheme")
+                raise Unavailable(f"{shown_url(target)}: a redirect changes the scheme")
             check_onward(target, onward)
             target = onward
-        raise Unavailable(f"{shown(target)}: too many redirects")
+        raise Unavailable(f"{shown_url(target)}: too many redirects")
 
     async def _get(self, url: httpx.URL) -> tuple[bytes, str | None]:
         try:
@@ -73,7 +75,7 @@ class Documents:
                 if response.has_redirect_location:
                     return b"", response.headers["location"]
                 return await _document(url, response), None
-        except CALL_FAILURES as error:
+        except call_failures() as error:
             raise Unavailable(cause_of(error, url)) from error
 
     def _context(self) -> ssl.SSLContext:
@@ -88,7 +90,7 @@ async def _document(url: httpx.URL, response: httpx.Response) -> bytes:
     try:
         return await body_of(response)
     except Unavailable as error:
-        raise Unavailable(f"{shown(url)}: {error}") from None
+        raise Unavailable(f"{shown_url(url)}: {error}") from None
 
 
 def client_for(url: str) -> httpx.AsyncClient:
@@ -150,7 +152,7 @@ def _parsed(text: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         url = httpx.URL(text) if base is None else base.join(text)
         host = url.host
-    except INVALID_ADDRESSES as error:
+    except invalid_addresses() as error:
         raise Unavailable("the address is not a URL") from error
     if not host or not (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
         raise Unavailable("the address must be https, or http on a loopback host")
@@ -167,7 +169,9 @@ def check_onward(here: str | httpx.URL, there: str | httpx.URL) -> None:
         return
     same = (begin.scheme, _port(begin)) == (end.scheme, _port(end))
     if not (same and _is_this_machine(begin.host)):
-        raise Unavailable(f"{shown(begin)} must not send us to {shown(end)}, on this machine")
+        raise Unavailable(
+            f"{shown_url(begin)} must not send us to {shown_url(end)}, on this machine"
+        )
 
 
 def _port(url: httpx.URL) -> int:

@@ -12,6 +12,8 @@ what is no token of theirs, and a 403. Failures of the issuer are: no connection
 a status from 500 on, 429, and 401, which is about our own credential.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
 import random
@@ -19,14 +21,16 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
+from http import HTTPStatus
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import httpx
-import jwt
 import msgspec
 import trio
+from jwt.api_jwt import encode
+from jwt.exceptions import PyJWTError
 
-from sidecar.adapters.http.causes import CALL_FAILURES, cause_of
+from sidecar.adapters.http.causes import call_failures, cause_of
 from sidecar.adapters.tokens.circuit_breaker import FIRST_PAUSE, Breaker
 from sidecar.adapters.tokens.documents import MAX_BYTES, body_of, client_for, read_file
 from sidecar.adapters.tokens.issuer_signatures import Unsigned, unsigned
@@ -46,9 +50,9 @@ from sidecar.wire.tokens.introspection import (
     read_answer,
     signed_answer,
 )
-from sidecar.wire.tokens.jws import read
+from sidecar.wire.tokens.jws import read_jws
 
-_OF_THE_ISSUER = (httpx.codes.UNAUTHORIZED, httpx.codes.TOO_MANY_REQUESTS)
+_OF_THE_ISSUER = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class IntrospectionOutcome(StrEnum):
@@ -276,7 +280,7 @@ class Introspector:
             raise _IssuerFailed(f"{self._where}: it did not answer in time") from None
         except Unavailable as error:
             raise _Failed(str(error)) from error
-        except CALL_FAILURES as error:
+        except call_failures() as error:
             raise _IssuerFailed(cause_of(error, self._settings.endpoint)) from None
 
     async def _post(self, token: str, now: float) -> bytes:
@@ -291,8 +295,8 @@ class Introspector:
         address = settings.endpoint
         async with self._client.stream("POST", address, data=asked, headers=headers) as response:
             status = response.status_code
-            if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _OF_THE_ISSUER:
-                refused = status == httpx.codes.UNAUTHORIZED
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _OF_THE_ISSUER:
+                refused = status == HTTPStatus.UNAUTHORIZED
                 cure = "; it refuses our own credentials" if refused else ""
                 raise _IssuerFailed(f"{self._where}: the answer has status {status}{cure}")
             try:
@@ -304,7 +308,7 @@ class Introspector:
         """Return what a signed answer says (RFC 9701); one that is not signed is none."""
         try:
             text = body.decode("ascii").strip()
-            parts = read(text, MAX_BYTES)
+            parts = read_jws(text, MAX_BYTES)
         except (UnicodeDecodeError, InvalidToken):
             raise InvalidAnswer("the answer is no signed JWT") from None
         if self.keys is None:
@@ -324,8 +328,8 @@ class Introspector:
         headers = {"kid": settings.private_key_id} if settings.private_key_id else None
         claims = assertion_claims(self.issuer, now, uuid.uuid4().hex)
         try:
-            return jwt.encode(claims, pem, settings.private_key_algorithm, headers=headers)
-        except (jwt.PyJWTError, ValueError, TypeError):
+            return encode(claims, pem, settings.private_key_algorithm, headers=headers)
+        except (PyJWTError, ValueError, TypeError):
             raise Unavailable("the private key is not one for its algorithm") from None
 
 

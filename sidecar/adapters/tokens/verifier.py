@@ -1,8 +1,9 @@
 """Verification of JWTs: from the text in a request to a `Token` that is believed.
 
-Signatures are verified by PyJWT, with one concrete key and the algorithm that this key is for.
-What PyJWT leaves open is decided here: the form (`wire.tokens.jws`), the keys (`wire.tokens.jwks`),
-and the times, since it reads the clock itself and ours is an argument.
+Signatures are verified by PyJWT, with one concrete key and the algorithm that this key is for. All
+else is decided here: the form (`wire.tokens.jws`), the keys (`wire.tokens.jwks`), the claims, which
+PyJWT would read a second time, and the times, since it reads the clock itself and ours is an
+argument.
 
 It happens on the event loop: each token costs it once, some 0.2 ms (benchmarks/tokens.py), of
 which a thread could take off less than half. After that `cached` answers in about 2 us.
@@ -11,25 +12,26 @@ What a token is bound to (`cnf`: RFC 9449, RFC 8705) is read here; that its clie
 `service.checks.proof_of_possession`, which sees the call.
 """
 
-import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
-import jwt
-from jwt.exceptions import InvalidJTIError, InvalidSubjectError
+import trio
 
 from sidecar.adapters.tokens.cache import CachedToken, TokenCache
 from sidecar.adapters.tokens.introspection import Introspector
 from sidecar.adapters.tokens.keys import KeySource
+from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import Tokens
 from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token, token_of, validity_of
 from sidecar.wire.tokens.expectations import Configured, expected_of
-from sidecar.wire.tokens.identifying import limited
 from sidecar.wire.tokens.introspection import is_opaque
-from sidecar.wire.tokens.jwks import ALGORITHMS, Key
-from sidecar.wire.tokens.jws import Unverified, parted, read
+from sidecar.wire.tokens.issuer_limits import limited
+from sidecar.wire.tokens.jwks import ALGORITHMS, Key, signed_by
+from sidecar.wire.tokens.jws import Unverified, parted, read_jws
+from sidecar.wire.tokens.registered_claims import check_registered
 
 REFUSAL_LIFE = 5.0
 """Seconds for which a refused token is refused without another look."""
@@ -46,12 +48,34 @@ _CREDENTIALS = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
 _Entry = TypeVar("_Entry")
 
+TRIED_BOUND = 256
+"""Tokens that are remembered while their issuers are yet to be asked for keys that fit."""
+
 
 class _Refused(NamedTuple):
     error: InvalidToken
     since: float
     source: KeySource | None
     generation: int
+
+
+class _Unfitting(NamedTuple):
+    """A token that was read, and the keys by which it is not signed; they are of a generation."""
+
+    parts: Unverified
+    source: KeySource
+    keys: tuple[Key, ...]
+    generation: int
+
+
+class _Asking:
+    """A verification that waits for its issuer; `trouble`: why the issuer has no keys."""
+
+    __slots__ = ("done", "trouble")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.trouble = ""
 
 
 class TokenVerifier:
@@ -74,6 +98,8 @@ class TokenVerifier:
         self._limit = settings.cache if limit is None else limit
         self._believed = TokenCache(self._limit)
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
+        self._tried: OrderedDict[bytes, _Unfitting] = OrderedDict()
+        self._asking: dict[bytes, _Asking] = {}
         self._wanted = frozenset[str]()
         self.replace(sources, settings, introspectors)
 
@@ -91,6 +117,7 @@ class TokenVerifier:
         # New ones, so that a verification under way cannot write into them.
         self._believed = TokenCache(self._limit)
         self._refused = OrderedDict()
+        self._tried = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._believed)
@@ -123,15 +150,15 @@ class TokenVerifier:
         if not token.isascii() or len(token) > self._settings.max_bytes:
             return None
         digest = _digest(token)
-        kept = self._believed.find(digest)
+        believed = self._believed
+        kept = believed.find(digest)
         if kept is None:
             return self._confirmed(token, digest, now) if self._introspectors else None
-        entry = kept.found
-        valid = entry.validity.begins <= now < entry.validity.ends
-        if valid and entry.source.holds(entry.key):
-            self._believed.use(kept)
-            return entry.token
-        self._believed.drop(kept)
+        found, validity, source, key = kept.found
+        if validity.begins <= now < validity.ends and source.holds(key):
+            believed.use(kept)
+            return found
+        believed.drop(kept)
         return None
 
     def _confirmed(self, token: str, digest: bytes, now: float) -> Token | None:
@@ -160,14 +187,28 @@ class TokenVerifier:
                 return found
             # Meanwhile others are believed: whoever vouched for it may not be one of them.
 
+    def verify_at_once(self, token: str, now: float) -> Token | None:
+        """Verify a token as `verify` does, where no issuer has to be asked; else return None.
+
+        Raises `InvalidToken`.
+        """
+        known = self.cached(token, now)
+        if known is not None or is_opaque(token):
+            return known
+        self._check_size(token)
+        digest = _digest(token)
+        self._refuse_again(digest, now)
+        found = self._try(token, digest, now)
+        if isinstance(found, Token):
+            return found
+        _keep(self._tried, digest, found, TRIED_BOUND)
+        return None
+
     async def _verify(self, token: str, now: float, since: float) -> Token:
         known = self.cached(token, now)
         if known is not None and not 0 < known.confirmed_at < since:
             return known
-        if not token.isascii():
-            raise InvalidToken(Flaw.MALFORMED, "the token is not ASCII")
-        if len(token) > self._settings.max_bytes:
-            raise InvalidToken(Flaw.TOO_LARGE, "the token is too large")
+        self._check_size(token)
         digest = _digest(token)
         introspector = self._introspector(token)
         if introspector is not None:
@@ -175,21 +216,71 @@ class TokenVerifier:
                 raise InvalidToken(Flaw.MALFORMED, "the token has characters that no token has")
             return await introspector.verify(token, digest, now, min(since, now))
         self._refuse_again(digest, now)
+        under_way = self._asking.get(digest)
+        if under_way is not None:  # several calls show it, and its issuer is asked already
+            await under_way.done.wait()
+            if under_way.trouble:
+                raise Unavailable(under_way.trouble)
+            return await self._verify(token, now, since)
+        tried = self._tried.pop(digest, None)
+        if tried is None or tried.source.generation != tried.generation:
+            found = self._try(token, digest, now)
+            if isinstance(found, Token):
+                return found
+            tried = found
         believed, refused = self._believed, self._refused
+        asking = self._asking[digest] = _Asking()
+        try:
+            entry = await _by_other_keys(token, tried, now, self._wanted)
+        except InvalidToken as refusal:
+            raise self._refused_now(
+                refusal, digest, tried.parts, tried.source, now, refused
+            ) from None
+        except Unavailable as error:
+            asking.trouble = str(error)
+            raise
+        finally:
+            del self._asking[digest]
+            asking.done.set()
+        return believed.keep(_digest(parted(token)[0]), digest, entry)
+
+    def _check_size(self, token: str) -> None:
+        if not token.isascii():
+            raise InvalidToken(Flaw.MALFORMED, "the token is not ASCII")
+        if len(token) > self._settings.max_bytes:
+            raise InvalidToken(Flaw.TOO_LARGE, "the token is too large")
+
+    def _try(self, token: str, digest: bytes, now: float) -> "Token | _Unfitting":
+        """Verify a JWT by the keys that are held; return what was read if none of these fits."""
         source: KeySource | None = None
         parts: Unverified | None = None
         try:
-            parts = read(token, self._settings.max_bytes)
+            parts = read_jws(token, self._settings.max_bytes)
             source = self._source(parts)
-            entry = await _verified(token, parts, source, now, self._wanted)
+            keys = source.held(parts.key_id, parts.algorithm)
+            key = _signer(token, parts.algorithm, keys)
+            if key is None:
+                return _Unfitting(parts, source, keys, source.generation)
+            entry = _entry_of(parts, source, key, now, self._wanted)
         except InvalidToken as refusal:
-            explained = self._with_expected(refusal, parts, now)
-            if refusal.code in _LASTING:
-                generation = source.generation if source else 0
-                entry_refused = _Refused(explained, now, source, generation)
-                _keep(refused, digest, entry_refused, self._limit)
-            raise explained from None
-        return believed.keep(_digest(parted(token)[0]), digest, entry)
+            raise self._refused_now(refusal, digest, parts, source, now, self._refused) from None
+        return self._believed.keep(_digest(parted(token)[0]), digest, entry)
+
+    def _refused_now(  # noqa: PLR0913, PLR0917 - a refusal, and what is known of its token
+        self,
+        refusal: InvalidToken,
+        digest: bytes,
+        parts: Unverified | None,
+        source: KeySource | None,
+        now: float,
+        refused: OrderedDict[bytes, _Refused],
+    ) -> InvalidToken:
+        """Return a refusal with what was expected; one that stays true is remembered."""
+        explained = self._with_expected(refusal, parts, now)
+        if refusal.code in _LASTING:
+            generation = source.generation if source else 0
+            _keep(refused, digest, _Refused(explained, now, source, generation), self._limit)
+        return explained
 
     def _source(self, parts: Unverified) -> KeySource:
         """Return the issuer that the token claims, if it may have written it. Not yet believed."""
@@ -235,67 +326,47 @@ def _again(error: InvalidToken) -> InvalidToken:
     return InvalidToken(error.code, error.description, error.expected, error.issuer)
 
 
-async def _verified(
-    token: str, parts: Unverified, source: KeySource, now: float, wanted: frozenset[str]
+async def _by_other_keys(
+    token: str, tried: _Unfitting, now: float, wanted: frozenset[str]
 ) -> CachedToken:
-    keys = await source.find(parts.key_id, parts.algorithm)
+    """Verify a token by keys that its issuer is asked for, as none that was held fits."""
+    parts, source, keys, _ = tried
+    key: Key | None = None
     if not keys:
-        raise InvalidToken(Flaw.UNKNOWN_KEY, "the key that signed the token is not known")
-    try:
-        key = _signer(token, parts.algorithm, keys, source)
-    except InvalidToken as refusal:
-        # A rotation without a `kid`, or within one, shows only as a signature that does not fit.
-        if refusal.code is not Flaw.BAD_SIGNATURE or not await source.renewed(keys):
-            raise
-        key = _signer(token, parts.algorithm, source.held(parts.key_id, parts.algorithm), source)
-    validity = validity_of(parts.claims, source.issuer)
+        keys = await source.find(parts.key_id, parts.algorithm)
+        if not keys:
+            raise InvalidToken(Flaw.UNKNOWN_KEY, "the key that signed the token is not known")
+        key = _signer(token, parts.algorithm, keys)
+    # A rotation without a `kid`, or within one, shows only as a signature that does not fit.
+    if key is None and await source.renewed(keys):
+        key = _signer(token, parts.algorithm, source.held(parts.key_id, parts.algorithm))
+    if key is None:
+        raise InvalidToken(Flaw.BAD_SIGNATURE, "the signature does not fit")
+    return _entry_of(parts, source, key, now, wanted)
+
+
+def _entry_of(
+    parts: Unverified, source: KeySource, key: Key, now: float, wanted: frozenset[str]
+) -> CachedToken:
+    """Return a token whose signature fits as it is kept; raises `InvalidToken`."""
+    issuer = source.issuer
+    check_registered(parts.claims, issuer)
+    validity = validity_of(parts.claims, issuer)
     validity.check(now)
-    read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)
+    read = limited(token_of(parts.claims, issuer, wanted), issuer)
     return CachedToken(read, validity, source, key.id)
 
 
-def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:
-    """Return the key that signed; raises `InvalidToken` if it is none of these."""
-    refusal = InvalidToken(Flaw.BAD_SIGNATURE, "the signature does not fit")
-    for key in keys:
-        try:
-            jwt.decode(
-                token,
-                key=key.public,
-                algorithms=[algorithm],  # from the allow-list, and one of this very key
-                audience=source.issuer.audiences,
-                issuer=source.issuer.issuer,
-                options={
-                    "require": ["exp", "iss", "aud", "sub"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
-        except jwt.InvalidSignatureError:
-            continue
-        except jwt.PyJWTError as error:
-            raise _translated(error) from None
-        return key
-    raise refusal
+def _signer(token: str, algorithm: str, keys: tuple[Key, ...]) -> Key | None:
+    """Return the key that signed; None if it is none of these.
 
-
-def _translated(error: jwt.PyJWTError) -> InvalidToken:
-    match error:
-        case jwt.MissingRequiredClaimError():
-            return InvalidToken(Flaw.MISSING_CLAIM, f"the {error.claim} claim is missing")
-        case jwt.InvalidAudienceError():
-            return InvalidToken(Flaw.WRONG_AUDIENCE, "the token is for another audience")
-        case jwt.InvalidIssuerError():
-            return InvalidToken(Flaw.UNKNOWN_ISSUER, "the token's issuer is not known here")
-        case InvalidSubjectError() | InvalidJTIError():
-            return InvalidToken(Flaw.WRONG_TYPE, "the sub or jti claim is not text")
-        case _:
-            return InvalidToken(Flaw.MALFORMED, "the token is malformed")
+    `algorithm` is one of the allow-list, and one of each of these very keys.
+    """
+    return next((key for key in keys if signed_by(token, algorithm, key.public)), None)
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.blake2b(token.encode(), digest_size=32).digest()
+    return blake2b(token.encode(), digest_size=32).digest()
 
 
 def _keep(cache: OrderedDict[bytes, _Entry], digest: bytes, entry: _Entry, bound: int) -> None:

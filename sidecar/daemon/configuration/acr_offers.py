@@ -7,7 +7,7 @@ when a reload brings policies that ask for something else.
 
 from collections.abc import Mapping
 
-from sidecar.daemon.configuration.loading import Configuration
+from sidecar.daemon.configuration.files import Configuration
 from sidecar.domain.policy.asked_for import demands, unoffered
 from sidecar.service.observations.observations import AcrUnoffered, Telemetry
 from sidecar.wire.providers.offered import acr_values_offered

@@ -21,9 +21,9 @@ from sidecar.adapters.redis_server.embedded import NoEmbeddedStore, server_binar
 from sidecar.adapters.tokens.introspection import Introspector
 from sidecar.adapters.tokens.keys import KeySource
 from sidecar.adapters.tokens.verifier import TokenVerifier
+from sidecar.daemon.configuration.files import Configuration, ladder_of, read_configuration
 from sidecar.daemon.configuration.host_checks import host_problems
 from sidecar.daemon.configuration.lint import lint_configuration
-from sidecar.daemon.configuration.loading import Configuration, ladder_of, read_configuration
 from sidecar.domain.explanation.diagnosis import (
     Diagnosis,
     Part,
@@ -33,11 +33,11 @@ from sidecar.domain.explanation.diagnosis import (
     right,
     wrong,
 )
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.values.causes import words_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.shared_signals.receiver_wiring import keys_of_transmitter
-from sidecar.wire.config.reading import read_what_can_be
+from sidecar.wire.config.settings_reader import read_what_can_be
 from sidecar.wire.diagnosis.gateway import TRIALS_WITH_TOKEN, diagnose_gateway
 from sidecar.wire.diagnosis.issuer import IssuerReport, diagnose_acr, diagnose_issuer
 from sidecar.wire.diagnosis.policy import diagnose_warnings, part_of
@@ -56,7 +56,7 @@ from sidecar.wire.settings.receiver import KnownTransmitter
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.tokens.claims import InvalidToken
 from sidecar.wire.tokens.introspection import is_opaque
-from sidecar.wire.tokens.jws import Unverified, read
+from sidecar.wire.tokens.jws import Unverified, read_jws
 from sidecar.wire.yaml.tree import ConfigError, ConfigProblem, Table
 
 _OLD = 90 * 86400.0
@@ -190,7 +190,7 @@ async def _token(
     if is_opaque(token):
         return await _opaque(known, token, asked)
     try:
-        parts = read(token, tokens.max_bytes)
+        parts = read_jws(token, tokens.max_bytes)
     except InvalidToken as error:
         return list(diagnose_unread(error))
     verifier = TokenVerifier([source for _, source in asked.values()], tokens)

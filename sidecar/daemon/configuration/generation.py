@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.daemon.configuration.loading import Configuration
+from sidecar.daemon.configuration.files import Configuration
+from sidecar.service.audit.rescore_all import JudgedBy
 
 
 def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) -> str:
@@ -15,9 +16,24 @@ def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) 
     `databases` are the digests of the geography databases in use. Reads files of prefixes once
     more, so it blocks: one that changed or cannot be read just now is reported by its next reload.
     """
+    return _digest_of((configuration.policies, *_world(configuration, databases)))
+
+
+def judged_by(configuration: Configuration, databases: Mapping[str, bytes]) -> JudgedBy:
+    """Return what a generation is the digest of, so that two can be compared.
+
+    All settings count as what sessions are judged by beside policies, since some are that a
+    generation does not name; as a digest, so that nobody has them but the snapshot in force. It
+    blocks likewise.
+    """
+    settings = hashlib.blake2b(repr(configuration.settings).encode(), digest_size=12).hexdigest()
+    return JudgedBy(configuration.policies, settings + _digest_of(_world(configuration, databases)))
+
+
+def _world(configuration: Configuration, databases: Mapping[str, bytes]) -> tuple[object, ...]:
+    """Return what sessions are judged by beside policies."""
     settings = configuration.settings
-    judged = (
-        configuration.policies,
+    return (
         settings.assurance,
         settings.risk,
         settings.friction,
@@ -29,14 +45,16 @@ def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) 
         [_digest(one.cidr_file) for one in settings.locations],
         [_digest(one.cidr_file) for one in settings.networks],
     )
+
+
+def _digest_of(judged: object) -> str:
     text = msgspec.json.encode(judged, order="deterministic")
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
 def policy_set_of(configuration: Configuration) -> str:
     """Return a digest of the policies alone: equal wherever the same ones are in force."""
-    text = msgspec.json.encode(configuration.policies, order="deterministic")
-    return hashlib.blake2b(text, digest_size=12).hexdigest()
+    return _digest_of(configuration.policies)
 
 
 def _digest(file: str) -> str:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import msgspec
 import trio
 
-from sidecar.daemon.configuration.loading import Configuration, evaluator_of
+from sidecar.daemon.configuration.files import Configuration, evaluator_of
+from sidecar.daemon.configuration.generation import policy_set_of
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.wire.config.reloads import changed, in_force, without_live
 from sidecar.wire.settings.reload import Reload
 from sidecar.wire.settings.settings import Settings
@@ -32,6 +34,7 @@ class InForce:
         self._configured = configured or started.settings
         self._swapped = trio.Event()
         self._followers: list[Callable[[Swap], None]] = []
+        self._digested: tuple[tuple[Policy, ...], str] | None = None
         self.configuration = started
         self.read = msgspec.structs.replace(started, settings=self._configured)
 
@@ -46,6 +49,14 @@ class InForce:
     def settings(self) -> Settings:
         """Return the settings in force."""
         return self.configuration.settings
+
+    @property
+    def policy_set(self) -> str:
+        """Return a digest of the policies in force; of each set it is made once."""
+        policies = self.configuration.policies
+        if self._digested is None or self._digested[0] is not policies:
+            self._digested = policies, policy_set_of(self.configuration)
+        return self._digested[1]
 
     @property
     def waiting(self) -> tuple[str, ...]:

@@ -7,14 +7,16 @@ from pathlib import Path
 from sidecar.adapters.files.yaml_directory import passed_over
 from sidecar.adapters.geography.networks import cidrs_of
 from sidecar.adapters.listening.descriptors import most
-from sidecar.daemon.configuration.loading import (
+from sidecar.daemon.configuration.files import (
     Configuration,
     break_glass_of,
+    files_in,
     ladder_of,
     policy_files,
 )
 from sidecar.domain.policy import lint
-from sidecar.wire.checks.hardening import ADVICE, OF_ALL, weaknesses
+from sidecar.wire.bundles.places import texts_of
+from sidecar.wire.checks.weaknesses import ADVICE, OF_ALL, weaknesses
 from sidecar.wire.policies.context_policies import PREFIX
 from sidecar.wire.routes.overlaps import overlaps
 from sidecar.wire.settings.settings import (
@@ -163,8 +165,7 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, FilePosition]
 
     Policies by id, the rest by where it stands in the configuration.
     """
-    for file in policy_files(Path(configuration.settings.policies.path)):
-        tree = _tree(file)
+    for tree in _policy_trees(configuration):
         for node in _items(tree, "policies"):
             yield ("policies", _text(node, "id")), node.place
     tree = configuration.tree
@@ -180,6 +181,15 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, FilePosition]
     for section in ("locations", "networks"):
         for node in _items(tree, section):
             yield (section, _text(node, "name")), node.place
+
+
+def _policy_trees(configuration: Configuration) -> Iterator[Node | None]:
+    bundle, settings = configuration.bundle, configuration.settings
+    if bundle is not None:
+        for name, text in texts_of(files_in(bundle), Problems()):
+            yield read_tree(text, name, Problems())
+    elif not settings.policies.bundle.enabled:
+        yield from map(_tree, policy_files(Path(settings.policies.path)))
 
 
 def _tree(file: Path) -> Node | None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from sidecar.adapters.files.regular_files import read_text
 from sidecar.adapters.files.spool_segments import SpoolInUse
 from sidecar.adapters.listening.socket_files import AddressInUse, UnusableGroup
 from sidecar.adapters.listening.tcp_listeners import CannotListen, UnusableCertificate
@@ -71,7 +72,7 @@ def _problem(file: Path, section: str, keys: _Keys, errors: list[BaseException])
 def problem_at(file: Path, field: str, message: str) -> ConfigProblem:
     """Return a problem of a key, at the line where it stands in the file."""
     try:
-        tree = read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
+        tree = read_tree(read_text(file), str(file), Problems())
     except (OSError, UnicodeDecodeError):
         tree = None
     place = FilePosition(str(file), 0) if tree is None else place_of(tree, field)

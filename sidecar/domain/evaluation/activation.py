@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from sidecar.domain.evaluation.compiled import applies
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.session.lifetime import live_on
 from sidecar.domain.session.operator_acts import still_excused
 from sidecar.domain.session.prompts import (
@@ -34,7 +34,20 @@ def activation_of(
     `brought` are the facts that made this scene of that one.
     """
     proving = ProofCheck(scene, compiled.needs(scene.state), skew)
-    after = _held(compiled, scene, before, proving)
+    applied = applies(compiled, scene.state)
+    return activation_where(compiled, proving, before, brought, applied=applied)
+
+
+def activation_where(
+    compiled: Compiled,
+    proving: ProofCheck,
+    before: Activation,
+    brought: Sequence[Fact] = (),
+    *,
+    applied: bool,
+) -> Activation:
+    """Return the same where it is known what could satisfy the policy, and that it is `applied`."""
+    after = _held(compiled, before, proving) if applied else NOTHING
     cap = compiled.policy.session.max_lifetime
     if cap is not None:
         after = live_on(before, after, cap, proving)
@@ -69,16 +82,17 @@ def _attributed(before: Activation, after: Activation, brought: Sequence[Fact]) 
         by = origins_of(brought)
         mark = (replace(one, by=by) if one in fresh else one for one in after.mark)
         return replace(after, mark=tuple(mark))
-    ended = (origins_of(brought) or before.by) if before.mark else before.ended
-    if ended == after.ended:
+    ended, since = before.ended, before.ended_since
+    if before.mark:
+        ended, since = origins_of(brought) or before.by, before.since
+    if ended == after.ended and since == after.ended_since:
         return after
-    after = replace(after, ended=ended)
+    after = replace(after, ended=ended, ended_since=since)
     return before if after == before else after
 
 
-def _held(compiled: Compiled, scene: Scene, before: Activation, proving: ProofCheck) -> Activation:
-    if not applies(compiled, scene.state):
-        return NOTHING
+def _held(compiled: Compiled, before: Activation, proving: ProofCheck) -> Activation:
+    scene = proving.scene
     finding = compiled.test(scene, proving.needs)
     sticky = compiled.policy.sticky
     # A sign-in that takes the condition away, and does not meet the mark, must not take the mark.
@@ -105,7 +119,8 @@ def _held(compiled: Compiled, scene: Scene, before: Activation, proving: ProofCh
         elif not _is_excused(cause, compiled, before, proving):
             mark[key] = cause
             fresh.append(cause)
-    mark.update(_causes_that_wait(compiled, before, mark, proving))
+    if len(mark) < len(marked) + len(fresh):  # else none is gone
+        mark.update(_causes_that_wait(compiled, before, mark, proving))
     kept = tuple(mark.values())[-STICKY_BOUND:]
     # Grace and prompts stay as they are where no cause is new: so a policy whose reads are
     # untouched can be left out of the evaluation (`dependencies`).
@@ -131,7 +146,7 @@ def _waits(compiled: Compiled, before: Activation, proving: ProofCheck) -> bool:
     not the mark. An older or weaker one never clears it, and not by this detour either. Where none
     could meet it (a block), any that is later may take its condition away.
     """
-    if not _is_unmet(before, proving):
+    if not is_unmet(before, proving):
         return False
     return compiled.test(proving.scene.bare, NEVER_PROVEN).holds
 
@@ -144,14 +159,14 @@ def _causes_that_wait(
     Else whoever makes it hold, at whatever time, would have taken a mark away from the session.
     """
     gone = {cause.key: cause for cause in before.mark if cause.key not in mark}
-    if not gone or not _is_unmet(before, proving):
+    if not gone or not is_unmet(before, proving):
         return {}
     bare = compiled.test(proving.scene.bare, NEVER_PROVEN)
     present = {cause.key for cause in bare.causes} if bare.holds else set()
     return {key: cause for key, cause in gone.items() if key in present}
 
 
-def _is_unmet(before: Activation, proving: ProofCheck) -> bool:
+def is_unmet(before: Activation, proving: ProofCheck) -> bool:
     """Return whether a mark is not met by the sign-ins that may have ended its causes."""
     if not before.mark or not proving.scene.state.proven:
         return False

@@ -18,7 +18,7 @@ import msgspec
 
 from sidecar.domain.evaluation.decision import explain, open_marks
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.policy.policy import Circumstance, RiskLevel
+from sidecar.domain.policy.conditional_access import Circumstance, RiskLevel
 from sidecar.domain.session.risk import level_after, terms_of, total
 from sidecar.domain.session.standing import Demand, Standing
 from sidecar.domain.session.state import PLACE, State
@@ -42,7 +42,7 @@ _DIGITS = 16
 _LONGEST_TEXT = 500
 
 
-class AssuranceChanged(msgspec.Struct, frozen=True, tag="assurance", kw_only=True):
+class AssuranceChanged(msgspec.Struct, frozen=True, tag="assurance", kw_only=True, gc=False):
     """The best level of assurance that counts is another: a mark voids what was shown before."""
 
     previous: str
@@ -50,18 +50,18 @@ class AssuranceChanged(msgspec.Struct, frozen=True, tag="assurance", kw_only=Tru
     rose: bool
 
 
-class SessionOver(msgspec.Struct, frozen=True, tag="revoked"):
+class SessionOver(msgspec.Struct, frozen=True, tag="revoked", gc=False):
     """The session was revoked."""
 
 
-class RiskChanged(msgspec.Struct, frozen=True, tag="risk", kw_only=True):
+class RiskChanged(msgspec.Struct, frozen=True, tag="risk", kw_only=True, gc=False):
     """The level of the session's score is another."""
 
     previous: RiskLevel
     current: RiskLevel
 
 
-class PresentedElsewhere(msgspec.Struct, frozen=True, tag="presented", kw_only=True):
+class PresentedElsewhere(msgspec.Struct, frozen=True, tag="presented", kw_only=True, gc=False):
     """The session is used from another country or network operator than before."""
 
     user_agent: str = ""
@@ -70,7 +70,7 @@ class PresentedElsewhere(msgspec.Struct, frozen=True, tag="presented", kw_only=T
 Change: TypeAlias = AssuranceChanged | SessionOver | RiskChanged | PresentedElsewhere
 
 
-class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+class Announcement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing to announce: `at` is in whole seconds since the epoch; `device` may be empty.
 
     `issuer` is the namespace of these names.

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 
 from sidecar.domain.evaluation.conditions import compile_condition, is_strict, is_timed
 from sidecar.domain.facts.memberships import DENY, GROUPS, INCLUDED, ROLES
-from sidecar.domain.facts.precedence import claim as said_of
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.precedence import claim_words
+from sidecar.domain.policy.conditional_access import (
     COMPLIANT_DEVICE,
     NOBODY,
     Assignment,
@@ -14,7 +14,7 @@ from sidecar.domain.policy.policy import (
     Selection,
 )
 from sidecar.domain.session.scene import ALWAYS, Finding, Needs, Scene, World
-from sidecar.domain.session.standing import Alternative, Compiled
+from sidecar.domain.session.standing import Alternative, AskedRequirement, Compiled
 from sidecar.domain.session.state import State
 from sidecar.domain.sources.source import ITSELF, Sources
 
@@ -46,7 +46,21 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
         is_strict(policy.conditions),
         world.break_glass,
         world.sources,
+        _alone(policy, alternatives),
     )
+
+
+def _alone(policy: Policy, alternatives: list[Alternative]) -> tuple[AskedRequirement, ...]:
+    """Return the one requirement that a policy asks for; none where it may ask for more."""
+    session = policy.session
+    if session.sign_in_frequency is not None or session.every_time is not None:
+        return ()
+    if policy.grant.block or len(alternatives) != 1 or not alternatives[0].asks:
+        return ()
+    requirements, compliant_device, _ = alternatives[0]
+    if compliant_device or len(requirements) != 1:
+        return ()
+    return (AskedRequirement(requirements[0], -1),)
 
 
 def _easiest(alternative: Alternative) -> tuple[object, ...]:
@@ -115,7 +129,7 @@ def names_said(state: State, claim: str, sources: Sources) -> Collection[str]:
     if claim not in state.claims_said:
         shown = _shown(state, claim)
         return shown if held is None or held.names == shown else {*shown, *held.names}
-    words = said_of(state, claim, sources)
+    words = claim_words(state, claim, sources)
     names = {name for _, said in words for name in said.values}
     if held is not None and any(source == ITSELF for source, _ in words):
         names.update(held.names)
@@ -128,7 +142,7 @@ def names_agreed(state: State, claim: str, sources: Sources) -> Collection[str]:
         return _shown(state, claim)
     words = [
         frozenset(said.values)
-        for source, said in said_of(state, claim, sources)
+        for source, said in claim_words(state, claim, sources)
         if sources.identifies(source)
     ]
     return frozenset.intersection(*words) if words else ()

@@ -8,6 +8,7 @@ has what it takes to explain it (`ConditionCheck`): the explanation asks the sam
 import datetime as dt
 import zoneinfo
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import assert_never
 
 from sidecar.domain.evaluation import place_conditions, risk_conditions
@@ -16,10 +17,10 @@ from sidecar.domain.facts.precedence import (
     COMPLIANCE_CHANGE,
     COMPLIANT,
     NOT_COMPLIANT,
-    claim,
+    claim_words,
     words_that_count,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,
@@ -41,7 +42,7 @@ from sidecar.domain.policy.policy import (
     UserRisk,
     key_of,
 )
-from sidecar.domain.session.scene import ConditionCheck, Finding, Needs, Scene, Test
+from sidecar.domain.session.scene import ConditionCheck, Finding, Holds, Needs, Scene, Test
 from sidecar.domain.session.state import Cause, ClaimSaid, said_by
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -49,12 +50,14 @@ from sidecar.domain.values.stamp import MICROSECONDS
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
+@lru_cache(4096)
 def compile_condition(  # noqa: C901, PLR0912 - one case a kind
     condition: Condition, *, inverted: bool = False
 ) -> ConditionCheck:
     """Return the test for a condition, and what explains it.
 
-    `inverted`: it stands below a `not`.
+    `inverted`: it stands below a `not`. Conditions that are equal share theirs, so that what is
+    found of one in a scene is found of all.
     """
     match condition:
         case All():
@@ -209,7 +212,21 @@ def _device(condition: Device, *, inverted: bool) -> ConditionCheck:
             holds = holds and compliance == wanted
         return Finding(holds, _device_causes(seen, compliance, condition))
 
-    return ConditionCheck(key_of(Device), test, " and ".join(asked), value)
+    holds = _device_holds(condition, by_known=by_known, loosens=loosens)
+    return ConditionCheck(key_of(Device), test, " and ".join(asked), value, holds=holds)
+
+
+def _device_holds(condition: Device, *, by_known: bool, loosens: bool) -> Holds:
+    wanted = COMPLIANT if condition.compliant else NOT_COMPLIANT
+
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        if condition.known is not None:
+            device = scene.seen_by(loosens=by_known).state.device
+            if bool(device) != condition.known:
+                return False
+        return condition.compliant is None or scene.seen_by(loosens=loosens).compliance == wanted
+
+    return holds
 
 
 def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Cause, ...]:
@@ -268,7 +285,7 @@ def _claims(condition: Claims, *, inverted: bool) -> ConditionCheck:
 
 def _said_of(scene: Scene, name: str) -> Sequence[tuple[str, ClaimSaid]]:
     """Return what is said of a claim; where nobody says anything, that it has no value."""
-    return claim(scene.state, name, scene.world.sources) or ((ITSELF, _UNKNOWN),)
+    return claim_words(scene.state, name, scene.world.sources) or ((ITSELF, _UNKNOWN),)
 
 
 _UNKNOWN = ClaimSaid((), None, 0)

@@ -1,14 +1,16 @@
 """Decides about a call by the standing of its session: contract, "Meaning" 3 and 6."""
 
+import math
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
-from sidecar.domain.policy.policy import ROUTINE, Selection
+from sidecar.domain.policy.conditional_access import ROUTINE, Selection
 from sidecar.domain.session.lifetime import LIFETIME
 from sidecar.domain.session.single_use import EMPTY, Due, SingleUseProofs, due
-from sidecar.domain.session.standing import Demand, Standing
+from sidecar.domain.session.standing import Demand, Standing, each_of
 from sidecar.domain.session.state import Cause, said_by
 from sidecar.domain.values import moments
 from sidecar.domain.values.assurance import Ladder
@@ -23,27 +25,66 @@ class Verdict(StrEnum):
     DENY = "deny"
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A verdict about a call, and the demands that decided it.
 
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
     `pending`: there are marks in other contexts than the call's, or some that do not bind yet;
     `contexts` are those of the call that ask. `uses_proof`: it passes if it is the one to spend its
-    proof, see `single_use`.
+    proof, see `single_use`. In `asking`, policies that make the same demand make one.
     """
 
     verdict: Verdict
     revoked: bool = False
     pending: bool = False
-    demands: tuple[Demand, ...] = ()
+    asking: tuple[Demand, ...] = ()
     acr_values: tuple[str, ...] = ()
     max_age: int | None = None
     contexts: frozenset[str] = frozenset()
     uses_proof: bool = False
 
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """The demands that decided it, each by itself."""
+        return each_of(self.asking)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Decision):
+            return NotImplemented
+        return self is other or (
+            all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
+            and self.demands == other.demands
+        )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # else msgspec would compare by identity
+
+    def __hash__(self) -> int:
+        return hash((self.verdict, self.acr_values, self.max_age, self.contexts))
+
+
+_COMPARED = tuple(name for name in Decision.__struct_fields__ if name != "asking")
+
+
+class Prepared(NamedTuple):
+    """A decision by a standing and a ladder, with the moments (seconds) from and to which it holds.
+
+    Both are moments at which it still holds.
+    """
+
+    decision: Decision
+    ladder: Ladder
+    since: float
+    until: float
+
+    def holds(self, now: float) -> bool:
+        """Return whether it is what would be decided at `now`."""
+        return self.since <= now <= self.until
+
 
 ALLOW = Decision(Verdict.ALLOW)
 ALLOW_PENDING = Decision(Verdict.ALLOW, pending=True)
+REVOKED = Decision(Verdict.DENY, revoked=True)
 
 
 class AccessRequest(NamedTuple):
@@ -62,10 +103,71 @@ class AccessRequest(NamedTuple):
 def decide(standing: Standing, access: AccessRequest, ladder: Ladder) -> Decision:
     """Judge an access by the standing of its session."""
     if standing.revoked is not None:
-        return Decision(Verdict.DENY, revoked=True)
-    if not standing.demands:
+        return REVOKED
+    if not standing.enforced:
         return ALLOW
-    return judge(standing.demands, access, ladder)
+    app, contexts, now, proofs = access
+    if proofs is not EMPTY:  # the proof of a call is its own: what it decides is asked once
+        return judge(standing.enforced, access, ladder)
+    kept = standing.prepared
+    known = kept.get((app, contexts)) if kept is not None else None
+    if isinstance(known, Prepared) and known.since <= now <= known.until and known.ladder is ladder:
+        return known.decision
+    return _prepare(standing, access, ladder).decision
+
+
+def prepare(standing: Standing, access: AccessRequest, ladder: Ladder) -> Prepared:
+    """Return what `decide` does of an access without a proof, and for how long it holds."""
+    if standing.revoked is not None or not standing.enforced:
+        return Prepared(decide(standing, access, ladder), ladder, -math.inf, math.inf)
+    kept = standing.prepared
+    known = kept.get((access.app, access.contexts)) if kept is not None else None
+    if isinstance(known, Prepared) and known.holds(access.now) and known.ladder is ladder:
+        return known
+    return _prepare(standing, access, ladder)
+
+
+def _prepare(standing: Standing, access: AccessRequest, ladder: Ladder) -> Prepared:
+    decision = judge(standing.enforced, access, ladder)
+    until = min(last_moments(standing.enforced, decision, access), default=math.inf)
+    made = Prepared(decision, ladder, access.now, until)
+    standing.keep(access.app, access.contexts, made)
+    return made
+
+
+def last_moments(
+    demands: Iterable[Demand], decision: Decision, access: AccessRequest
+) -> Iterable[float]:
+    """Yield the last moments of what time will change of a decision: each thing that it reads."""
+    app, now = access.app, access.now
+    for demand in demands:
+        if app not in demand.apps:
+            continue
+        if demand.valid_until >= now:
+            yield demand.valid_until
+        for asked in demand.asks:
+            if asked.until >= now:
+                yield asked.until
+        for _, until in demand.met_in:
+            if until >= now:
+                yield until
+        if demand.binds_from > now:
+            yield _just_before(demand.binds_from)
+    # How old a sign-in may be that is later than a mark, grows by the second (`_max_age`).
+    if any(demand.since is not None for demand in decision.asking):
+        yield _just_before(math.floor(now) + 1)
+
+
+def _just_before(moment: float) -> float:
+    return math.nextafter(moment, -math.inf)
+
+
+def needs_own_proof(standing: Standing, app: str, contexts: frozenset[str]) -> bool:
+    """Return whether policies may ask a call of the app in these contexts for its own sign-in."""
+    return any(
+        app in demand.apps and covers(demand.contexts, contexts, block=demand.block)
+        for demand in standing.of_each_call
+    )
 
 
 def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) -> Decision:
@@ -74,46 +176,52 @@ def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) ->
     asked: list[Demand] = []
     pending = uses_proof = False
     for demand in demands:
-        if app not in demand.apps or (demand.each_call is None and demand.is_met(now)):
+        each_call, met = demand.each_call, now <= demand.valid_until
+        if (met and each_call is None) or app not in demand.apps:
             continue
-        concerns = demand.binds(now) and covers(demand.contexts, contexts, block=demand.block)
-        if concerns and demand.each_call is not None:
-            outcome = due(demand.each_call, proofs, now)
+        concerns = now >= demand.binds_from and covers(
+            demand.contexts, contexts, block=demand.block
+        )
+        if concerns and each_call is not None:
+            outcome = due(each_call, proofs, now)
             uses_proof = uses_proof or outcome is Due.SPENDABLE
             if outcome is Due.ASKED:
                 asked.append(demand)
         elif concerns and not (demand.met_in and demand.is_met_in(contexts, now)):
             asked.append(demand)
-        elif not demand.is_met(now):
+        elif not met:
             pending = pending or demand.is_mark
     if not asked:
         if uses_proof:
             return Decision(Verdict.ALLOW, pending=pending, uses_proof=True)
         return ALLOW_PENDING if pending else ALLOW
     # A sign-in cannot lift a refusal, so nobody is asked for one where any demand refuses.
-    if any(demand.block or demand.unsatisfiable for demand in asked):
-        refusing = tuple(d for d in asked if d.block or d.unsatisfiable)
-        return Decision(Verdict.DENY, pending=pending, demands=refusing)
+    refusing = tuple([d for d in asked if d.block or d.unsatisfiable])
+    if refusing:
+        return Decision(Verdict.DENY, pending=pending, asking=refusing)
     return Decision(
         Verdict.STEP_UP,
         pending=pending,
-        demands=tuple(asked),
+        asking=tuple(asked),
         acr_values=ladder.acr_values([each for demand in asked for each in demand.missing(now)]),
         max_age=_max_age(asked, now),
-        contexts=frozenset(
-            context
-            for context in contexts
-            for demand in asked
-            if context in demand.contexts
-            and not (demand.met_in and demand.is_met_in(frozenset((context,)), now))
-        ),
+        contexts=frozenset([one for one in contexts if _is_asked_in(one, asked, now)]),
     )
+
+
+def _is_asked_in(context: str, asked: Iterable[Demand], now: float) -> bool:
+    for demand in asked:
+        if context in demand.contexts and not (
+            demand.met_in and demand.is_met_in(frozenset((context,)), now)
+        ):
+            return True
+    return False
 
 
 def covers(selection: Selection, contexts: frozenset[str], *, block: bool) -> bool:
     """Return whether a policy for `selection` concerns a call in `contexts` (empty: routine)."""
     if contexts:
-        return any(context in selection for context in contexts)
+        return not selection.is_disjoint(contexts)
     return _covers_routine(selection, block=block)
 
 
@@ -131,11 +239,9 @@ def _max_age(demands: list[Demand], now: float) -> int | None:
     no older than now - (m + 1).
     """
     ages = [demand.max_age for demand in demands if demand.max_age is not None]
-    ages.extend(
-        max(0, int(now) - demand.since // MICROSECONDS - 1)
-        for demand in demands
-        if demand.since is not None
-    )
+    since = [demand.since for demand in demands if demand.since is not None]
+    if since:
+        ages.append(max(0, int(now) - max(since) // MICROSECONDS - 1))
     return min(ages, default=None)
 
 

@@ -6,12 +6,13 @@ here - a condition or a setting that came later - reads everything: it may be sl
 tests/domain/evaluation/test_incremental.py holds this to the evaluation of all.
 """
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -25,6 +26,7 @@ from sidecar.domain.facts.facts import (
     PlaceProven,
     Revoked,
     RiskReported,
+    Scope,
     Seen,
     Sighted,
     SignalRaised,
@@ -32,13 +34,12 @@ from sidecar.domain.facts.facts import (
     Spent,
     StepUpAsked,
 )
-from sidecar.domain.facts.precedence import CREDENTIAL_CHANGE
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.precedence import CREDENTIAL_CHANGE, IDENTITY
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,
     Asns,
-    Assignment,
     Changed,
     Circumstance,
     Claims,
@@ -57,7 +58,7 @@ from sidecar.domain.policy.policy import (
     TravelSpeed,
     UserRisk,
 )
-from sidecar.domain.session.state import ANONYMIZER, PLACE, Held, State, TravelHeld
+from sidecar.domain.session.state import ANONYMIZER, PLACE, SIGNALS_BOUND, Held, State, TravelHeld
 
 Parts: TypeAlias = int
 """Parts of a state, a bit for each. A plain integer: it is computed for every step."""
@@ -69,13 +70,49 @@ CIRCUMSTANCES: dict[str, Parts] = {
 LOCATION: Parts = 1 << 16
 TRAVEL: Parts = 1 << 17
 SIGN_INS: Parts = 1 << 18
-CLAIMS: Parts = 1 << 19
-RISK: Parts = 1 << 20
-COMPLIANCE: Parts = 1 << 21
-SIGNALS: Parts = 1 << 22
+ASSIGNED: Parts = 1 << 19
+"""Who the user is: by it policies are for a session or not (`rule_index`)."""
+COMPLIANCE: Parts = 1 << 20
+RISKS: dict[Scope, Parts] = {scope: 1 << at for at, scope in enumerate(Scope, 21)}
+
+_NAMES = 32
+"""So many bits are shared by all names of signals, and as many by those of claims."""
+_SIGNALS_FROM, _CLAIMS_FROM = 32, 64
+SIGNALS: Parts = ((1 << _NAMES) - 1) << _SIGNALS_FROM
+
+
+def signal(name: str) -> Parts:
+    """Return the part that signals of this name are; others may share it."""
+    return 1 << (_SIGNALS_FROM + zlib.crc32(name.encode()) % _NAMES)
+
+
+def claim(name: str) -> Parts:
+    """Return the part that a claim of this name is; others may share it."""
+    return 1 << (_CLAIMS_FROM + zlib.crc32(name.encode()) % _NAMES)
+
 
 _PLACED = LOCATION | CIRCUMSTANCES[PLACE]
 _DEVICE = CIRCUMSTANCES[Circumstance.DEVICE]
+_NETWORK = CIRCUMSTANCES[Circumstance.NETWORK]
+
+SCORE: Parts = (
+    SIGN_INS
+    | COMPLIANCE
+    | TRAVEL
+    | SIGNALS
+    | _PLACED
+    | _DEVICE
+    | _NETWORK
+    | CIRCUMSTANCES[Circumstance.IP]
+    | CIRCUMSTANCES[Circumstance.COUNTRY]
+    | CIRCUMSTANCES[Circumstance.ASN]
+    | CIRCUMSTANCES[Circumstance.USER_AGENT]
+    | CIRCUMSTANCES[ANONYMIZER]
+    | RISKS[Scope.USER]
+    | RISKS[Scope.SESSION]
+    | RISKS[Scope.DEVICE]
+)
+"""What the risk score is made of."""
 
 _CHANGES: dict[type[Fact], Parts] = {
     # What these do is seen by comparison: most sightings change nothing.
@@ -94,19 +131,16 @@ _CHANGES: dict[type[Fact], Parts] = {
     Revoked: SIGN_INS,
     SignedIn: SIGN_INS,
     PlaceProven: SIGN_INS,
-    ClaimsSeen: CLAIMS,
-    MembershipsShown: CLAIMS,
-    RiskReported: RISK,
-    SignalRaised: SIGNALS,
+    MembershipsShown: ASSIGNED,
     ComplianceReported: COMPLIANCE,
-    NetworkReported: CIRCUMSTANCES[Circumstance.NETWORK],
+    NetworkReported: _NETWORK,
 }
 
 _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
     Policy: frozenset(
         {
             *("id", "grant", "description", "state", "users", "apps", "contexts"),
-            *("conditions", "session", "sticky", "grace", "min_interval"),
+            *("conditions", "session", "sticky", "grace", "min_interval", "issuers"),
         }
     ),
     SessionControls: frozenset({"sign_in_frequency", "every_time", "max_lifetime"}),
@@ -126,10 +160,11 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
 }
 
 
-class Before(msgspec.Struct, frozen=True):
+class Before(msgspec.Struct, frozen=True, gc=False):
     """The part of a state that is kept to see afterwards how it has changed."""
 
     circumstances: dict[str, Held]
+    vouched: bool
     ip: str
     location: object
     arrivals: tuple[TravelHeld, ...]
@@ -138,16 +173,15 @@ class Before(msgspec.Struct, frozen=True):
 
 def before(state: State) -> Before:
     """Keep what `changes` compares."""
-    return Before(dict(state.circumstances), state.ip, state.location, state.arrivals, state.on)
+    held = dict(state.circumstances)
+    return Before(held, state.vouched, state.ip, state.location, state.arrivals, state.on)
 
 
 def changes(was: Before, state: State, facts: Sequence[Fact]) -> Parts:
     """Return the parts of `state` that these facts, now folded into it, have changed."""
     parts = 0
     for fact in facts:
-        parts |= _CHANGES.get(type(fact), EVERYTHING)
-        if isinstance(fact, SignalRaised) and fact.name == CREDENTIAL_CHANGE:
-            parts |= SIGN_INS  # likewise
+        parts |= _changed_by(fact, state)
     if state.arrivals is not was.arrivals:
         parts |= TRAVEL
     if state.on != was.on:
@@ -158,40 +192,58 @@ def changes(was: Before, state: State, facts: Sequence[Fact]) -> Parts:
         parts |= LOCATION
     if state.ip != was.ip:
         parts |= LOCATION
+    if state.vouched != was.vouched:
+        parts |= EVERYTHING
+    if state.segments or state.device_network:
+        parts |= _NETWORK  # of several words on it the newest may count, and a sighting renews one
     if state.circumstances != was.circumstances:
-        for name, held in state.circumstances.items():
-            if was.circumstances.get(name) != held:
-                parts |= CIRCUMSTANCES.get(name, EVERYTHING)
+        parts |= _circumstances_changed(was.circumstances, state.circumstances)
     return parts
 
 
+def _circumstances_changed(was: Mapping[str, Held], now: Mapping[str, Held]) -> Parts:
+    parts = 0
+    for name, held in now.items():
+        if was.get(name) != held:
+            parts |= CIRCUMSTANCES.get(name, EVERYTHING)
+    return parts
+
+
+def _changed_by(fact: Fact, state: State) -> Parts:
+    match fact:
+        case RiskReported():
+            return RISKS[fact.scope]
+        case SignalRaised():
+            parts = signal(fact.name)
+            if len(state.signals) >= SIGNALS_BOUND:
+                parts = SIGNALS  # the oldest is forgotten, whatever its name
+            # A changed credential voids what was proven with the old one.
+            return parts | SIGN_INS if fact.name == CREDENTIAL_CHANGE else parts
+        case ClaimsSeen():
+            parts = 0
+            for name, _ in fact.claims:
+                parts |= claim(name)
+                if name in IDENTITY:
+                    parts |= ASSIGNED
+            return parts
+        case _:
+            return _CHANGES.get(type(fact), EVERYTHING)
+
+
 def reads(policy: Policy) -> Parts:
-    """Return the parts of a state that the evaluation of a policy depends on, beside the time."""
-    if not (_is_understood(policy) and _is_understood(policy.session)):
+    """Return the parts of a state that the evaluation of a policy depends on.
+
+    Beside the time (`steadiness`), and beside whether the policy is for the user (`rule_index`).
+    """
+    if not is_understood(policy):
         return EVERYTHING
     parts = SIGN_INS | COMPLIANCE | _DEVICE
-    if policy.users != Assignment():
-        parts |= CLAIMS
     return parts if policy.conditions is None else parts | _reads(policy.conditions)
 
 
-def only_fades(policy: Policy) -> bool:
-    """Return whether time changes this policy only as the score's terms and signals fade."""
-    if not (_is_understood(policy) and _is_understood(policy.session)):
-        return False
-    return policy.conditions is not None and _only_fades(policy.conditions)
-
-
-def _only_fades(condition: Condition) -> bool:
-    match condition:
-        case All() | AnyOf():
-            return all(_only_fades(one) for one in condition.conditions)
-        case Not():
-            return _only_fades(condition.condition)
-        case TimeOfDay():
-            return False
-        case _:
-            return _is_understood(condition)
+def is_understood(policy: Policy) -> bool:
+    """Return whether all that is set in a policy was known when this module was written."""
+    return _is_understood(policy) and _is_understood(policy.session)
 
 
 def _reads(condition: Condition) -> Parts:  # noqa: C901, PLR0912 - one case a kind
@@ -215,7 +267,7 @@ def _reads(condition: Condition) -> Parts:  # noqa: C901, PLR0912 - one case a k
         case Anonymizer():
             return _PLACED | CIRCUMSTANCES[ANONYMIZER]
         case Networks():
-            return _PLACED | CIRCUMSTANCES[Circumstance.NETWORK]
+            return _PLACED | _NETWORK
         case Countries():
             return _PLACED | CIRCUMSTANCES[Circumstance.COUNTRY]
         case Asns():
@@ -224,11 +276,30 @@ def _reads(condition: Condition) -> Parts:  # noqa: C901, PLR0912 - one case a k
             return _PLACED | TRAVEL
         case Device():
             return _DEVICE | COMPLIANCE
-        case UserRisk() | SessionRisk(reported=True):
-            return RISK
+        case UserRisk():
+            return RISKS[Scope.USER]
+        case SessionRisk():
+            return RISKS[Scope.SESSION] if condition.reported else SCORE
+        case Score():
+            return SCORE
+        case _:
+            return _reads_by_name(condition)
+
+
+def _reads_by_name(condition: Condition) -> Parts:
+    parts = 0
+    match condition:
+        case Signals():
+            for name in condition.include:
+                parts |= signal(name)
+            return parts
         case Claims():
-            return CLAIMS
-        case _:  # what also depends on the time, and what is not known here
+            for name, _ in condition.required:
+                parts |= claim(name)
+            return parts
+        case TimeOfDay():
+            return parts
+        case _:  # what is not known here
             return EVERYTHING
 
 

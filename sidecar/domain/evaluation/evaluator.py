@@ -5,7 +5,8 @@ pure; the evaluator is immutable and may be shared by any number of sessions.
 """
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -17,7 +18,7 @@ from sidecar.domain.evaluation.activation import (
 )
 from sidecar.domain.evaluation.compiled import applies, compile_policy, is_spared, presumed
 from sidecar.domain.facts import precedence
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     ContextsShown,
     Fact,
     MarksCleared,
@@ -31,7 +32,7 @@ from sidecar.domain.facts.facts import (
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.facts.late_facts import interrupt, still_latest
 from sidecar.domain.facts.steps import digest, steps_of
-from sidecar.domain.policy.policy import Policy, PolicyState
+from sidecar.domain.policy.conditional_access import Policy, PolicyState
 from sidecar.domain.session import operator_acts
 from sidecar.domain.session.context_proofs import credited, keep_shown
 from sidecar.domain.session.fold import Surroundings, apply, proven_by, sign_in_late
@@ -52,7 +53,6 @@ from sidecar.domain.session.standing import (
     lost,
     refused_unknown,
     refused_without_address,
-    shown_for,
     uncertain,
 )
 from sidecar.domain.session.state import (
@@ -122,6 +122,10 @@ class Evaluator:
         twin.floors = floors
         return twin
 
+    def without_policies(self) -> "Evaluator":
+        """Return one that folds facts as this one does, and evaluates no policy: for scores."""
+        return Evaluator((), self.world, self._around)
+
     def fold(
         self,
         session: str,
@@ -151,13 +155,14 @@ class Evaluator:
                 for fact in facts
                 if fact.stamp <= before and digest(fact) not in checkpoint.folded
             )
-            known = dict(state.activations)
             for step in late:
                 self._late(state, step, around)
+            known = dict(state.activations)
             for step in still_latest(late, [step for step in steps if step[0].stamp <= before]):
                 apply(state, step, around)
-            others = set(state.activations) != {c.policy.id for c in self._compiled}
-            if state.established and (others or late):
+            if state.established:
+                # Also without late facts: other policies may have made the checkpoint, of the same
+                # names as these, or in another configuration. Where none has, this changes nothing.
                 brought = [fact for step in late for fact in step]
                 self._evaluate(state, before.time, self._compiled, brought)
                 operator_acts.overlook(state, known)
@@ -196,6 +201,7 @@ class Evaluator:
         ]
         nobody = self.fold(session, older, before, 0, issuer=issuer)
         begin_lives(nobody, min(seconds, default=0))
+        state.steady = msgspec.UNSET  # only this evaluator could use it
         return Checkpoint(state, folded, (*earlier, Earlier.of(0, nobody)))
 
     def advance(
@@ -287,7 +293,7 @@ class Evaluator:
                     n: without_causes_of(a, interrupted, fact.source) for n, a in known
                 }
         sticky = [c for c in self._compiled if c.policy.sticky]
-        if not sticky or moment < state.cleared:
+        if not sticky or not state.established or moment < state.cleared:
             return
         then = state.copy()
         apply(then, facts, around)
@@ -351,6 +357,7 @@ class Evaluator:
         one `as_of` its sign-in. None: the session's standing, which all of its sign-ins bear.
         """
         state = self.at(state, now)
+        until = self._steady_until(state, now)
         strictly = self._strictly(state, now, call)
         skew = self._around.skew
         evidence = self.evidence(state, presented)
@@ -358,13 +365,12 @@ class Evaluator:
         own = evidence.own
         enforced: list[Demand] = []
         tried: list[Demand] = []
-        for compiled in self._compiled:
-            name = compiled.policy.id
-            activation = strictly.get(name) or state.activations.get(name, NOTHING)
-            unknown = name in strictly and not (call and call.ip)
-            for demand in self._asked(compiled, activation, state, evidence, addressless=unknown):
-                if demand is not None:
-                    (tried if demand.report_only else enforced).append(demand)
+        for demand in (
+            self._demands_at(call, state, evidence, strictly)
+            if strictly
+            else self._demands(state, evidence)
+        ):
+            (tried if demand.report_only else enforced).append(demand)
         kept_from = self._kept_from(state)
         before = max(state.lost, kept_from)
         why = STORE_LOST if state.lost >= kept_from else HISTORY_EXPIRED
@@ -375,15 +381,46 @@ class Evaluator:
             own_demands.extend(operator_acts.asked_for(state, evidence, self.world.ladder, now))
         enforced.extend(credited(one, state, evidence) or one for one in own_demands)
         counting = sign_ins if own is None else (own,)
+        if state.asked and any(held.max_age >= 0 for held in state.asked.values()):
+            until = now
         return Standing(
             state.revoked(skew, presented and counted(state, presented.authentication)),
             tuple(enforced),
             tuple(tried),
-            max((shown.rank for shown in counting), default=0),
-            max((shown.authentication.auth_time for shown in counting), default=0),
-            self.timed or any(d.lapses or d.met_in for d in enforced),
+            max([shown.rank for shown in counting], default=0),
+            max([shown.authentication.auth_time for shown in counting], default=0),
+            until,
             state.spent,
+            tuple(d for d in (*enforced, *tried) if d.each_call) if self.each_call else (),
         )
+
+    def _steady_until(self, state: State, now: int) -> int | None:
+        """Return until when time changes nothing of a state as of `now`; None: it never does.
+
+        Here nothing is known of it.
+        """
+        return now if self.timed and state.established else None
+
+    def _demands(self, state: State, evidence: Evidence) -> Iterable[Demand]:
+        """Yield what the policies ask for, in their order."""
+        return self._demands_at(None, state, evidence, {})
+
+    def _demands_at(
+        self,
+        call: CalledFrom | None,
+        state: State,
+        evidence: Evidence,
+        strictly: Mapping[str, Activation],
+    ) -> Iterator[Demand]:
+        """Yield what the policies ask for, where strict ones see where a call comes from."""
+        for compiled in self._compiled:
+            name = compiled.policy.id
+            activation = strictly.get(name) or state.activations.get(name, NOTHING)
+            if not activation.holds and not activation.mark:
+                continue
+            unknown = name in strictly and not (call and call.ip)
+            asked = self._asked(compiled, activation, state, evidence, addressless=unknown)
+            yield from (each for each in asked if each is not None)
 
     def _asked(
         self,
@@ -399,11 +436,16 @@ class Evaluator:
             return None, None
         if addressless and activation.holds:
             return refused_without_address(compiled, activation), None
-        unknown, refuses = presumed(compiled, state)
-        if refuses:
-            return refused_unknown(compiled, activation, unknown), None
-        demand = demand_of(compiled, activation, state, evidence)
-        lifetime = lifetime_of(compiled, activation, state)
+        unknown: tuple[str, ...] = ()
+        if compiled.policy.users.include is not None:
+            unknown, refuses = presumed(compiled, state)
+            if refuses:
+                return refused_unknown(compiled, activation, unknown), None
+        demand = demand_of(compiled, activation, evidence)
+        capped = compiled.policy.session.max_lifetime is not None
+        lifetime = lifetime_of(compiled, activation, evidence) if capped else None
+        if demand is None and lifetime is None:
+            return None, None
         if unknown or evidence.is_untimed:
             demand = demand and _explained(demand, unknown, evidence)
             lifetime = lifetime and _explained(lifetime, unknown, evidence)
@@ -419,8 +461,9 @@ class Evaluator:
         course of time: that is no reason to refuse the session (see `TOKEN_WITHOUT_AUTH_TIME`).
         """
         around = self._around
-        timed = any(auth.auth_time for auth in state.sign_ins)
-        return max(0, state.established - around.memory) if around.memory and timed else 0
+        if not around.memory or not any(auth.auth_time for auth in state.sign_ins):
+            return 0
+        return max(0, state.established - around.memory)
 
     def looks(
         self,
@@ -437,20 +480,17 @@ class Evaluator:
         for compiled in self._compiled:
             name = compiled.policy.id
             activation = strictly.get(name) or after.activations.get(name, NOTHING)
-            second = None if activation.since is None else activation.since // MICROSECONDS
             unknown = name in strictly and not (call and call.ip)
-            demand, lifetime = self._asked(
-                compiled, activation, after, evidence, addressless=unknown
-            )
             looks.append(
                 Look(
                     compiled,
-                    applies(compiled, after),
                     state.activations.get(name, NOTHING),
                     activation,
-                    demand,
-                    tuple(shown_for(a, second, evidence) for a in compiled.alternatives),
-                    lifetime,
+                    evidence,
+                    applies=applies(compiled, after),
+                    ask=partial(
+                        self._asked, compiled, activation, after, evidence, addressless=unknown
+                    ),
                 )
             )
         return tuple(looks)
@@ -467,17 +507,19 @@ class Evaluator:
         return own
 
     def evidence(self, state: State, presented: Presented | None = None) -> Evidence:
-        """Return the evidence of a call, or of a session.
+        """Return what may meet the demands on a call, or on a session.
 
         Of a call no sign-in counts that is later than its own.
         """
         sign_ins = self.sign_ins(state)
+        compliant = precedence.compliance(state, self.world.sources) == precedence.COMPLIANT
+        skew = self._around.skew
         if presented is None or not presented.alone:
-            return Evidence(sign_ins, self._around.skew, presented=presented)
+            return Evidence(sign_ins, skew, None, presented, compliant)
         own = self.shown(state, counted(state, presented.authentication))
         until = own.authentication.auth_time
         known = [shown for shown in sign_ins if shown.authentication.auth_time <= until]
-        return Evidence((own, *known), self._around.skew, own, presented)
+        return Evidence((own, *known), skew, own, presented, compliant)
 
     def sign_ins(self, state: State) -> list[CountedSignIn]:
         """Return the session's sign-ins, each with what it counts for."""

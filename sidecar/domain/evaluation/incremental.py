@@ -1,47 +1,55 @@
-"""The evaluator, with steps that leave out what they do not concern.
+"""The evaluator that evaluates what a step concerns, once.
 
-Two things make it fast: a policy that reads nothing of what a step changed is left as it stands
-(`dependencies`), also within a fold; and who owns a state alone, as replay does, may have it
-changed in place instead of copied.
+It comes to the same as `Evaluator`, which evaluates every policy at every step, and which tests
+hold it to. What makes it fast:
+
+- A policy that reads nothing of what a step changed is left as it stands (`dependencies`), and one
+  that is for other users is not looked at (`rule_index`).
+- Policies that come to the same activation are evaluated once (`rule_index`), and first it is asked
+  whether their condition holds, by generated functions (`condition_code`). Causes, proofs and marks
+  are found out only where it does, or did.
+- What time alone changes is evaluated when it can have changed (`steadiness`): until when it cannot
+  is noted on the state.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from sidecar.domain.evaluation import dependencies
-from sidecar.domain.evaluation.compiled import applies
+from sidecar.domain.evaluation.activation import NOTHING, activation_of
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import Fact
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.evaluation.rules.rule_index import (
+    Asking,
+    EvaluationRule,
+    Roster,
+    RuleIndex,
+    shared_by,
+)
+from sidecar.domain.evaluation.rules.steadiness import steady_until
+from sidecar.domain.evaluation.rules.transitions import Transition
+from sidecar.domain.facts.fact_kinds import Fact
+from sidecar.domain.facts.precedence import COMPLIANT
+from sidecar.domain.policy.conditional_access import Policy, PolicyState
 from sidecar.domain.session.fold import Surroundings, apply
-from sidecar.domain.session.risk import terms_of
-from sidecar.domain.session.scene import World
-from sidecar.domain.session.standing import Compiled
-from sidecar.domain.session.state import State, unproven
+from sidecar.domain.session.scene import Scene, World
+from sidecar.domain.session.standing import Compiled, Demand, Evidence
+from sidecar.domain.session.state import Activation, State, Steady
 
-Restless: TypeAlias = tuple[Compiled, ...]
+_NUMBERS = itertools.count()
 
 
 class IncrementalEvaluator(Evaluator):
     """An evaluator whose folds are made of such steps, and that also takes them one by one."""
 
-    __slots__ = ("_clocked", "_concerned", "_reads")
+    __slots__ = ("_index", "_number")
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         super().__init__(policies, world, around)
-        whose = dependencies.CLAIMS if world.break_glass else 0
-        self._reads = tuple(
-            dependencies.EVERYTHING
-            if compiled.timed
-            else dependencies.reads(compiled.policy) | whose
-            for compiled in self._compiled
-        )
-        self._clocked = tuple(
-            compiled for compiled in self._timed if not dependencies.only_fades(compiled.policy)
-        )
-        self._concerned: dict[dependencies.Parts, tuple[Compiled, ...]] = {}
+        self._index = RuleIndex(self._compiled, world)
+        self._number = next(_NUMBERS)
 
     @classmethod
     def over(
@@ -54,78 +62,233 @@ class IncrementalEvaluator(Evaluator):
         """Return what `step` must know of a session: computed once for each."""
         return msgspec.structs.replace(self._around, session=session)
 
-    def step(
-        self,
-        state: State,
-        facts: Sequence[Fact],
-        around: Surroundings,
-        restless: Restless | None = None,
-    ) -> Restless:
-        """Advance in place: fold facts of one stamp, later than `state.last`, into `state`.
-
-        `restless` is what the step before returned: the policies that time alone may change.
-        """
+    def step(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
+        """Advance in place: fold facts of one stamp, later than `state.last`, into `state`."""
         moment = facts[0].stamp.time
-        self.begin(state, moment, restless)
+        self.begin(state, moment)
         was = dependencies.before(state)
         apply(state, facts, around)
-        changed = dependencies.changes(was, state, facts)
-        return self.conclude(state, moment, changed, restless, facts)
+        self.conclude(state, moment, dependencies.changes(was, state, facts), facts)
 
     def _advance(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
         self.step(state, facts, around)
 
-    def at(self, state: State, now: int) -> State:
-        """Return what the evaluator does, without a copy of a state at its last step."""
-        return state if now == state.last.time else super().at(state, now)
+    def holds_until(self, state: State) -> int:
+        """Return the moment (microseconds) until which time changes nothing of a state.
 
-    def begin(self, state: State, moment: int, restless: Restless | None = None) -> None:
+        That of its last step: it may have, since; `steadiness.FOR_EVER`: it never does.
+        """
+        roster = self._index.roster(state)
+        return self._steady(Scene(state, state.last.time, self.world), roster).until
+
+    def _is_steady(self, state: State, now: int) -> bool:
+        """Return whether what time changes is known to be at `now` as it was evaluated."""
+        noted = state.steady
+        return (
+            not isinstance(noted, msgspec.UnsetType)
+            and noted.by == self._number
+            and noted.since <= now < noted.until
+        )
+
+    def at(self, state: State, now: int) -> State:
+        """Return what the evaluator does, without a copy where time has changed nothing."""
+        if now == state.last.time or self._is_steady(state, now):
+            return state
+        return super().at(state, now)
+
+    def _steady_until(self, state: State, now: int) -> int | None:
+        noted = state.steady
+        if isinstance(noted, msgspec.UnsetType) or not self._is_steady(state, now):
+            return super()._steady_until(state, now)
+        return noted.until
+
+    def begin(self, state: State, moment: int) -> None:
         """Begin a step: evaluate what time has changed until `moment`."""
-        policies = self._timed if restless is None else restless
-        if policies and state.established:
-            self._evaluate(state, moment, policies)
+        if not self.timed or not state.established or self._is_steady(state, moment):
+            return
+        roster = self._index.roster(state)
+        scene = Scene(state, moment, self.world)
+        self._evaluate_rules(scene, roster.timed, ())
+        self._end(state, scene, roster)
 
     def conclude(
         self,
         state: State,
         moment: int,
         changed: dependencies.Parts,
-        restless: Restless | None = None,
         brought: Sequence[Fact] = (),
-    ) -> Restless:
+    ) -> None:
         """End a step, once `changed` parts of the state are new.
 
         `brought` are its facts, where anybody wants to know which events a mark is of.
         """
-        if not state.established:
-            return self._timed
-        if self._compiled and self._compiled[0].policy.id not in state.activations:
+        if not state.established or not self._compiled:
+            return
+        activations = state.activations
+        roster = self._index.roster(state)
+        scene = Scene(state, moment, self.world)
+        if self._index.names[0] not in activations or changed & dependencies.ASSIGNED:
             changed = dependencies.EVERYTHING
-        concerned = self._concerned.get(changed)
-        if concerned is None:
-            concerned = self._concerned[changed] = tuple(
-                compiled
-                for compiled, parts in zip(self._compiled, self._reads, strict=True)
-                if parts & changed
-            )
-        if concerned:
-            self._evaluate(state, moment, concerned, brought)
-        elif restless is not None:
-            return restless
-        return self._restless(state, moment)
+            state.activations = dict.fromkeys(self._index.names, NOTHING) | activations
+            self._leave(scene, roster.others, brought)
+        rules = roster.concerned(changed)
+        self._evaluate_rules(scene, rules, brought)
+        if self.timed and (
+            changed & dependencies.SCORE or any(rule.compiled.timed for rule in rules)
+        ):
+            self._end(state, scene, roster)
 
-    def _restless(self, state: State, moment: int) -> Restless:
-        """Return the policies that time may change before another fact does.
+    def _evaluate(
+        self,
+        state: State,
+        now: int,
+        policies: Sequence[Compiled],
+        brought: Sequence[Fact] = (),
+    ) -> None:
+        if policies is self._timed:
+            state.steady = msgspec.UNSET
+            self.begin(state, now)
+        else:
+            self.conclude(state, now, dependencies.EVERYTHING, brought)
 
-        Where nothing adds to the score, or would had it not been proven, and no signal is live,
-        nothing is left that could fade; else all that time can change are looked at, since the
-        score's level must not be missed.
+    def _leave(self, scene: Scene, others: Sequence[Compiled], brought: Sequence[Fact]) -> None:
+        """Evaluate the policies that are not for the user, or no longer: nothing is left of them.
+
+        Nothing but the events that ended their marks.
         """
-        if not self._timed or state.signals or self._adds(state, moment):
-            return self._timed
-        return tuple(c for c in self._clocked if applies(c, state))
+        activations = scene.state.activations
+        for compiled in others:
+            before = activations.get(compiled.policy.id, NOTHING)
+            if before is not NOTHING:
+                after = activation_of(compiled, scene, before, self._around.skew, brought)
+                activations[compiled.policy.id] = after
 
-    def _adds(self, state: State, moment: int) -> bool:
-        """Return whether anything adds to the score, or would had it not been proven."""
-        world = self.world
-        return bool(terms_of(unproven(state), moment, world.rating, world.sources))
+    def _evaluate_rules(
+        self, scene: Scene, rules: Sequence[EvaluationRule], brought: Sequence[Fact]
+    ) -> None:
+        if not rules:
+            return
+        activations = scene.state.activations
+        compliant = scene.compliance == COMPLIANT
+        after_of = Transition(scene, brought, self._around.skew).after
+        for rule in rules:
+            compiled = rule.compiled
+            needs = compiled.needs_when_compliant if compliant else compiled.needs_otherwise
+            shared = shared_by(rule.kept, activations)
+            if shared is not None:
+                after = after_of(rule, shared, needs)
+                if after is not shared:
+                    activations.update(dict.fromkeys(rule.names, after))
+                continue
+            for name in rule.names:
+                before = activations.get(name, NOTHING)
+                after = after_of(rule, before, needs)
+                if after is not before:
+                    activations[name] = after
+
+    def _end(self, state: State, scene: Scene, roster: Roster) -> None:
+        """Keep the level of the score, as it is now, and until when the state is steady."""
+        state.score_level = scene.level
+        state.loosening_level = scene.loosening.level
+        state.steady = self._steady(scene, roster)
+
+    def _steady(self, scene: Scene, roster: Roster) -> Steady:
+        marked = _may_wait(scene.state, roster)
+        until = steady_until(scene, roster.fading, marked=marked)
+        return Steady(self._number, scene.now, until)
+
+    def _demands(self, state: State, evidence: Evidence) -> Iterable[Demand]:
+        if state.shown_contexts or (evidence.presented and evidence.presented.contexts):
+            return super()._demands(state, evidence)  # each has contexts of its own
+        return self._demands_of_rules(state, evidence)
+
+    def _demands_of_rules(self, state: State, evidence: Evidence) -> Sequence[Demand]:
+        """Return what the policies ask for; those that ask alike are asked once."""
+        activations = state.activations
+        known: _Asked = {}
+        found: list[Demand] = []
+        for asking in self._index.roster(state).asking:
+            shared = shared_by(asking.kept, activations)
+            if shared is not None:
+                if shared.holds or shared.mark:
+                    found += self._demanded(asking, shared, state, evidence, known)
+                continue
+            for at, compiled in enumerate(asking.policies):
+                activation = activations.get(compiled.policy.id, NOTHING)
+                one = asking._replace(compiled=compiled, places=asking.places[at : at + 1])
+                found += self._demanded(one, activation, state, evidence, known)
+        return found
+
+    def _demanded(
+        self,
+        asking: Asking,
+        activation: Activation,
+        state: State,
+        evidence: Evidence,
+        known: "_Asked",
+    ) -> Iterable[Demand]:
+        """Return what some policies ask for that have one activation; `known` is for others."""
+        compiled = asking.compiled
+        key = (asking.alike, id(activation))
+        asked = known.get(key)
+        if asked is None:
+            demands = self._asked(compiled, activation, state, evidence, addressless=False)
+            asked = known[key] = [each for each in demands if each is not None]
+            if not asking.places:
+                return asked
+        return [_as_of(compiled.policy, each, asking.places) for each in asked]
+
+
+_Asked: TypeAlias = dict[tuple[int, int], Sequence[Demand]]
+"""What policies ask for, by their number and the activation that they have."""
+
+
+def _as_of(policy: Policy, demand: Demand, places: tuple[tuple[int, str], ...]) -> Demand:
+    """Return the demand of another policy that asks alike, as that of these."""
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        demand.causes,
+        demand.since,
+        demand.asks,
+        demand.max_age,
+        demand.block,
+        demand.unsatisfiable,
+        demand.valid_until,
+        demand.met_in,
+        demand.binds_from,
+        demand.addressless,
+        demand.each_call,
+        demand.unknown,
+        demand.refuses_unknown,
+        demand.untimed,
+        places,
+    )
+
+
+def _may_wait(state: State, roster: Roster) -> bool:
+    """Return whether marks wait whose causes hold no more, as they may where anything is proven."""
+    if not (state.proven or state.proven_places or state.remembered):
+        return False
+    activations = state.activations
+    for rule in roster.timed:
+        shared = shared_by(rule.kept, activations)
+        if shared is not None:
+            if _is_unfounded(shared):
+                return True
+        elif any(_is_unfounded(activations.get(name, NOTHING)) for name in rule.names):
+            return True
+    return False
+
+
+def _is_unfounded(activation: Activation) -> bool:
+    """Return whether a mark has causes that hold no more, and so waits only for a proof."""
+    mark = activation.mark
+    if not mark:
+        return False
+    if not activation.holds:
+        return True
+    keys = [cause.key for cause in activation.causes]
+    return any(cause.key not in keys for cause in mark)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from sidecar.domain.facts import segments
 from sidecar.domain.facts.precedence import NETWORK_CHANGE
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Anonymizer,
     Changed,
     Circumstance,
@@ -19,6 +19,7 @@ from sidecar.domain.session.scene import (
     LOCATION,
     ConditionCheck,
     Finding,
+    Holds,
     Needs,
     Scene,
     Test,
@@ -38,9 +39,9 @@ def changed(condition: Changed, *, inverted: bool) -> ConditionCheck:
     if len(each) == 1:
         return each[0]
     test = _changed(names, inverted=inverted)
-    return ConditionCheck(
-        key_of(Changed), test, f"any of {', '.join(names)} changed", _silent, each
-    )
+    asks = f"any of {', '.join(names)} changed"
+    holds = _has_changed(names, inverted=inverted)
+    return ConditionCheck(key_of(Changed), test, asks, _silent, each, holds, quick=True)
 
 
 def _silent(_scene: Scene) -> str:
@@ -56,9 +57,10 @@ def _changed_one(name: str, *, inverted: bool) -> ConditionCheck:
             words.append(f"{cause.value or 'none'}{said_by(cause.source)}, {start}")
         return "; ".join(words) or "unknown"
 
-    return ConditionCheck(
-        key_of(Changed), _changed((name,), inverted=inverted), f"{name} changed", value
-    )
+    test = _changed((name,), inverted=inverted)
+    holds = _has_changed((name,), inverted=inverted)
+    asks = f"{name} changed"
+    return ConditionCheck(key_of(Changed), test, asks, value, holds=holds, quick=True)
 
 
 def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
@@ -66,7 +68,7 @@ def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
     state = scene.state
     if name == Circumstance.NETWORK:
         for source, said, is_new in segments.changes(state, scene.world.sources):
-            key = segments.circumstance(source, said.value)
+            key = segments.circumstance_of(source, said.value)
             alone = source or scene.said_alone_by(name)
             yield Cause(name, said.value, said.since, NETWORK_CHANGE, key, alone), is_new
         return
@@ -79,17 +81,58 @@ def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
 
 
 def _changed(names: tuple[str, ...], *, inverted: bool) -> Test:
+    signals = {
+        name: _SIGNAL_OF.get(Circumstance(name), "session-presented")
+        for name in names
+        if name != _NETWORK
+    }
+
     def test(scene: Scene, needs: Needs) -> Finding:
-        seen = scene.seen_by(loosens=inverted)
+        seen = scene.loosening if inverted else scene
+        state = seen.state
         found: list[Cause] = []
         against: list[Cause] = []
         for name in names:
-            for cause, is_new in _circumstances(seen, name):
-                new = is_new and not seen.proven(cause.circumstance, needs)
+            signal = signals.get(name)
+            if signal is None:
+                for cause, is_new in _circumstances(seen, name):
+                    new = is_new and not seen.proven(cause.circumstance, needs)
+                    (found if new else against).append(cause)
+                continue
+            held = state.circumstances.get(name)  # as in `_circumstances`, of which this is most
+            if held is not None:
+                value = held.value
+                key = name + "=" + value
+                cause = Cause(name, value, held.since, signal, key, state.hearsay.get(name, ""))
+                new = not state.began_with(name, value) and not seen.proven(key, needs)
                 (found if new else against).append(cause)
         return Finding(bool(found), tuple(found or against))
 
     return test
+
+
+def _has_changed(names: tuple[str, ...], *, inverted: bool) -> Holds:
+    """Return what `_changed` finds, without the causes."""
+    plain = tuple(name for name in names if name != Circumstance.NETWORK)
+    by_segment = len(plain) < len(names)
+
+    def holds(scene: Scene, needs: Needs) -> bool:
+        seen = scene.seen_by(loosens=inverted)
+        state = seen.state
+        for name in plain:
+            held = state.circumstances.get(name)
+            if (
+                held is not None
+                and not state.began_with(name, held.value)
+                and not seen.proven(f"{name}={held.value}", needs)
+            ):
+                return True
+        return by_segment and any(
+            is_new and not seen.proven(cause.circumstance, needs)
+            for cause, is_new in _circumstances(seen, Circumstance.NETWORK)
+        )
+
+    return holds
 
 
 def _selects(selection: Selection, names: frozenset[str]) -> bool:
@@ -115,21 +158,18 @@ def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
     selection = condition.selection
     wanted = (selection.include or frozenset()) | selection.exclude
 
-    def names_of(scene: Scene) -> frozenset[str]:
-        state = scene.state
-        return scene.world.locations_of(state.ip, state.location) if state.ip else frozenset()
-
     def test(scene: Scene, _needs: Needs) -> Finding:
         if condition.strict and scene.addressless:
             return Finding(not inverted, (Cause("location", NO_ADDRESS, scene.now, "policy"),))
-        names = names_of(scene)
-        inside = ",".join(sorted(names & wanted))
+        names = scene.locations
+        inside = ",".join(sorted(names & wanted)) if names else ""
+        place = scene.place
         cause = Cause(
             "location",
-            inside or _nowhere_else("outside", scene),
+            inside or _nowhere_else("outside", place),
             scene.since(PLACE),
             "session-presented",
-            f"{LOCATION}={inside}" if inside else scene.place,
+            f"{LOCATION}={inside}" if inside else place,
             scene.said_alone_by(PLACE),
         )
         return Finding(_selects(selection, names), (cause,))
@@ -137,15 +177,21 @@ def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
     def value(scene: Scene) -> str:
         if condition.strict and scene.addressless:
             return NO_ADDRESS
-        return f"{', '.join(sorted(names_of(scene))) or 'none'} ({scene.state.ip or 'no address'})"
+        return f"{', '.join(sorted(scene.locations)) or 'none'} ({scene.state.ip or 'no address'})"
+
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        if condition.strict and scene.addressless:
+            return not inverted
+        return _selects(selection, scene.locations)
 
     strictly = ", by the call's own address" if condition.strict else ""
-    return ConditionCheck(key_of(Locations), test, _asks(selection) + strictly, value)
+    asks = _asks(selection) + strictly
+    return ConditionCheck(key_of(Locations), test, asks, value, holds=holds, quick=True)
 
 
-def _nowhere_else(word: str, scene: Scene) -> str:
+def _nowhere_else(word: str, here: str) -> str:
     """Name what has no name of its own by where it is: two such are not the same."""
-    place = scene.place.partition("=")[2]
+    place = here.partition("=")[2]
     return f"{word} ({place})" if place else word
 
 
@@ -162,11 +208,11 @@ def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
         against: list[Cause] = []
         for source, said in segments.segments(seen.state, seen.world.sources):
             name = said.value
-            key = segments.circumstance(source, name) if name else seen.place
+            key = segments.circumstance_of(source, name) if name else seen.place
             since = said.since
             if not name:
                 since = max(since or 0, seen.since(PLACE) or 0) or None
-            named = name or _nowhere_else("none", seen)
+            named = name or _nowhere_else("none", seen.place)
             alone = source or seen.said_alone_by(_NETWORK if name else PLACE)
             cause = Cause(_NETWORK, named, since, NETWORK_CHANGE, key, alone)
             names = frozenset({name} if name else ())
@@ -180,7 +226,13 @@ def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
             for source, said in segments.segments(scene.state, scene.world.sources)
         )
 
-    return ConditionCheck(key_of(Networks), test, _asks(selection), value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        seen = scene.seen_by(loosens=inverted)
+        named = (said.value for _, said in segments.segments(seen.state, seen.world.sources))
+        chosen = (name in selection if name else selection.include is None for name in named)
+        return all(chosen) if inverted else any(chosen)
+
+    return ConditionCheck(key_of(Networks), test, _asks(selection), value, holds=holds)
 
 
 def countries(selection: Selection) -> ConditionCheck:
@@ -206,37 +258,52 @@ def _placed(
 ) -> ConditionCheck:
     def test(scene: Scene, _needs: Needs) -> Finding:
         value = value_of(scene.state.location)
-        circumstance = f"{kind}={value}" if value else scene.place
+        circumstance = begins + value if value else scene.place
         held = kind if value else PLACE
-        named = value or _nowhere_else("unknown", scene)
+        named = value or _nowhere_else("unknown", scene.place)
         alone = scene.said_alone_by(held)
         cause = Cause(kind, named, scene.since(held), "session-presented", circumstance, alone)
-        return Finding(_selects(selection, frozenset({value} if value else ())), (cause,))
+        return Finding(holds(scene, _needs), (cause,))
 
     def value(scene: Scene) -> str:
         return value_of(scene.state.location) or "unknown"
 
-    return ConditionCheck(name, test, _asks(selection), value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        value = value_of(scene.state.location)
+        return value in selection if value else takes_unknown
+
+    # Nothing is left out that is not named: what has no name is taken in where everything is.
+    takes_unknown = selection.include is None
+    begins = f"{kind}="
+    return ConditionCheck(name, test, _asks(selection), value, holds=holds, quick=True)
 
 
 def anonymizer(condition: Anonymizer) -> ConditionCheck:
     """Return whether the address is (or is not) an anonymizer."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
-        flags = frozenset(scene.state.location.anonymizer)
-        shown = flags & condition.kinds if condition.kinds else flags
+        flags = scene.state.location.anonymizer
+        shown = condition.kinds.intersection(flags) if condition.kinds else frozenset(flags)
         since, alone = scene.since(ANONYMIZER), scene.said_alone_by(ANONYMIZER)
+        kinds = sorted(shown) if shown else (NO_ANONYMIZER,)
         causes = tuple(
-            Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}", alone)
-            for kind in sorted(shown) or (NO_ANONYMIZER,)
+            [
+                Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}", alone)
+                for kind in kinds
+            ]
         )
         return Finding(bool(shown) == condition.present, causes)
 
     def value(scene: Scene) -> str:
         return ", ".join(sorted(scene.state.location.anonymizer)) or "none"
 
-    kinds = " or ".join(sorted(condition.kinds)) or "any"
-    return ConditionCheck(key_of(Anonymizer), test, kinds if condition.present else "none", value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        flags = scene.state.location.anonymizer
+        shown = not condition.kinds.isdisjoint(flags) if condition.kinds else bool(flags)
+        return shown == condition.present
+
+    asks = (" or ".join(sorted(condition.kinds)) or "any") if condition.present else "none"
+    return ConditionCheck(key_of(Anonymizer), test, asks, value, holds=holds, quick=True)
 
 
 def travel_speed(at_least: float) -> ConditionCheck:
@@ -244,12 +311,14 @@ def travel_speed(at_least: float) -> ConditionCheck:
 
     def test(scene: Scene, _needs: Needs) -> Finding:
         arrivals = scene.state.arrivals
-        fast = tuple(one for one in arrivals if one.speed >= at_least)
-        causes = tuple(
+        if not arrivals:
+            return Finding(False, ())
+        fast = [one for one in arrivals if one.speed >= at_least]
+        causes = [
             Cause("travel", one.text, one.since, "session-presented", f"{JOURNEY}={one.text}")
             for one in fast or arrivals
-        )
-        return Finding(bool(fast), causes)
+        ]
+        return Finding(bool(fast), tuple(causes))
 
     def value(scene: Scene) -> str:
         travel = scene.state.travel
@@ -257,4 +326,9 @@ def travel_speed(at_least: float) -> ConditionCheck:
             return "no journey"
         return f"{travel.speed:.0f} km/h ({travel.distance:.0f} km in {travel.hours:.2f} h)"
 
-    return ConditionCheck(key_of(TravelSpeed), test, f"at least {at_least:g} km/h", value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        arrivals = scene.state.arrivals
+        return bool(arrivals) and any(one.speed >= at_least for one in arrivals)
+
+    asks = f"at least {at_least:g} km/h"
+    return ConditionCheck(key_of(TravelSpeed), test, asks, value, holds=holds, quick=True)

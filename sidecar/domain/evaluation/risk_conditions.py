@@ -7,14 +7,27 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from sidecar.domain.facts.precedence import RISK_CHANGE, signal_type, words_that_count
-from sidecar.domain.facts.precedence import signals as raised_signals
-from sidecar.domain.policy.policy import RiskLevel, Score, SessionRisk, Signals, UserRisk, key_of
-from sidecar.domain.session.risk import Term, decayed, in_tenths, terms_of
+from sidecar.domain.facts.precedence import (
+    RISK_CHANGE,
+    raised_signals,
+    signal_type,
+    words_that_count,
+)
+from sidecar.domain.policy.conditional_access import (
+    RiskLevel,
+    Score,
+    SessionRisk,
+    Signals,
+    UserRisk,
+    key_of,
+)
+from sidecar.domain.session.risk import decayed, in_tenths
 from sidecar.domain.session.scene import ConditionCheck, Finding, Needs, Scene
 from sidecar.domain.session.state import Cause, Moment, RiskHeld, SignalHeld, said_by
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import MICROSECONDS
+
+_SCORE_SHOWN = {level: f"score {level}" for level in RiskLevel}
 
 Words: TypeAlias = Mapping[str, RiskHeld]
 
@@ -24,6 +37,8 @@ def _reached(kind: str, words: Words, at_least: RiskLevel, scene: Scene) -> Find
 
     What each source says is a cause of its own.
     """
+    if not words:
+        return Finding(False, (_risk_cause(kind, RiskLevel.LOW, None, ITSELF),))
     found: list[Cause] = []
     against: list[Cause] = []
     for source, held in words_that_count(words, RISK_CHANGE, scene.world.sources):
@@ -40,6 +55,14 @@ def _reached(kind: str, words: Words, at_least: RiskLevel, scene: Scene) -> Find
     if found:
         return Finding(True, tuple(found))
     return Finding(False, tuple(against) or (_risk_cause(kind, RiskLevel.LOW, None, ITSELF),))
+
+
+def _any_reaches(words: Words, at_least: RiskLevel, scene: Scene) -> bool:
+    """Return whether `_reached` finds any that is at least this."""
+    return bool(words) and any(
+        held.level.height >= at_least.height
+        for _, held in words_that_count(words, RISK_CHANGE, scene.world.sources)
+    )
 
 
 def _risk_cause(kind: str, level: RiskLevel, since: Moment, source: str) -> Cause:
@@ -64,7 +87,12 @@ def user_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
     def value(scene: Scene) -> str:
         return _reported(scene.state.user_risk, scene)
 
-    return ConditionCheck(key_of(UserRisk), test, f"at least {at_least}", value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        seen = scene.seen_by(loosens=loosens)
+        return _any_reaches(seen.state.user_risk, at_least, seen)
+
+    asks = f"at least {at_least}"
+    return ConditionCheck(key_of(UserRisk), test, asks, value, holds=holds, quick=True)
 
 
 def session_risk(
@@ -82,16 +110,21 @@ def session_risk(
         sure = seen.loosening
         reported = _reached("session_risk", seen.state.session_risk, at_least, seen)
         if not reaches(seen) or (
-            reported.holds and _reached("", sure.state.session_risk, at_least, sure).holds
+            reported.holds and _any_reaches(sure.state.session_risk, at_least, sure)
         ):
             return reported
-        by_score = _score_causes(seen, "session_risk", f"score {seen.level}", reaches)
+        by_score = _score_causes(seen, "session_risk", _SCORE_SHOWN[seen.level], reaches)
         return Finding(True, (*(reported.causes if reported.holds else ()), *by_score))
 
     def value(scene: Scene) -> str:
         return f"{_reported(scene.state.session_risk, scene)}; by its score {scene.level}"
 
-    return ConditionCheck(key_of(SessionRisk), test, f"at least {at_least}", value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        seen = scene.seen_by(loosens=loosens)
+        return reaches(seen) or _any_reaches(seen.state.session_risk, at_least, seen)
+
+    asks = f"at least {at_least}"
+    return ConditionCheck(key_of(SessionRisk), test, asks, value, holds=holds, quick=True)
 
 
 def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
@@ -102,7 +135,12 @@ def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCh
     def value(scene: Scene) -> str:
         return _reported(scene.state.session_risk, scene)
 
-    return ConditionCheck(key_of(SessionRisk), test, f"at least {at_least}, as reported", value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        seen = scene.seen_by(loosens=loosens)
+        return _any_reaches(seen.state.session_risk, at_least, seen)
+
+    asks = f"at least {at_least}, as reported"
+    return ConditionCheck(key_of(SessionRisk), test, asks, value, holds=holds)
 
 
 def _score_causes(
@@ -119,30 +157,26 @@ def _score_causes(
         return (_score_cause(scene, kind, shown),)
     enough = reaches(sure)
     causes = [_score_cause(sure, kind, shown)] if enough else []
-    for term in _terms(scene):
-        if not (enough and term in _terms(sure)):
+    for term in scene.terms:
+        if not (enough and term in sure.terms):
             since = round(term.since * MICROSECONDS)
             value = f"{shown}, with {term.name} since {_clock(since)}"
             causes.append(Cause(kind, value, since or None, term.signal, source=term.source))
     return tuple(causes)
 
 
-def _terms(scene: Scene) -> tuple[Term, ...]:
-    world = scene.world
-    return terms_of(scene.state, scene.now, world.rating, world.sources)
-
-
 def _score_cause(scene: Scene, kind: str, value: str) -> Cause:
-    latest = max(_terms(scene), key=lambda term: (term.since, term.name), default=None)
-    if latest is None:
+    newest = scene.newest
+    if newest is None:
         return Cause(kind, value, None, "policy")
-    since = round(latest.since * MICROSECONDS) or None
-    return Cause(kind, value, since, latest.signal)
+    _, since, signal, _ = newest
+    # It is kept as exactly as the seconds of a term are.
+    return Cause(kind, value, round((since or 0) / MICROSECONDS * MICROSECONDS) or None, signal)
 
 
 def score(at_least: float, *, loosens: bool) -> ConditionCheck:
     """Return whether the session's score is at least this."""
-    reached = f"at least {at_least:g}"
+    reached, below = f"at least {at_least:g}", f"below {at_least:g}"
 
     def reaches(scene: Scene) -> bool:
         return scene.score >= at_least
@@ -150,13 +184,16 @@ def score(at_least: float, *, loosens: bool) -> ConditionCheck:
     def test(scene: Scene, _needs: Needs) -> Finding:
         seen = scene.seen_by(loosens=loosens)
         if not reaches(seen):
-            return Finding(False, (_score_cause(seen, "score", f"below {at_least:g}"),))
+            return Finding(False, (_score_cause(seen, "score", below),))
         return Finding(True, _score_causes(seen, "score", reached, reaches))
 
     def value(scene: Scene) -> str:
         return f"{in_tenths(scene.score):.1f}"
 
-    return ConditionCheck(key_of(Score), test, reached, value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        return reaches(scene.seen_by(loosens=loosens))
+
+    return ConditionCheck(key_of(Score), test, reached, value, holds=holds, quick=True)
 
 
 def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
@@ -189,8 +226,14 @@ def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
         shown = [f"{held.name} {left:.1f}{said_by(held.source)}" for held, left in live(scene)]
         return ", ".join(shown) or "none"
 
-    names = " or ".join(sorted(condition.include))
-    return ConditionCheck(key_of(Signals), test, f"{names}, at least {condition.at_least:g}", value)
+    def holds(scene: Scene, _needs: Needs) -> bool:
+        seen = scene.seen_by(loosens=loosens)
+        return bool(seen.state.signals) and any(
+            left >= condition.at_least for _, left in live(seen)
+        )
+
+    asks = f"{' or '.join(sorted(condition.include))}, at least {condition.at_least:g}"
+    return ConditionCheck(key_of(Signals), test, asks, value, holds=holds)
 
 
 def _clock(moment: int) -> str:

@@ -5,9 +5,13 @@ demands and proofs by `Evaluator.looks`, the verdict by `decision`.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from operator import itemgetter
+
+from msgspec.structs import replace
 
 from sidecar.domain.evaluation.compiled import assumed, names_agreed, names_said, unknown_of
 from sidecar.domain.evaluation.decision import (
+    ALLOW,
     AccessRequest,
     Decision,
     Verdict,
@@ -33,9 +37,9 @@ from sidecar.domain.explanation.explanation import (
 from sidecar.domain.explanation.session_explanation import explain_session
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.facts.memberships import GROUPS, ROLES
-from sidecar.domain.policy.policy import NOBODY, ROUTINE, Policy, Principals, Selection
+from sidecar.domain.facts.precedence import COMPLIANT
+from sidecar.domain.policy.conditional_access import NOBODY, ROUTINE, Policy, Principals, Selection
 from sidecar.domain.session.presented import Presented
-from sidecar.domain.session.risk import terms_of
 from sidecar.domain.session.scene import CalledFrom, ConditionCheck, Needs, Scene
 from sidecar.domain.session.single_use import Due, Proof, SingleUseProofs, due
 from sidecar.domain.session.standing import Compiled, Demand, Look
@@ -74,6 +78,48 @@ class _Call:
         own = None if presented is None else presented.authentication
         self.proofs = proofs_of(evaluator, self.state, own) if proofs is None else proofs
         self.access = AccessRequest(app, contexts, now, self.proofs)
+        self._explained: dict[tuple[int, int, int], ConditionExplanation] = {}
+        self._policies: dict[tuple[object, ...], PolicyExplanation] = {}
+        self._needs: dict[Needs, Needs] = {}
+
+    def condition(self, check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
+        """Explain a condition; of several policies that have it, once."""
+        key = (id(check), id(scene), id(needs))  # the needs are interned
+        found = self._explained.get(key)
+        if found is None:
+            found = self._explained[key] = self._condition(check, scene, needs)
+        return found
+
+    def _condition(self, check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
+        finding = check.test(scene, needs)
+        return ConditionExplanation(
+            check.kind,
+            finding.holds,
+            check.asks,
+            check.value(scene),
+            () if check.parts else tuple([_cause(cause) for cause in finding.causes]),
+            tuple([self.condition(part, scene, needs) for part in check.parts]),
+        )
+
+    def policy(self, look: Look) -> PolicyExplanation:
+        """Explain a policy; those that are alike but for their names, and stand alike, once."""
+        policy = look.compiled.policy
+        key = (
+            *(id(look.before), id(look.after), look.applies, id(look.compiled.check)),
+            *(policy.grant, policy.session, policy.apps, policy.contexts, policy.users),
+            *(policy.issuers, policy.state, policy.sticky, policy.grace, policy.min_interval),
+        )
+        known = self._policies.get(key)
+        if known is None:
+            known = self._policies[key] = _policy(self, look)
+            return known
+        return replace(known, policy=policy.id, description=policy.description)
+
+    def needs(self, compiled: Compiled) -> Needs:
+        """Return what could satisfy a policy as things are."""
+        compliant = self.scene.compliance == COMPLIANT
+        needs = compiled.needs_when_compliant if compliant else compiled.needs_otherwise
+        return self._needs.setdefault(needs, needs)
 
     def scene_of(self, compiled: Compiled) -> Scene:
         """Return what the conditions of a policy see."""
@@ -117,12 +163,15 @@ def explain_call(  # noqa: PLR0913 - what a call is
     standing = evaluator.standing(state, call.moment, comes, presented)
     decision = decide(standing, call.access, evaluator.world.ladder)
     looks = evaluator.looks(state, call.moment, comes, presented)
-    policies = [_policy(call, look) for look in looks]
+    policies = [call.policy(look) for look in looks]
     known = {look.compiled.policy.id for look in looks}
     policies += [
-        _demanded(call, demand) for demand in standing.demands if demand.policy not in known
+        _demanded(call, demand)
+        for demand in standing.enforced  # of these none is several policies'
+        if demand.policy not in known
     ]
     policies += [_disabled(call, policy) for policy in evaluator.resting]
+    demands = decision.demands
     return Explanation(
         time=now,
         app=app,
@@ -132,7 +181,7 @@ def explain_call(  # noqa: PLR0913 - what a call is
         pending=decision.pending,
         acr_values=decision.acr_values,
         max_age=decision.max_age,
-        reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
+        reasons=tuple(dict.fromkeys(demand.policy for demand in demands)),
         session=explain_session(evaluator, call.state, standing.revoked, presented),
         score=_score(call),
         policies=tuple(policies),
@@ -146,7 +195,11 @@ def _why(decision: Decision) -> str:
     if decision.verdict is Verdict.ALLOW:
         elsewhere = "; a step-up is pending elsewhere" if decision.pending else ""
         return f"no policy asks for anything more here{elsewhere}"
-    return "; ".join(f"{demand.policy}: {explain(demand)}" for demand in decision.demands)
+    texts = [(demand, explain(demand)) for demand in decision.asking]
+    placed = [(place, name, text) for one, text in texts for place, name in one.alike]
+    words = [f"{name}: {text}" for _, name, text in sorted(placed, key=itemgetter(0))]
+    words += [f"{one.policy}: {text}" for one, text in texts if not one.alike]
+    return "; ".join(words)
 
 
 def _seconds(moment: Moment) -> float | None:
@@ -156,13 +209,16 @@ def _seconds(moment: Moment) -> float | None:
 def _policy(call: _Call, look: Look) -> PolicyExplanation:
     compiled, after = look.compiled, look.after
     policy = compiled.policy
-    users = _users(look.compiled, call.state, applies=look.applies)
+    demands = look.demands
+    users = _users(compiled, call.state, applies=look.applies)
     apps, contexts = _selected(call, policy)
-    outcome = _outcome(call, look, apps, contexts)
+    judged = _judged(call, *demands) if demands else ALLOW
+    outcome = _outcome(call, look, judged, (apps, contexts))
     conditions = None
-    scene = call.scene_of(compiled)
+    marks = [c.key for c in look.before.mark], [c.key for c in after.mark]
+    scene, needs = call.scene_of(compiled), call.needs(compiled)
     if compiled.check is not None:
-        conditions = _condition(compiled.check, scene, compiled.needs(call.state))
+        conditions = call.condition(compiled.check, scene, needs)
     return PolicyExplanation(
         policy=policy.id,
         description=policy.description,
@@ -174,12 +230,12 @@ def _policy(call: _Call, look: Look) -> PolicyExplanation:
         contexts=contexts,
         conditions=conditions,
         holds=after.holds,
-        causes=tuple(_cause(cause, _fate(cause, look, scene)) for cause in after.causes),
-        mark=tuple(_cause(cause, _fate(cause, look, scene)) for cause in after.mark),
+        causes=tuple([_cause(c, _fate(c, marks, look, scene, needs)) for c in after.causes]),
+        mark=tuple([_cause(c, _fate(c, marks, look, scene, needs)) for c in after.mark]),
         since=_seconds(after.since),
         sticky=policy.sticky,
         grant=_grant(call, look),
-        pending=_judged(call, *look.demands).pending,
+        pending=judged.pending,
         grace=policy.grace,
         min_interval=compiled.min_interval,
         binds_from=None if look.demand is None else look.demand.binds_from or None,
@@ -193,19 +249,20 @@ def _judged(call: _Call, *demands: Demand) -> Decision:
 
 
 def _outcome(
-    call: _Call, look: Look, apps: AssignmentMatch, contexts: AssignmentMatch
+    call: _Call, look: Look, judged: Decision, assigned: tuple[AssignmentMatch, AssignmentMatch]
 ) -> PolicyOutcome:
+    apps, contexts = assigned
     if not look.applies:
         return PolicyOutcome.OTHER_USER
     if not apps.matches:
         return PolicyOutcome.OTHER_APP
     if not contexts.matches:
         return PolicyOutcome.OTHER_CONTEXT
-    if not look.demands and look.after.is_cleared:
-        return PolicyOutcome.CLEARED
+    if look.demand is None and look.after.is_cleared and judged.verdict is Verdict.ALLOW:
+        return PolicyOutcome.CLEARED  # also where a life is not over
     if not look.demands:
         return PolicyOutcome.SATISFIED if look.after.holds else PolicyOutcome.NOT_MET
-    match _judged(call, *look.demands).verdict:
+    match judged.verdict:
         case Verdict.ALLOW:
             met = all(each.is_met(call.now) or each.binds(call.now) for each in look.demands)
             return PolicyOutcome.SATISFIED if met else PolicyOutcome.IN_GRACE
@@ -239,14 +296,22 @@ def _why_outcome(
             return "; ".join(explain(each) for each in look.demands if not each.is_met(call.now))
 
 
-def _fate(cause: Cause, look: Look, scene: Scene) -> CauseEffect:
-    """Return the effect of a cause: it is in the mark, or it is excused."""
-    if any(marked.key == cause.key for marked in look.after.mark):
-        before = any(marked.key == cause.key for marked in look.before.mark)
-        return CauseEffect.MARKED if before else CauseEffect.FRESH
+def _fate(
+    cause: Cause,
+    marks: tuple[Collection[str], Collection[str]],
+    look: Look,
+    scene: Scene,
+    needs: Needs,
+) -> CauseEffect:
+    """Return the effect of a cause: it is in the mark, or it is excused.
+
+    `marks` are the keys of those in the mark, before and now.
+    """
+    before, now = marks
+    if cause.key in now:
+        return CauseEffect.MARKED if cause.key in before else CauseEffect.FRESH
     if any(key == cause.key for key, _ in look.after.excused):
         return CauseEffect.CLEARED
-    needs = look.compiled.needs(scene.state)
     if cause.circumstance and scene.proven(cause.circumstance, needs):
         return CauseEffect.PROVEN
     if look.compiled.min_interval and any(key == cause.key for key, _ in look.after.prompted):
@@ -259,25 +324,13 @@ def _cause(cause: Cause, fate: CauseEffect | None = None) -> CauseExplanation:
     return CauseExplanation(cause.kind, cause.value, describe(cause), cause.signal, since, fate)
 
 
-def _condition(check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
-    finding = check.test(scene, needs)
-    return ConditionExplanation(
-        check.kind,
-        finding.holds,
-        check.asks,
-        check.value(scene),
-        () if check.parts else tuple(_cause(cause) for cause in finding.causes),
-        tuple(_condition(part, scene, needs) for part in check.parts),
-    )
-
-
 def _grant(call: _Call, look: Look) -> GrantExplanation:
     policy = look.compiled.policy
     if policy.grant.block:
         return GrantExplanation(block=True)
     ladder = call.evaluator.world.ladder
     frequency = policy.session.sign_in_frequency
-    compliant = look.compiled.is_compliant(call.state)
+    compliant = call.scene.compliance == COMPLIANT
     alternatives = []
     for alternative, each in zip(look.compiled.alternatives, look.shown, strict=True):
         shown = min(each)
@@ -445,6 +498,6 @@ def _disabled(call: _Call, policy: Policy) -> PolicyExplanation:
 def _score(call: _Call) -> ScoreExplanation:
     world = call.evaluator.world
     rating = world.rating
-    terms = terms_of(call.state, call.moment, rating, world.sources)
+    terms = call.scene.terms
     at = rating.thresholds
     return ScoreExplanation(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)

@@ -47,6 +47,16 @@ class PolicyOutcome(StrEnum):
         """Return whether the policy keeps the call from passing (or, report-only, would)."""
         return self in (PolicyOutcome.STEP_UP, PolicyOutcome.DENY)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Return whether the policy is not for this call: for others, or for nobody."""
+        return self in (
+            PolicyOutcome.DISABLED,
+            PolicyOutcome.OTHER_USER,
+            PolicyOutcome.OTHER_APP,
+            PolicyOutcome.OTHER_CONTEXT,
+        )
+
 
 class CauseExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that makes a condition hold, or keeps it from holding (then without a fate)."""

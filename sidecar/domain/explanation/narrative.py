@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
 from sidecar.domain.evaluation.decision import explain
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -32,7 +32,7 @@ from sidecar.domain.facts.facts import (
     StepUpAsked,
 )
 from sidecar.domain.facts.memberships import TokenMemberships
-from sidecar.domain.policy.policy import Selection
+from sidecar.domain.policy.conditional_access import Selection
 from sidecar.domain.session.standing import Demand
 from sidecar.domain.session.state import said_by
 from sidecar.domain.values import durations, moments

@@ -12,10 +12,10 @@ is held against the last shown one as well, whatever hearsay lies between them.
 
 from collections.abc import Sequence
 
-from sidecar.domain.facts.facts import Seen
+from sidecar.domain.facts.fact_kinds import Seen
 from sidecar.domain.session.state import ARRIVALS_BOUND, Sighting, State, TravelHeld
 from sidecar.domain.values import places
-from sidecar.domain.values.location import NotEvaluable, Waypoint, travel
+from sidecar.domain.values.location import NotEvaluable, Travel, Waypoint, travel
 from sidecar.domain.values.stamp import MICROSECONDS
 
 OWN, OTHER = "own", "other"
@@ -23,6 +23,15 @@ CARRIED = "|carrier"
 """Whose last placed sightings are kept; those at a carrier's egress apart, since they say less."""
 HEARSAY = "|told"
 """Marks the places that are hearsay; the value lies in stores already, and stays."""
+
+OWN_CARRIED, OWN_HEARSAY, OWN_HEARSAY_CARRIED = (
+    OWN + CARRIED,
+    OWN + HEARSAY,
+    OWN + HEARSAY + CARRIED,
+)
+_HEARSAY_OF = {one: (one + HEARSAY, one + HEARSAY + CARRIED) for one in (OWN, OTHER)}
+_SIBLINGS = ((OTHER + CARRIED, OTHER), (OTHER + HEARSAY + CARRIED, OTHER + HEARSAY))
+"""By whose shown word, and by whose hearsay: at a carrier's egress, and elsewhere."""
 
 
 def see(state: State, fact: Seen, moment: int, session: str, *, hearsay: bool = False) -> None:
@@ -45,16 +54,17 @@ def _keep_placed(state: State, whose: str, sighting: Sighting, *, hearsay: bool)
     """Keep what the next journey is held against: sightings without a place leave it alone."""
     if not sighting.place.is_placed:
         return
+    placed = state.placed
     if hearsay:
         whose += HEARSAY
     else:
-        for doubtful in (whose + HEARSAY, whose + HEARSAY + CARRIED):
-            state.placed.pop(doubtful, None)
+        for doubtful in _HEARSAY_OF[whose]:
+            placed.pop(doubtful, None)
     if sighting.place.carrier:
-        state.placed[whose + CARRIED] = sighting
+        placed[whose + CARRIED] = sighting
     else:
-        state.placed[whose] = sighting
-        state.placed.pop(whose + CARRIED, None)
+        placed[whose] = sighting
+        placed.pop(whose + CARRIED, None)
 
 
 def arrive(
@@ -68,29 +78,35 @@ def arrive(
     """
     if not arrived.place.is_placed:
         return
-    shown, doubtful = _placed(state, OWN), _placed(state, OWN + HEARSAY)
+    placed = state.placed
+    shown = _latest_first(placed.get(OWN_CARRIED), placed.get(OWN))
+    doubtful = _latest_first(placed.get(OWN_HEARSAY_CARRIED), placed.get(OWN_HEARSAY))
     before = (doubtful or shown) if hearsay else shown
     own = _journeys(before, arrived, least_distance_km)
-    newest = max((one.moment for one in before), default=0)
-    groups = [own] if hearsay else [own, _journeys(doubtful, arrived, least_distance_km)]
-    for whose in (OTHER, OTHER + HEARSAY):
-        siblings = [one for one in _placed(state, whose) if one.moment > newest]
-        groups.append(_journeys(siblings, arrived, least_distance_km))
-    stays = hearsay or not own or own[0].speed == 0 or _rests_with_carrier(state, arrived)
+    groups = [own]
+    if doubtful and not hearsay:
+        groups.append(_journeys(doubtful, arrived, least_distance_km))
+    if len(placed) > len(shown) + len(doubtful):
+        newest = max((one.moment for one in before), default=0)
+        for carried, whose in _SIBLINGS:
+            of_them = _latest_first(placed.get(carried), placed.get(whose))
+            siblings = [one for one in of_them if one.moment > newest]
+            groups.append(_journeys(siblings, arrived, least_distance_km))
+    stays = hearsay or not own or own[0][0].speed == 0 or _rests_with_carrier(state, arrived)
     fastest = [max(each, key=_speed) for each in groups if each]
-    found = [one for one in fastest if one.speed]
-    state.arrivals = (*(state.arrivals if stays else ()), *found)[-ARRIVALS_BOUND:]
+    found = [_held(journey, origin, arrived) for journey, origin in fastest if journey.speed]
+    if found or not stays:
+        state.arrivals = (*(state.arrivals if stays else ()), *found)[-ARRIVALS_BOUND:]
     _keep_placed(state, OWN, arrived, hearsay=hearsay)
 
 
-def _placed(state: State, whose: str) -> list[Sighting]:
-    """Return the last placed sightings of these, the latest first."""
-    found = [state.placed[one] for one in (whose + CARRIED, whose) if one in state.placed]
-    return sorted(found, key=_moment, reverse=True)
-
-
-def _moment(sighting: Sighting) -> int:
-    return sighting.moment
+def _latest_first(one: Sighting | None, other: Sighting | None) -> tuple[Sighting, ...]:
+    """Return those of two sightings that there are, the latest first."""
+    if one is None:
+        return () if other is None else (other,)
+    if other is None:
+        return (one,)
+    return (one, other) if one.moment >= other.moment else (other, one)
 
 
 def _rests_with_carrier(state: State, arrived: Sighting) -> bool:
@@ -105,24 +121,27 @@ def _rests_with_carrier(state: State, arrived: Sighting) -> bool:
 
 def _journeys(
     origins: Sequence[Sighting], arrived: Sighting, least_distance_km: float
-) -> list[TravelHeld]:
-    """Return the journeys from these sightings of which anything can be said."""
+) -> list[tuple[Travel, Sighting]]:
+    """Return the journeys from these sightings of which anything can be said, with their origin."""
     found = []
     for origin in origins:
         seconds = (arrived.moment - origin.moment) / MICROSECONDS
         start, end = Waypoint(origin.place, origin.ip), Waypoint(arrived.place, arrived.ip)
         journey = travel(start, end, seconds, least_distance_km)
-        if isinstance(journey, NotEvaluable):
-            continue
-        text = (
-            f"{journey.distance:.0f} km in {journey.hours:.2f} h, "
-            f"{places.label(origin.ip, origin.place)} to "
-            f"{places.label(arrived.ip, arrived.place)}"
-        )
-        measured = (journey.speed, journey.distance, journey.hours, arrived.moment)
-        found.append(TravelHeld(*measured, origin, arrived, text))
+        if not isinstance(journey, NotEvaluable):
+            found.append((journey, origin))
     return found
 
 
-def _speed(journey: TravelHeld) -> float:
-    return journey.speed
+def _held(journey: Travel, origin: Sighting, arrived: Sighting) -> TravelHeld:
+    text = (
+        f"{journey.distance:.0f} km in {journey.hours:.2f} h, "
+        f"{places.label(origin.ip, origin.place)} to "
+        f"{places.label(arrived.ip, arrived.place)}"
+    )
+    measured = (journey.speed, journey.distance, journey.hours, arrived.moment)
+    return TravelHeld(*measured, origin, arrived, text)
+
+
+def _speed(journey: tuple[Travel, Sighting]) -> float:
+    return journey[0].speed

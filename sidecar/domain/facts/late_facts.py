@@ -16,7 +16,7 @@ raised again is forgotten with what the checkpoint has folded; it was so by the 
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AssuranceLowered,
     ClaimsSeen,
     ComplianceReported,
@@ -36,8 +36,8 @@ from sidecar.domain.facts.precedence import (
     NOT_COMPLIANT,
     RISK_CHANGE,
 )
-from sidecar.domain.policy.policy import RiskLevel
-from sidecar.domain.session.state import ClaimSaid, RiskHeld, Said, State
+from sidecar.domain.policy.conditional_access import RiskLevel
+from sidecar.domain.session.state import ClaimSaid, Moment, RiskHeld, Said, State
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import Stamp
 
@@ -100,7 +100,8 @@ def interrupt(state: State, fact: Fact, moment: int) -> str:
 
     The late fact shows that its source said otherwise at that moment. A sign-in between that
     moment and the source's last word may then be older than what the source says now. Return the
-    type of the events whose causes come up anew by that, if they still do; empty for none.
+    type of the events whose causes come up anew by that, if they still do; empty for none. They may
+    also where this word began later: of a session and of its device a source may say the same.
     """
     match fact:
         case RiskReported():
@@ -128,15 +129,12 @@ def _interrupt_risk(state: State, fact: RiskReported, moment: int) -> str:
     held = words.get(fact.source)
     if held is None or held.level is fact.level:
         return ""
-    if held.at <= moment:
-        return RISK_CHANGE
-    was = fact.level.height
-    words[fact.source] = RiskHeld(
-        held.level,
-        held.at if was < RiskLevel.MEDIUM.height else held.medium_since,
-        held.at if was < RiskLevel.HIGH.height else held.high_since,
-        held.at,
-    )
+    medium, high, was = held.medium_since, held.high_since, fact.level.height
+    if was < RiskLevel.HIGH.height and _spans(moment, high, held.at):
+        high = held.at
+    if was < RiskLevel.MEDIUM.height and _spans(moment, medium, held.at):
+        medium = high  # at the latest: what is high is medium as well
+    words[fact.source] = RiskHeld(held.level, medium, high, held.at)
     if fact.scope is Scope.DEVICE:
         state.device_risk[fact.device] = words
     return RISK_CHANGE
@@ -159,7 +157,7 @@ def _interrupt_word(words: dict[str, Said], fact: Fact, value: str, moment: int)
     held = words.get(fact.source)
     if held is None or held.value == value:
         return False
-    if held.at > moment:
+    if _spans(moment, held.since, held.at):
         words[fact.source] = Said(held.value, held.at, held.at)
     return True
 
@@ -172,7 +170,12 @@ def _interrupt_claims(state: State, fact: ClaimsSeen, moment: int) -> str:
         if held is None or held.values == values:
             continue
         found = CLAIMS_CHANGE
-        if held.at > moment:
+        if _spans(moment, held.since, held.at):
             again = ClaimSaid(held.values, held.at, held.at)
             state.claims_said[name] = {**words, fact.source: again}
     return found
+
+
+def _spans(moment: int, since: Moment, at: int) -> bool:
+    """Return whether a word that was said from `since` to `at` had begun before the moment."""
+    return (since or 0) <= moment < at

@@ -23,7 +23,7 @@ DENY: Final = "deny"
 """What a policy that includes a group makes of a user whose groups are unknown."""
 
 
-class TokenMemberships(msgspec.Struct, frozen=True, array_like=True):
+class TokenMemberships(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The groups or roles of a user as one token shows them.
 
     `names` None: nothing. `listed` False: nothing, which its issuer is configured to mean by it
@@ -38,7 +38,7 @@ class TokenMemberships(msgspec.Struct, frozen=True, array_like=True):
     unknown: str = INCLUDED
 
 
-class Membership(msgspec.Struct, frozen=True, array_like=True):
+class Membership(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The groups or roles of a user as far as a session's tokens have shown them.
 
     `names` is what the tokens of the latest sign-in name together. `issued_at` is when the latest

@@ -15,7 +15,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from sidecar.domain.policy.policy import Circumstance
+from sidecar.domain.policy.conditional_access import Circumstance
 from sidecar.domain.session.state import ClaimSaid, RiskHeld, SignalHeld, State
 from sidecar.domain.sources.source import ITSELF, Sources
 
@@ -52,7 +52,10 @@ def words_that_count(
 
     `kind` is the event type that such words come in.
     """
-    for source in sorted(words) if len(words) > 1 else words:
+    if len(words) == 1:
+        yield from words.items()
+        return
+    for source in sorted(words):
         word = words[source]
         if not any(
             word.at < other.at and sources.replaces(upper, source, kind)
@@ -63,7 +66,10 @@ def words_that_count(
 
 def of_those_who_loosen(words: Mapping[str, W], kind: str, sources: Sources) -> Mapping[str, W]:
     """Return the words of sources that may loosen by this event type; `words` itself if all may."""
-    if all(sources.loosens(source, kind) for source in words):
+    for source in words:
+        if source != ITSELF and not sources.loosens(source, kind):
+            break
+    else:
         return words
     return {source: word for source, word in words.items() if sources.loosens(source, kind)}
 
@@ -98,7 +104,7 @@ def signal_type(held: SignalHeld) -> str:
     return CREDENTIAL_CHANGE if held.name == CREDENTIAL_CHANGE else RISK_SIGNAL
 
 
-def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
+def raised_signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
     """Yield, of each register, the signals on the session, its user or its device that count."""
     registers: dict[str, dict[str, SignalHeld]] = {}
     for held in state.signals.values():
@@ -109,7 +115,7 @@ def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
         yield [held for _, held in words_that_count(words, kind, sources)]
 
 
-def claim(state: State, name: str, sources: Sources) -> Sequence[tuple[str, ClaimSaid]]:
+def claim_words(state: State, name: str, sources: Sources) -> Sequence[tuple[str, ClaimSaid]]:
     """Return all that counts of what is said of a claim, each with its source.
 
     The word of the tokens comes first.
@@ -134,33 +140,50 @@ def _claims_of_those(
     return {source: said for source, said in words.items() if sources.identifies(source)}
 
 
+def _claims_by_loosening_words(state: State, sources: Sources) -> dict[str, Mapping[str, object]]:
+    claims = state.claims_said
+    said = {name: _claims_of_those(name, words, sources) for name, words in claims.items()}
+    if all(said[name] is words for name, words in claims.items()):
+        return {}
+    return {"claims_said": said}
+
+
+def _tables_by_loosening_words(state: State, sources: Sources) -> dict[str, Mapping[str, object]]:
+    changed: dict[str, Mapping[str, object]] = {}
+    for name, kind in _TABLES_OF_REGISTERS:
+        table = getattr(state, name)
+        if not table:
+            continue
+        of_key = {key: of_those_who_loosen(words, kind, sources) for key, words in table.items()}
+        if any(of_key[key] is not words for key, words in table.items()):
+            changed[name] = of_key
+    return changed
+
+
 def by_loosening_words(state: State, sources: Sources) -> State:
     """Return the state by the words of those alone who may loosen.
 
     It shares tables with `state`, and is the same where nobody else has said anything.
     """
+    if _nobody_else_speaks(state):
+        return state
     changed: dict[str, Mapping[str, object]] = {}
     for name, kind in _REGISTERS:
         words = getattr(state, name)
         kept = of_those_who_loosen(words, kind, sources)
         if kept is not words:
             changed[name] = kept
-    signals = {
-        key: held
-        for key, held in state.signals.items()
-        if sources.loosens(held.source, signal_type(held))
-    }
-    if len(signals) < len(state.signals):
-        changed["signals"] = signals
-    claims = state.claims_said
-    said = {name: _claims_of_those(name, words, sources) for name, words in claims.items()}
-    if any(said[name] is not words for name, words in claims.items()):
-        changed["claims_said"] = said
-    for name, kind in _TABLES_OF_REGISTERS:
-        table = getattr(state, name)
-        of_key = {key: of_those_who_loosen(words, kind, sources) for key, words in table.items()}
-        if any(of_key[key] is not words for key, words in table.items()):
-            changed[name] = of_key
+    if state.signals:
+        kept_signals = {
+            key: held
+            for key, held in state.signals.items()
+            if sources.loosens(held.source, signal_type(held))
+        }
+        if len(kept_signals) < len(state.signals):
+            changed["signals"] = kept_signals
+    changed |= _claims_by_loosening_words(state, sources) | _tables_by_loosening_words(
+        state, sources
+    )
     if state.device and not state.vouched:
         known = state.circumstances.items()
         changed["circumstances"] = {k: held for k, held in known if k != Circumstance.DEVICE}
@@ -171,6 +194,20 @@ def by_loosening_words(state: State, sources: Sources) -> State:
         setattr(twin, name, table)
     twin.score_level = state.loosening_level
     return twin
+
+
+def _nobody_else_speaks(state: State) -> bool:
+    """Return whether all that is known of a session was said by the daemon itself."""
+    if state.claims_said or (state.device and not state.vouched):
+        return False
+    for words in (state.user_risk, state.session_risk, state.segments):
+        if words and (len(words) > 1 or ITSELF not in words):
+            return False
+    for table in (state.device_risk, state.compliance, state.device_network):
+        for words in table.values():
+            if len(words) > 1 or ITSELF not in words:
+                return False
+    return not any(held.source != ITSELF for held in state.signals.values())
 
 
 _REGISTERS = (

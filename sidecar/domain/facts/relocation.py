@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from sidecar.domain.facts.facts import Sighted
+from sidecar.domain.facts.fact_kinds import Sighted
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import Stamp
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from sidecar.domain.facts.precedence import NETWORK_CHANGE, words_that_count
-from sidecar.domain.policy.policy import Circumstance
+from sidecar.domain.policy.conditional_access import Circumstance
 from sidecar.domain.session.state import Said, State, said_by
 from sidecar.domain.sources.source import ITSELF, Sources
 
@@ -46,7 +46,7 @@ def _baseline_key(source: str, device: str) -> str:
     return f"{_KIND}@{source}|{device}" if device else f"{_KIND}@{source}"
 
 
-def circumstance(source: str, segment: str) -> str:
+def circumstance_of(source: str, segment: str) -> str:
     """Return what a sign-in in this segment proves: of each source's word by itself."""
     return f"{_KIND}@{source}={segment}" if source else f"{_KIND}={segment}"
 
@@ -79,8 +79,10 @@ def segments(state: State, sources: Sources) -> Sequence[Segment]:
     It is in none only where nobody says otherwise who may loosen: else anybody who reports a
     segment would take a session out of a policy for those who are in none.
     """
-    words, of_device = _registers(state)
     own = _own(state)
+    if not state.segments and not state.device_network:  # nobody else has said anything
+        return ((ITSELF, own),)
+    words, of_device = _registers(state)
     if own.value:
         words[ITSELF] = own
     found = list(words_that_count(words, NETWORK_CHANGE, sources))
@@ -113,6 +115,10 @@ def _own(state: State) -> Said:
 def changes(state: State, sources: Sources) -> Iterator[tuple[str, Said, bool]]:
     """Yield each word on the session's segment, and whether that is another than at the start."""
     held = state.circumstances.get(_KIND)
+    if not state.segments and not state.device_network:  # nobody else has said anything
+        if held is not None:
+            yield ITSELF, _own(state), not state.began_with(_KIND, held.value)
+        return
     words, others = _registers(state)
     if held is not None:
         words[ITSELF] = _own(state)

@@ -4,11 +4,11 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.stamp import Stamp
 
 
-class Subject(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True, gc=False):
     """The user, device and session of an event. Empty: not named.
 
     `issuer`: whose names these are, by the issuer's identifier or its namespace.
@@ -20,7 +20,7 @@ class Subject(msgspec.Struct, frozen=True):
     issuer: str = ""
 
 
-class _Event(msgspec.Struct, frozen=True, kw_only=True):
+class _Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Members that every event has.
 
     `source` names who said it, as the door has authenticated it; `label` is what the event calls

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable
 
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.values.stamp import Stamp
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Policy, PolicyState
+from sidecar.domain.policy.conditional_access import COMPLIANT_DEVICE, Policy, PolicyState
 from sidecar.domain.values.assurance import Ladder
 
 

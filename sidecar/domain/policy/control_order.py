@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from sidecar.domain.policy.policy import COMPLIANT_DEVICE
+from sidecar.domain.policy.conditional_access import COMPLIANT_DEVICE
 from sidecar.domain.values.assurance import Ladder
 
 

@@ -10,8 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from sidecar.domain.policy.control_order import never_needed, superfluous
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     COMPLIANT_DEVICE,
     NOBODY,
     Anonymizer,
@@ -33,6 +32,7 @@ from sidecar.domain.policy.policy import (
     Signals,
     TravelSpeed,
 )
+from sidecar.domain.policy.control_order import never_needed, superfluous
 from sidecar.domain.policy.satisfiability import always_holds, can_hold, implies, leaves
 from sidecar.domain.policy.subsumption import covers, within
 from sidecar.domain.values.assurance import Ladder

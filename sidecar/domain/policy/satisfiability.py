@@ -10,7 +10,7 @@ is taken to be possible.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,

@@ -1,7 +1,6 @@
 """Subsumption: is policy A redundant given B? See `lint`."""
 
-from sidecar.domain.policy.control_order import includes
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     ROUTINE,
     Assignment,
     Policy,
@@ -10,6 +9,7 @@ from sidecar.domain.policy.policy import (
     Selection,
     SessionControls,
 )
+from sidecar.domain.policy.control_order import includes
 from sidecar.domain.policy.satisfiability import implies
 from sidecar.domain.values.assurance import Ladder
 

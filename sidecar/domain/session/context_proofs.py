@@ -36,6 +36,8 @@ def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
     shown: Mapping[str, int] = state.shown_contexts
     presented = evidence.presented
     if presented is not None and presented.alone:
+        if not presented.contexts:
+            return demand
         second = presented.contexts_at
         shown = {one: context_counted(state, one, second) for one in presented.contexts}
     if not shown or demand.block or demand.unsatisfiable or demand.each_call:

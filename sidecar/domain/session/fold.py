@@ -35,7 +35,7 @@ from typing import assert_never
 import msgspec
 
 from sidecar.domain.facts import arrivals, segments
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -64,15 +64,13 @@ from sidecar.domain.facts.first_shown import counted, counted_when, show
 from sidecar.domain.facts.memberships import updated
 from sidecar.domain.facts.precedence import COMPLIANT, CREDENTIAL_CHANGE, IDENTITY, NOT_COMPLIANT
 from sidecar.domain.facts.segments import said_again
-from sidecar.domain.policy.policy import Circumstance, RiskLevel
+from sidecar.domain.policy.conditional_access import Circumstance, RiskLevel
 from sidecar.domain.session import operator_acts
 from sidecar.domain.session.context_proofs import keep_shown
 from sidecar.domain.session.revocation import revoke
 from sidecar.domain.session.single_use import keep_spent
 from sidecar.domain.session.state import (
-    ANONYMIZER,
     IDENTITIES_BOUND,
-    PLACE,
     PLACES_BOUND,
     PROVEN_BOUND,
     PROVEN_BY_BOUND,
@@ -92,7 +90,6 @@ from sidecar.domain.session.state import (
 )
 from sidecar.domain.sources.source import ITSELF, Sources
 from sidecar.domain.values import places
-from sidecar.domain.values.address import within
 from sidecar.domain.values.assurance import Authentication, is_later
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -128,8 +125,8 @@ def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
     since = moment if state.established else None
     if not state.established and any(establishes(fact) for fact in facts):
         state.established = moment
-        oldest = moment - around.remember
-        state.remembered = {k: one for k, one in state.remembered.items() if one.moment >= oldest}
+        oldest, remembered = moment - around.remember, state.remembered
+        state.remembered = {k: one for k, one in remembered.items() if one.moment >= oldest}
     for fact in sorted(facts, key=_order) if len(facts) > 1 else facts:
         _apply_one(state, fact, moment, since, around)
     state.last = max(state.last, facts[0].stamp)
@@ -223,6 +220,8 @@ BINDING = ("session-established", "session-presented")
 
 def _hearsay(fact: Fact, sources: Sources) -> str:
     """Return who reports a session's surroundings and may not loosen by it, else an empty name."""
+    if fact.source == ITSELF:
+        return ITSELF
     may = any(sources.loosens(fact.source, kind) for kind in BINDING)
     return ITSELF if may else fact.source
 
@@ -256,22 +255,21 @@ def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> 
     sighting = Sighting(fact.ip, fact.place, moment)
     place, hearsay = fact.place, _hearsay(fact, around.sources)
     arrivals.arrive(state, sighting, around.least_distance_km, hearsay=bool(hearsay))
-
-    def hold(circumstance: str, value: str) -> None:
-        _hold(state, circumstance, value, moment, hearsay=hearsay)
-
-    hold(Circumstance.IP, within(fact.ip, around.ipv6_prefix))
-    for circumstance, value in places.values(fact.ip, place):
+    known, plain = state.circumstances, not (hearsay or state.hearsay)
+    for circumstance, value, is_unknown in places.seen_as(fact.ip, place, around.ipv6_prefix):
+        held = known.get(circumstance)
         # Where it was never known, there is nothing that could have changed; else what is not
         # known is not known to be as before.
-        if not value.startswith(places.UNKNOWN) or circumstance in state.circumstances:
-            hold(circumstance, value)
-    hold(PLACE, places.label(fact.ip, place))
-    hold(ANONYMIZER, ",".join(place.anonymizer) or places.NO_ANONYMIZER)
+        if held is None and is_unknown:
+            continue
+        if held is None or not plain:
+            _hold(state, circumstance, value, moment, hearsay=hearsay)
+        elif held.value != value:  # what `_hold` comes to where all of it was shown
+            known[circumstance] = Held(value, moment)
     network = around.network_of(fact.ip)
     if network or not state.network_reported:
         state.network_reported = False
-        hold(Circumstance.NETWORK, network)
+        _hold(state, Circumstance.NETWORK, network, moment, hearsay=hearsay)
     state.ip, state.location = fact.ip, place
     state.own = sighting
 
@@ -450,7 +448,7 @@ def _reported_segments(
     for source, said in segments.reported(state):
         since = None if said.since is None else said.since // MICROSECONDS
         if is_later(authentication.auth_time, since, around.skew):
-            yield segments.circumstance(source, said.value)
+            yield segments.circumstance_of(source, said.value)
 
 
 def _prove_place(state: State, ip: str, place: Place, authentication: Authentication) -> None:
@@ -522,6 +520,8 @@ def best_sign_ins(
     sign_ins: Sequence[Authentication], bound: int = SIGN_INS_BOUND
 ) -> tuple[Authentication, ...]:
     """Return the latest sign-in of each kind: the `bound` latest of them, latest first."""
+    if len(sign_ins) == 1:
+        return tuple(sign_ins)
     latest: dict[tuple[str, tuple[str, ...], str], Authentication] = {}
     for sign_in in sign_ins:
         key = (sign_in.acr, sign_in.amr, sign_in.at_most)

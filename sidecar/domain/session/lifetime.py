@@ -9,9 +9,9 @@ that suffices for the policy begins the next life. So the cap is absolute, where
 
 import msgspec
 
-from sidecar.domain.policy.policy import PolicyState
+from sidecar.domain.policy.conditional_access import PolicyState
 from sidecar.domain.session.prompts import ProofCheck, proof_after
-from sidecar.domain.session.standing import AskedRequirement, Compiled, Demand
+from sidecar.domain.session.standing import AskedRequirement, Compiled, Demand, Evidence
 from sidecar.domain.session.state import Activation, Cause, State
 from sidecar.domain.values.stamp import MICROSECONDS
 
@@ -26,10 +26,9 @@ def live_on(before: Activation, after: Activation, cap: int, proving: ProofCheck
 
 
 def _life(before: int | None, cap: int, proving: ProofCheck) -> int:
-    if before is None:
-        return _first_sign_in(proving.scene.state)
-    proof = proof_after((before + cap) * MICROSECONDS, proving)
-    return before if proof < 0 else proof
+    began = _first_sign_in(proving.scene.state) if before is None else before
+    proof = proof_after((began + cap) * MICROSECONDS, proving)
+    return began if proof < 0 else proof
 
 
 def _first_sign_in(state: State) -> int:
@@ -53,12 +52,14 @@ def begin_lives(state: State, second: int) -> None:
         }
 
 
-def lifetime_of(compiled: Compiled, activation: Activation, state: State) -> Demand | None:
+def lifetime_of(compiled: Compiled, activation: Activation, evidence: Evidence) -> Demand | None:
     """Return what a policy that holds asks for at the end of a life; None where it sets no end."""
     policy = compiled.policy
     cap = policy.session.max_lifetime
-    ways = compiled.needs(state)
-    if cap is None or not activation.holds or activation.life is None or not ways:
+    if cap is None or not activation.holds or activation.life is None:
+        return None
+    ways = compiled.needs_when_compliant if evidence.compliant else compiled.needs_otherwise
+    if not ways:
         return None
     end = activation.life + cap
     return Demand(

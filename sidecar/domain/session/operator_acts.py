@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from sidecar.domain.facts.facts import MarksCleared, StepUpAsked
-from sidecar.domain.policy.policy import Selection
+from sidecar.domain.facts.fact_kinds import MarksCleared, StepUpAsked
+from sidecar.domain.policy.conditional_access import Selection
 from sidecar.domain.session.scene import ALWAYS
 from sidecar.domain.session.standing import (
     OPERATOR,
@@ -26,7 +26,7 @@ from sidecar.domain.session.standing import (
     shown_for,
 )
 from sidecar.domain.session.state import ASKED_BOUND, Activation, Cause, State, StepUpHeld
-from sidecar.domain.sources.origin import origins_of, together
+from sidecar.domain.sources.origin import Origins, origins_of, together
 from sidecar.domain.values.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.values.stamp import MICROSECONDS
 
@@ -103,7 +103,10 @@ def clear(state: State, fact: MarksCleared, moment: int) -> None:
         if held.at >= moment or not state.concerns(held.device)
     }
     state.timely = {key: by for key, by in state.timely.items() if key in state.asked}
-    state.activations = {name: _excused(held, moment) for name, held in state.activations.items()}
+    by = origins_of([fact])
+    state.activations = {
+        name: _excused(held, moment, by=by) for name, held in state.activations.items()
+    }
 
 
 def overlook(state: State, before: Mapping[str, Activation]) -> None:
@@ -115,8 +118,13 @@ def overlook(state: State, before: Mapping[str, Activation]) -> None:
         }
 
 
-def _excused(held: Activation, moment: int, before: Activation = _NOTHING) -> Activation:
-    """Return the activation with the causes excused that began until then and were new."""
+def _excused(
+    held: Activation, moment: int, before: Activation = _NOTHING, by: Origins = ()
+) -> Activation:
+    """Return the activation with the causes excused that began until then and were new.
+
+    `by`: the act that does so, where it is known.
+    """
     known = {cause.key for cause in before.causes} | {cause.key for cause in before.mark}
 
     def is_excused(cause: Cause) -> bool:
@@ -128,12 +136,17 @@ def _excused(held: Activation, moment: int, before: Activation = _NOTHING) -> Ac
     if mark == held.mark and len(excused) == len(held.excused):
         return held
     waits = held if mark else _NOTHING
+    ended, since = held.ended, held.ended_since
+    if held.mark and not mark:
+        ended, since = by or held.by, held.since
     return msgspec.structs.replace(
         held,
         mark=mark,
         begun=waits.begun,
         begun_otherwise=waits.begun_otherwise,
         excused=tuple(excused.items()),
+        ended=ended,
+        ended_since=since,
     )
 
 

@@ -1,6 +1,6 @@
 """The latest revocation of each kind, and which events of its moment said so."""
 
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.session.state import Revocation, State
 from sidecar.domain.sources.origin import origins_of, together
 

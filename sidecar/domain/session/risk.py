@@ -1,7 +1,8 @@
 """The risk score: named contributions that fade, added up, explained term by term."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -10,14 +11,13 @@ from sidecar.domain.facts.precedence import (
     NETWORK_CHANGE,
     NOT_COMPLIANT,
     RISK_CHANGE,
+    raised_signals,
     signal_type,
-    signals,
     words_that_count,
 )
-from sidecar.domain.facts.segments import changes
-from sidecar.domain.facts.segments import circumstance as circumstance_of
-from sidecar.domain.policy.policy import RiskLevel
-from sidecar.domain.session.state import Moment, RiskHeld, SignalHeld, State
+from sidecar.domain.facts.segments import changes, circumstance_of
+from sidecar.domain.policy.conditional_access import RiskLevel
+from sidecar.domain.session.state import Moment, RiskHeld, Said, State
 from sidecar.domain.sources.source import ITSELF, Sources
 from sidecar.domain.values.places import is_proven, sign_ins_of
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -28,7 +28,7 @@ TOKEN_BINDING_CHANGE = "token-binding-change"  # noqa: S105 - a signal's name
 """The daemon's own detection: a session's tokens are bound to another key or certificate."""
 
 
-class Weight(msgspec.Struct, frozen=True):
+class Weight(msgspec.Struct, frozen=True, gc=False):
     """Points of a contribution when it is new, and the seconds after which they halve.
 
     `half_life` 0: it does not fade while its cause lasts.
@@ -38,7 +38,7 @@ class Weight(msgspec.Struct, frozen=True):
     half_life: float = 0.0
 
 
-class Thresholds(msgspec.Struct, frozen=True):
+class Thresholds(msgspec.Struct, frozen=True, gc=False):
     """Scores at which levels begin; a level ends only `hysteresis` points below its beginning."""
 
     medium: float = 40.0
@@ -76,7 +76,7 @@ def default_weights() -> dict[str, Weight]:
     }
 
 
-class Term(msgspec.Struct, frozen=True):
+class Term(msgspec.Struct, frozen=True, gc=False):
     """One contribution as it counts now: `points` left of the `weight` it had at `since`.
 
     `since` is in seconds since the epoch, 0 for the start of the session; `signal` is the type of
@@ -118,7 +118,7 @@ def level_after(before: RiskLevel, score: float, thresholds: Thresholds) -> Risk
     return RiskLevel.LOW
 
 
-class Rating(msgspec.Struct, frozen=True):
+class Rating(msgspec.Struct, frozen=True, gc=False):
     """Configured weights by contribution, and defaults for signals."""
 
     weights: dict[str, Weight]
@@ -145,33 +145,63 @@ _CHANGES = (
     ("user_agent", "user-agent-changed", "session-presented"),
 )
 
-_Contribution = tuple[str, Moment, str, str]
+Contribution: TypeAlias = tuple[str, Moment, str, str]
+"""What adds to a score: its name, since when, the events' type, and the source."""
+
+WeighedWord: TypeAlias = tuple[Contribution, Weight]
+WeighedWords: TypeAlias = Sequence[WeighedWord]
+"""All that is said of one kind, with what each of it weighs."""
 
 
 def terms_of(state: State, now: int, rating: Rating, sources: Sources) -> tuple[Term, ...]:
-    """Return what the score of a session is made of at `now` (microseconds), greatest first.
+    """Return what the score of a session is made of at `now` (microseconds), greatest first."""
+    return terms_of_points(points_left(weighed_words(state, rating, sources), now))
+
+
+Points: TypeAlias = tuple[float, str, int, Contribution, Weight]
+"""What is left of a contribution: its points, negative, its name and a number; what weighs so."""
+
+
+def points_left(words: Iterable[WeighedWords], now: int) -> Sequence[Points]:
+    """Return what is left at `now` (microseconds) of what adds to a score, greatest first.
 
     Where several sources say something of one kind, that counts which makes most of it.
     """
-    terms = []
-    for contributions in _contributions(state, rating, sources):
-        greatest: Term | None = None
-        for contribution in contributions:
-            weight = rating.weights.get(contribution[0])
-            if weight is not None:
-                term = _term(contribution, weight, now)
-                if greatest is None or term.points > greatest.points:
-                    greatest = term
-        if greatest is not None:
-            terms.append(greatest)
-    for raised in signals(state, sources):
-        each = [_signal_term(held, rating, now) for held in raised]
-        terms.append(max(each, key=lambda term: term.points))
+    found: list[Points] = []
+    for weighed in words:
+        most = -1.0
+        for each in weighed:
+            (_, since, _, _), weight = each
+            points, half_life = weight.weight, weight.half_life
+            if half_life > 0 and since is not None and now > since:
+                points = float(points * 0.5 ** ((now - since) / MICROSECONDS / half_life))
+            if points > most:
+                most, greatest = points, each
+        if most >= LEAST_POINTS:
+            word, weight = greatest
+            found.append((-most, word[0], len(found), word, weight))
+    found.sort()
+    return found
+
+
+def score_of(points: Iterable[Points]) -> float:
+    """Return the score: the sum of all points, at most 100."""
+    return min(SCORE_MAX, -sum([each[0] for each in points]))
+
+
+def terms_of_points(points: Iterable[Points]) -> tuple[Term, ...]:
+    """Return the terms of a score that these points make up."""
     return tuple(
-        sorted(
-            (term for term in terms if term.points >= LEAST_POINTS),
-            key=lambda term: (-term.points, term.name),
+        Term(
+            word[0],
+            -negative,
+            weight.weight,
+            weight.half_life,
+            (word[1] or 0) / MICROSECONDS,
+            word[2],
+            word[3],
         )
+        for negative, _, _, word, weight in points
     )
 
 
@@ -179,55 +209,87 @@ LEAST_POINTS = 0.05
 """Less than this is forgotten."""
 
 
-def _term(contribution: _Contribution, weight: Weight, now: int) -> Term:
-    name, since, signal, source = contribution
-    began = (since or 0) / MICROSECONDS
-    age = 0.0 if since is None else (now - since) / MICROSECONDS
-    points = decayed(weight.weight, weight.half_life, age)
-    return Term(name, points, weight.weight, weight.half_life, began, signal, source)
+def weighed_words(state: State, rating: Rating, sources: Sources) -> Sequence[WeighedWords]:
+    """Return, of each kind of contribution, all that is said of it with what that weighs."""
+    weights = rating.weights
+    found: list[WeighedWords] = []
+    for contributions in _contributions(state, rating, sources):
+        if len(contributions) == 1:
+            (each,) = contributions
+            weight = weights.get(each[0])
+            if weight is not None:
+                found.append(((each, weight),))
+            continue
+        known = [(each, weights.get(each[0])) for each in contributions]
+        found.append([(each, weight) for each, weight in known if weight is not None])
+    if state.signals:
+        found += [
+            [
+                (
+                    (held.name, held.since, signal_type(held), held.source),
+                    Weight(*rating.of_signal(held.name, held.weight, held.half_life)),
+                )
+                for held in raised
+            ]
+            for raised in raised_signals(state, sources)
+        ]
+    return found
 
 
-def _signal_term(held: SignalHeld, rating: Rating, now: int) -> Term:
-    weight = Weight(*rating.of_signal(held.name, held.weight, held.half_life))
-    return _term((held.name, held.since, signal_type(held), held.source), weight, now)
-
-
-def _contributions(
+def _contributions(  # noqa: C901 - one case a kind
     state: State, rating: Rating, sources: Sources
-) -> Iterator[Sequence[_Contribution]]:
-    """Yield what adds to the score: of each kind everything that is said of it."""
-    yield _levels("user-risk", state.user_risk, sources)
-    yield _levels("session-risk", state.session_risk, sources)
-    yield _levels("device-risk", state.device_risk.get(state.device, {}), sources)
-    compliance = state.compliance.get(state.device, {})
-    yield [
-        ("device-not-compliant", said.since, COMPLIANCE_CHANGE, source)
-        for source, said in words_that_count(compliance, COMPLIANCE_CHANGE, sources)
-        if said.value == NOT_COMPLIANT
-    ]
+) -> Sequence[Sequence[Contribution]]:
+    """Return what adds to the score: of each kind everything that is said of it."""
+    found: list[Sequence[Contribution]] = []
+    if state.user_risk:
+        found.append(_levels("user-risk", state.user_risk, sources))
+    if state.session_risk:
+        found.append(_levels("session-risk", state.session_risk, sources))
+    device = state.device
+    if device in state.device_risk:
+        found.append(_levels("device-risk", state.device_risk[device], sources))
+    if device in state.compliance:
+        found.append(_not_compliant(state.compliance[device], sources))
+    circumstances, baseline, witnessed = state.circumstances, state.baseline, state.witnessed
+    proven = state.proven
     for circumstance, name, signal in _CHANGES:
-        held = state.circumstances.get(circumstance)
-        if (
-            held is not None
-            and not state.began_with(circumstance, held.value)
-            and not sign_ins_of(state, f"{circumstance}={held.value}")
-        ):
-            yield [(name, held.since, signal, ITSELF)]
-    yield [
+        held = circumstances.get(circumstance)
+        if held is None:
+            continue
+        value = held.value
+        if value == baseline.get(circumstance) == witnessed.get(circumstance, value):
+            continue  # as it began (`State.began_with`)
+        key = circumstance + "=" + value
+        if not proven.get(key) and not (state.remembered and sign_ins_of(state, key)):
+            found.append(((name, held.since, signal, ITSELF),))
+    segments = [
         ("network-changed", said.since, NETWORK_CHANGE, source)
         for source, said, is_new in changes(state, sources)
         if is_new and not sign_ins_of(state, circumstance_of(source, said.value))
     ]
+    if segments:
+        found.append(segments)
     if state.location.anonymizer:
-        since = state.circumstances["ip"].since if "ip" in state.circumstances else None
-        yield [("anonymizer", since, "session-presented", ITSELF)]
-    journeys = [one for one in state.arrivals if one.speed >= rating.travel_speed_kmh]
-    unproven = [one.since for one in journeys if not is_proven(state, one)]
-    if unproven:
-        yield [("travel", max(unproven), "session-presented", ITSELF)]
+        ip = circumstances.get("ip")
+        found.append((("anonymizer", ip.since if ip else None, "session-presented", ITSELF),))
+    if state.arrivals:
+        fastest = rating.travel_speed_kmh
+        journeys = [one for one in state.arrivals if one.speed >= fastest]
+        unproven = [one.since for one in journeys if not is_proven(state, one)]
+        if unproven:
+            found.append((("travel", max(unproven), "session-presented", ITSELF),))
+    return found
 
 
-def _levels(name: str, words: Mapping[str, RiskHeld], sources: Sources) -> Sequence[_Contribution]:
+def _not_compliant(words: Mapping[str, Said], sources: Sources) -> Sequence[Contribution]:
+    return [
+        ("device-not-compliant", said.since, COMPLIANCE_CHANGE, source)
+        for source, said in words_that_count(words, COMPLIANCE_CHANGE, sources)
+        if said.value == NOT_COMPLIANT
+    ]
+
+
+def _levels(name: str, words: Mapping[str, RiskHeld], sources: Sources) -> Sequence[Contribution]:
     return [
         (
             f"{name}-{held.level}",

@@ -1,12 +1,25 @@
 """Scene: a session's state at a moment, as conditions read it, and their findings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from sidecar.domain.facts.precedence import by_loosening_words, compliance
-from sidecar.domain.policy.policy import Principals, RiskLevel
-from sidecar.domain.session.risk import Rating, level_after, terms_of, total
+from sidecar.domain.policy.conditional_access import Principals, RiskLevel
+from sidecar.domain.session.risk import (
+    Contribution,
+    Points,
+    Rating,
+    Term,
+    WeighedWords,
+    level_after,
+    points_left,
+    score_of,
+    terms_of_points,
+    weighed_words,
+)
 from sidecar.domain.session.state import PLACE, Cause, Moment, State, unproven
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values import places
@@ -30,7 +43,7 @@ ANY_SIGN_IN: Needs = ((Requirement(),),)
 """Whoever signs in at all."""
 
 
-class Finding(NamedTuple):
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """The result of a condition: does it hold, and by which causes."""
 
     holds: bool
@@ -63,15 +76,26 @@ class CalledFrom(NamedTuple):
 class Scene:
     """A session's state at a moment (`now`, microseconds), with what conditions derive from it.
 
-    `addressless`: the call that is judged gives no address of its own.
+    Many conditions ask for the same: it is derived once, and the state must not change meanwhile.
+    `addressless`: the call that is judged gives no address of its own. `found` are the causes of
+    conditions that were asked for already, by what the compiler names them; None: it holds not.
     """
 
     __slots__ = (
+        "_all_loosen",
         "_bare",
+        "_compliance",
         "_level",
+        "_locations",
         "_loosening",
+        "_newest",
+        "_points",
+        "_proven",
         "_score",
+        "_terms",
+        "_weighed",
         "addressless",
+        "found",
         "now",
         "state",
         "world",
@@ -86,6 +110,15 @@ class Scene:
         self._level: RiskLevel | None = None
         self._bare: Scene | None = None
         self._loosening: Scene | None = None
+        self._all_loosen = False
+        self._compliance: str | None = None
+        self._locations: frozenset[str] | None = None
+        self._newest: Contribution | None = None
+        self._points: Sequence[Points] | None = None
+        self._terms: tuple[Term, ...] | None = None
+        self._weighed: Sequence[WeighedWords] | None = None
+        self._proven: dict[tuple[str, int], bool] = {}
+        self.found: dict[tuple[int, int], tuple[Cause, ...] | None] = {}
 
     @property
     def bare(self) -> "Scene":
@@ -98,12 +131,15 @@ class Scene:
     @property
     def loosening(self) -> "Scene":
         """The same by the words of those alone who may loosen: what may keep a policy off."""
+        if self._all_loosen:
+            return self
         if self._loosening is None:
             state = by_loosening_words(self.state, self.world.sources)
             if state is self.state:
-                self._loosening = self
-            else:
-                self._loosening = Scene(state, self.now, self.world, addressless=self.addressless)
+                # Not kept as `_loosening`: a scene that held itself would be left to the collector.
+                self._all_loosen = True
+                return self
+            self._loosening = Scene(state, self.now, self.world, addressless=self.addressless)
         return self._loosening
 
     def seen_by(self, *, loosens: bool) -> "Scene":
@@ -112,16 +148,55 @@ class Scene:
 
     @property
     def compliance(self) -> str:
-        """Return what the device of the session is by all that count; empty: nobody says."""
-        return compliance(self.state, self.world.sources)
+        """The compliance of the session's device by all words that count; empty: nobody says."""
+        if self._compliance is None:
+            self._compliance = compliance(self.state, self.world.sources)
+        return self._compliance
+
+    @property
+    def locations(self) -> frozenset[str]:
+        """The names of the named locations that the session's address lies in."""
+        if self._locations is None:
+            state = self.state
+            known = self.world.locations_of
+            self._locations = known(state.ip, state.location) if state.ip else frozenset()
+        return self._locations
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of the score, greatest first."""
+        if self._terms is None:
+            self._terms = terms_of_points(self.points)
+        return self._terms
+
+    @property
+    def points(self) -> Sequence[Points]:
+        """The points that make up the score, negative, with what weighs so; greatest first."""
+        if self._points is None:
+            self._points = points_left(self.weighed, self.now)
+        return self._points
+
+    @property
+    def weighed(self) -> Sequence[WeighedWords]:
+        """The words that add to the score, whatever is left of them by now."""
+        if self._weighed is None:
+            world = self.world
+            self._weighed = weighed_words(self.state, world.rating, world.sources)
+        return self._weighed
+
+    @property
+    def newest(self) -> Contribution | None:
+        """The contribution to the score that began last; None: nothing adds to it."""
+        if self._newest is None and self.points:
+            newest = max([((word[1] or 0), word[0], word) for _, _, _, word, _ in self.points])
+            self._newest = newest[2]
+        return self._newest
 
     @property
     def score(self) -> float:
         """The risk score, 0..100."""
         if self._score is None:
-            self._score = total(
-                terms_of(self.state, self.now, self.world.rating, self.world.sources)
-            )
+            self._score = score_of(self.points)
         return self._score
 
     @property
@@ -136,7 +211,15 @@ class Scene:
         """Return whether sign-ins that satisfy one of these ways came with this circumstance.
 
         Of a journey they must have come from both of its ends, or with the arrival itself.
+        The needs are those of a policy, and live as long as that does.
         """
+        key = (circumstance, id(needs))  # to hash them takes longer than to ask
+        found = self._proven.get(key)
+        if found is None:
+            found = self._proven[key] = self._is_proven(circumstance, needs)
+        return found
+
+    def _is_proven(self, circumstance: str, needs: Needs) -> bool:
         state = self.state
         kind, _, value = circumstance.partition("=")
         if kind == PLACE:
@@ -162,6 +245,8 @@ class Scene:
         )
 
     def _meet(self, sign_ins: tuple[Authentication, ...], needs: Needs) -> bool:
+        if not sign_ins:
+            return () in needs
         return any(all(self._shown(each, sign_ins) for each in way) for way in needs)
 
     def _shown(self, requirement: Requirement, sign_ins: tuple[Authentication, ...]) -> bool:
@@ -186,12 +271,20 @@ class Scene:
 Test: TypeAlias = Callable[[Scene, Needs], Finding]
 """From a scene and what could satisfy the policy's grant as things are."""
 
+Found: TypeAlias = Callable[[Scene, Needs], tuple[Cause, ...] | None]
+"""From the same: the causes by which it holds; None where it does not."""
+
+Holds: TypeAlias = Callable[[Scene, Needs], bool]
+"""From the same: does it hold."""
+
 
 class ConditionCheck(NamedTuple):
     """A compiled condition: the test that decides, and what explains it.
 
     `asks` says in words when it holds, `value` what a scene shows of it. `parts` are the
-    conditions it is made of, each with the very test that decides within it.
+    conditions it is made of, each with the very test that decides within it. `holds` says whether
+    the test would find that it holds, without finding out by which causes; None: the test says it.
+    `quick`: it takes little less, so that whoever asks for causes asks the test.
     """
 
     kind: str
@@ -199,3 +292,5 @@ class ConditionCheck(NamedTuple):
     asks: str
     value: Callable[[Scene], str]
     parts: "tuple[ConditionCheck, ...]" = ()
+    holds: Holds | None = None
+    quick: bool = False

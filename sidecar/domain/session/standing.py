@@ -1,14 +1,23 @@
 """Standing of a session: the demands of the policies that hold or whose marks wait."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from sidecar.domain.facts.precedence import COMPLIANT, compliance
-from sidecar.domain.policy.policy import EveryTime, Policy, PolicyState, Principals, Selection
+from sidecar.domain.policy.conditional_access import (
+    EveryTime,
+    Policy,
+    PolicyState,
+    Principals,
+    Selection,
+)
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.scene import ALWAYS, ConditionCheck, Needs, Test
 from sidecar.domain.session.single_use import EachCall
@@ -35,12 +44,14 @@ class Evidence(NamedTuple):
     """The sign-ins that may count, and the call's own among them; None: any of them counts.
 
     `skew` in seconds: by how much clocks may disagree. `presented` is what the call's token shows.
+    `compliant`: the session is on a device that is known to be compliant.
     """
 
     sign_ins: Sequence[CountedSignIn]
     skew: int
     own: CountedSignIn | None = None
     presented: Presented | None = None
+    compliant: bool = False
 
     def any_later(self, second: int) -> bool:
         """Return whether any sign-in counts as later than what began in this second."""
@@ -50,13 +61,24 @@ class Evidence(NamedTuple):
     def is_untimed(self) -> bool:
         """Sign-ins were shown that would count, and the time of none of them is known."""
         counting = self.sign_ins if self.own is None else (self.own,)
-        return bool(counting) and not any(one.authentication.auth_time for one in counting)
+        for one in counting:
+            if one.authentication.auth_time:
+                return False
+        return bool(counting)
 
 
-_NOTHING_ASKED = (Requirement(),)
+_ANY_SIGN_IN = Requirement()
+_NOTHING_ASKED = (_ANY_SIGN_IN,)
 
 FOR_GOOD = 1 << 40
 """Seconds: later than any that a session sees."""
+
+
+class AskedRequirement(NamedTuple):
+    """A requirement, and until when (seconds) a sign-in meets it; -1: none does."""
+
+    requirement: Requirement
+    until: float
 
 
 class Compiled(NamedTuple):
@@ -64,7 +86,8 @@ class Compiled(NamedTuple):
 
     `check` explains the condition; None where there is none. `min_interval` in seconds. `strict`:
     the condition asks for the call's own address. `break_glass`: whom no policy is for.
-    `sources`: those that are configured.
+    `sources`: those that are configured. `alone`, where its grant is one requirement and asks for
+    nothing besides: that, as none has met it.
     """
 
     policy: Policy
@@ -79,6 +102,7 @@ class Compiled(NamedTuple):
     strict: bool = False
     break_glass: Mapping[str, Principals] = MappingProxyType({})
     sources: Sources = Sources()
+    alone: tuple[AskedRequirement, ...] = ()
 
     def needs(self, state: State) -> Needs:
         """Return what could satisfy this policy as things are."""
@@ -89,14 +113,7 @@ class Compiled(NamedTuple):
         return compliance(state, self.sources) == COMPLIANT
 
 
-class AskedRequirement(NamedTuple):
-    """A requirement, and until when (seconds) a sign-in meets it; -1: none does."""
-
-    requirement: Requirement
-    until: float
-
-
-class Demand(msgspec.Struct, frozen=True):
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """The demand of one policy on a session at a moment.
 
     `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else for each
@@ -108,7 +125,8 @@ class Demand(msgspec.Struct, frozen=True):
     and by which alone the policy is taken to be for them; with `refuses_unknown` nothing helps but
     that somebody says it. `untimed`: sign-ins were shown, and the time of none is known.
     `each_call` is what every call needs besides: then the demand is met, of the session, where its
-    mark is.
+    mark is. `alike`, of a demand that several policies make in the same words: each of them (also
+    the one that it names), with its place in the order of the policies (`each_of`).
     """
 
     policy: str
@@ -129,6 +147,7 @@ class Demand(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
     refuses_unknown: bool = False
     untimed: bool = False
+    alike: tuple[tuple[int, str], ...] = ()
 
     def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
         """Return whether it is met in all contexts of a call that it concerns (at least one)."""
@@ -150,8 +169,8 @@ class Demand(msgspec.Struct, frozen=True):
 
         All of it where the demand is met, or where it asks for no sign-in in particular.
         """
-        unmet = tuple(each.requirement for each in self.asks if now > each.until)
-        return unmet or tuple(each.requirement for each in self.asks)
+        unmet = [each.requirement for each in self.asks if now > each.until]
+        return tuple(unmet or [each.requirement for each in self.asks])
 
     def binds(self, now: float) -> bool:
         """Return whether a call must meet the demand at `now` (seconds), or it may still wait."""
@@ -172,25 +191,84 @@ def _latest(cause: Cause) -> tuple[int, str]:
     return (cause.since or 0, cause.key)
 
 
-class Standing(msgspec.Struct, frozen=True):
+def each_of(demands: tuple[Demand, ...]) -> tuple[Demand, ...]:
+    """Return the demands, those of several policies once for each, in the order of the policies.
+
+    Those of no policy come last.
+    """
+    if not any(demand.alike for demand in demands):
+        return demands
+    placed = sorted(
+        [(*one, demand) for demand in demands for one in demand.alike], key=itemgetter(0)
+    )
+    of_policies = (replace(demand, policy=name, alike=()) for _, name, demand in placed)
+    return (*of_policies, *(demand for demand in demands if not demand.alike))
+
+
+PREPARED_BOUND = 16
+"""Decisions that are kept of a standing: by app and contexts, of which sessions use few."""
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A session's standing: its revocation, and the demands of enforced and of tried policies.
 
-    `rank` is the best assurance that counts. `timed`: the standing may change
-    without new facts.
+    Those are kept as `enforced` and `on_trial`, in which policies that make the same demand make
+    one (`Demand.alike`): whether a call passes is asked of those.
+    `rank` is the best assurance that counts. `until` is the moment (microseconds) until which time
+    alone is known to change nothing of it; None: it never does. `of_each_call` are the demands by
+    which calls need a sign-in of their own. `prepared` is what was decided by it
+    (`decision.prepare`), by the app and the contexts of calls without a proof. What is prepared,
+    and what is known of the time, is no part of its value.
     """
 
     revoked: Revocation | None
-    demands: tuple[Demand, ...]
-    tried: tuple[Demand, ...]
+    enforced: tuple[Demand, ...]
+    on_trial: tuple[Demand, ...]
     rank: int
     auth_time: int
-    timed: bool
+    until: int | None
     spent: Mapping[int, SpentHeld] = MappingProxyType({})
+    of_each_call: tuple[Demand, ...] = ()
+    prepared: dict[tuple[str, frozenset[str]], object] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Standing):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _COMPARED) and (
+            (self.enforced == other.enforced and self.on_trial == other.on_trial)
+            or (self.demands == other.demands and self.tried == other.tried)
+        )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # else msgspec would compare by identity
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """The demands of the enforced policies, each by itself."""
+        return each_of(self.enforced)
+
+    @property
+    def tried(self) -> tuple[Demand, ...]:
+        """The demands of the policies on trial, each by itself."""
+        return each_of(self.on_trial)
 
     @property
     def asks_each_call(self) -> bool:
         """Return whether some calls need a sign-in of their own."""
-        return any(demand.each_call is not None for demand in (*self.demands, *self.tried))
+        return bool(self.of_each_call)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def keep(self, app: str, contexts: frozenset[str], prepared: object) -> None:
+        """Remember what was decided by it: so it costs nothing where nobody asks."""
+        kept = self.prepared
+        if kept is None or len(kept) >= PREPARED_BOUND:
+            msgspec.structs.force_setattr(self, "prepared", kept := {})
+        kept[app, contexts] = prepared
+
+
+_COMPARED = ("revoked", "rank", "auth_time", "spent")
+"""What is compared beside the demands, of which those `of_each_call` are some."""
 
 
 STORE_LOST = "store-lost"
@@ -250,14 +328,20 @@ def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) 
     They may be several sign-ins, all later than that second. Of a call, one of the requirements
     must be met by its own sign-in: what others have shown completes it, and never stands for it.
     """
-    requirements, skew = alternative.requirements, evidence.skew
-    shown = tuple(_latest_shown(each, second, evidence.sign_ins, skew) for each in requirements)
+    requirements, skew, sign_ins = alternative.requirements, evidence.skew, evidence.sign_ins
+    shown = tuple([_latest_shown(each, second, sign_ins, skew) for each in requirements])
     if evidence.own is None or min(shown) < 0:
         return shown
     alone = (evidence.own,)
     if any(_latest_shown(each, second, alone, skew) >= 0 for each in requirements):
         return shown
     return tuple(-1 for _ in requirements)
+
+
+def _shows(requirement: Requirement, second: int | None, evidence: Evidence) -> bool:
+    """Return whether the sign-ins later than that second meet a requirement (`shown_for`)."""
+    sign_ins = evidence.sign_ins if evidence.own is None else (evidence.own,)
+    return _latest_shown(requirement, second, sign_ins, evidence.skew) >= 0
 
 
 def _latest_shown(
@@ -267,85 +351,172 @@ def _latest_shown(
 
     Where any sign-in will do, one from before that second counts, too.
     """
-    moment = None if requirement == Requirement() else second
+    moment = None if requirement == _ANY_SIGN_IN else second
     best = -1
+    after = 0 if moment is None else max(0, moment - skew)  # as `is_later` compares
     for sign_in in sign_ins:
-        auth_time = sign_in.authentication.auth_time
-        if auth_time > best and sign_in.meets(requirement) and is_later(auth_time, moment, skew):
+        auth_time = sign_in[2].auth_time
+        if auth_time > best and auth_time > after and sign_in.meets(requirement):
             best = auth_time
     return best
 
 
-class Look(NamedTuple):
+class Look:
     """One policy as it stands for a session at a moment: what explanations are made of.
 
-    `before` is its activation after the latest fact, `after` the one at the moment; `shown` says
-    for each alternative of its grant, and each of its requirements, when the latest sign-in was
-    that meets it (-1: there was none). `lifetime` is what it asks for at the end of the session's
-    life.
+    `before` is its activation after the latest fact, `after` the one at the moment. What it asks
+    for, and what of that was shown, is found out when somebody wants to know.
     """
 
-    compiled: Compiled
-    applies: bool
-    before: Activation
-    after: Activation
-    demand: Demand | None
-    shown: tuple[tuple[int, ...], ...]
-    lifetime: Demand | None = None
+    def __init__(  # noqa: PLR0913 - what there is to know of a policy
+        self,
+        compiled: Compiled,
+        before: Activation,
+        after: Activation,
+        evidence: Evidence,
+        *,
+        applies: bool,
+        ask: Callable[[], tuple[Demand | None, Demand | None]],
+    ) -> None:
+        self.compiled = compiled
+        self.applies = applies
+        self.before = before
+        self.after = after
+        self._evidence = evidence
+        self._ask = ask
+
+    @cached_property
+    def asked(self) -> tuple[Demand | None, Demand | None]:
+        """The demand of the policy, and the one at the end of the session's life."""
+        return self._ask()
 
     @property
+    def demand(self) -> Demand | None:
+        """The demand of the policy."""
+        return self.asked[0]
+
+    @property
+    def lifetime(self) -> Demand | None:
+        """The demand of the policy at the end of the session's life."""
+        return self.asked[1]
+
+    @cached_property
     def demands(self) -> tuple[Demand, ...]:
         """Everything that the policy asks for."""
-        return tuple(each for each in (self.demand, self.lifetime) if each is not None)
+        return tuple([each for each in self.asked if each is not None])
+
+    @cached_property
+    def shown(self) -> tuple[tuple[int, ...], ...]:
+        """The second of the latest sign-in for each requirement of each alternative; -1: none."""
+        since = self.after.since
+        second = None if since is None else since // MICROSECONDS
+        return tuple([shown_for(one, second, self._evidence) for one in self.compiled.alternatives])
 
 
-def demand_of(
+def demand_of(  # noqa: C901 - one case after the other
     compiled: Compiled,
     activation: Activation,
-    state: State,
     evidence: Evidence,
 ) -> Demand | None:
     """Return what a policy that holds, or whose mark waits, asks for; None: nothing, for good."""
     policy = compiled.policy
-    every_time = policy.session.every_time if activation.holds else None
-    compliant = compiled.is_compliant(state)
-    base = Demand(
+    holds, since = activation.holds, activation.since
+    compliant = evidence.compliant
+    if policy.grant.block:
+        return _demand(compiled, activation, evidence, since)
+    second = None if since is None else since // MICROSECONDS
+    if compiled.alone:
+        if activation.is_cleared or _shows(compiled.alone[0].requirement, second, evidence):
+            return None
+        return _demand(compiled, activation, evidence, since, compiled.alone)
+    possible = compiled.alternatives
+    if not compliant and any(one.compliant_device for one in possible):
+        possible = tuple(a for a in possible if not a.compliant_device)
+    if not possible:
+        if not holds:
+            return None
+        return _demand(compiled, activation, evidence, since, unsatisfiable=True)
+    if activation.is_cleared:
+        return None
+    every_time = policy.session.every_time if holds else None
+    frequency = policy.session.sign_in_frequency if holds else None
+    easiest = possible[0]
+    if not easiest.asks:
+        since = None
+    if every_time is not None:
+        return _of_each_call(compiled, activation, evidence, possible, every_time)
+    if frequency is None and not all(alternative.asks for alternative in possible):
+        return None
+    shown = [shown_for(alternative, second, evidence) for alternative in possible]
+    best = max([min(each) for each in shown])
+    if best >= 0 and frequency is None:
+        return None
+    asks = tuple(
+        [
+            AskedRequirement(each, _good_until(latest, frequency))
+            for each, latest in zip(easiest.requirements, shown[0], strict=True)
+        ]
+    )
+    valid_until = best + frequency if frequency is not None and best >= 0 else 0
+    return _demand(compiled, activation, evidence, since, asks, frequency, valid_until)
+
+
+def _of_each_call(
+    compiled: Compiled,
+    activation: Activation,
+    evidence: Evidence,
+    possible: tuple[Alternative, ...],
+    every_time: EveryTime,
+) -> Demand:
+    """Return the demand of a policy that asks each call for a sign-in of its own.
+
+    Each sign-in must be enough by itself, so that all of the easiest way is asked for.
+    """
+    since, easiest = activation.since, possible[0]
+    second = None if since is None else since // MICROSECONDS
+    met = any(min(shown_for(each, second, evidence)) >= 0 for each in possible)
+    ways = tuple(each.requirements for each in possible)
+    return _demand(
+        compiled,
+        activation,
+        evidence,
+        since if easiest.asks else None,
+        tuple(AskedRequirement(requirement, -1) for requirement in easiest.requirements),
+        0,
+        FOR_GOOD if met else 0,
+        EachCall(ways, second, every_time.within, every_time.grace, evidence.skew),
+    )
+
+
+def _demand(  # noqa: PLR0913, PLR0917 - made once, with all that it is
+    compiled: Compiled,
+    activation: Activation,
+    evidence: Evidence,
+    since: Moment,
+    asks: tuple[AskedRequirement, ...] = (),
+    max_age: int | None = None,
+    valid_until: int = 0,
+    each_call: EachCall | None = None,
+    *,
+    unsatisfiable: bool = False,
+) -> Demand:
+    policy = compiled.policy
+    return Demand(
         policy.id,
         policy.contexts,
         policy.apps,
         policy.state is PolicyState.REPORT_ONLY,
         activation.mark or activation.causes,
-        since=activation.since,
-        block=policy.grant.block,
-        binds_from=_binds_from(policy, activation, compliant=compliant),
-    )
-    if policy.grant.block:
-        return base
-    frequency = policy.session.sign_in_frequency if activation.holds else None
-    possible = [a for a in compiled.alternatives if compliant or not a.compliant_device]
-    if not possible:
-        return msgspec.structs.replace(base, unsatisfiable=True) if activation.holds else None
-    if activation.is_cleared:
-        return None
-    second = None if activation.since is None else activation.since // MICROSECONDS
-    if every_time is not None:
-        return _each_call(base, every_time, possible, evidence)
-    if frequency is None and not all(alternative.asks for alternative in possible):
-        return None
-    shown = [shown_for(alternative, second, evidence) for alternative in possible]
-    best = max(min(each) for each in shown)
-    if best >= 0 and frequency is None:
-        return None
-    easiest = possible[0]
-    return msgspec.structs.replace(
-        base,
-        since=activation.since if easiest.asks else None,
-        asks=tuple(
-            AskedRequirement(each, _good_until(latest, frequency))
-            for each, latest in zip(easiest.requirements, shown[0], strict=True)
-        ),
-        max_age=frequency,
-        valid_until=best + frequency if frequency is not None and best >= 0 else 0,
+        since,
+        asks,
+        max_age,
+        policy.grant.block,
+        unsatisfiable,
+        valid_until,
+        (),
+        _binds_from(policy, activation, compliant=evidence.compliant) if policy.grace else 0,
+        False,
+        each_call,
     )
 
 
@@ -377,35 +548,6 @@ def refused_unknown(compiled: Compiled, activation: Activation, unknown: tuple[s
         unsatisfiable=not policy.grant.block,
         unknown=unknown,
         refuses_unknown=True,
-    )
-
-
-def _each_call(
-    base: Demand,
-    every_time: EveryTime,
-    possible: Sequence[Alternative],
-    evidence: Evidence,
-) -> Demand:
-    """Return the demand of a policy that asks every call for a sign-in of its own.
-
-    Each sign-in must be enough by itself, so that all of the easiest way is asked for.
-    """
-    second = None if base.since is None else base.since // MICROSECONDS
-    met = any(min(shown_for(each, second, evidence)) >= 0 for each in possible)
-    easiest = possible[0]
-    return msgspec.structs.replace(
-        base,
-        since=base.since if easiest.asks else None,
-        asks=tuple(AskedRequirement(requirement, -1) for requirement in easiest.requirements),
-        max_age=0,
-        valid_until=FOR_GOOD if met else 0,
-        each_call=EachCall(
-            tuple(each.requirements for each in possible),
-            second,
-            every_time.within,
-            every_time.grace,
-            evidence.skew,
-        ),
     )
 
 

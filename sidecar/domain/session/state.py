@@ -5,7 +5,7 @@ import copy
 import msgspec
 
 from sidecar.domain.facts.memberships import Membership
-from sidecar.domain.policy.policy import Circumstance, RiskLevel
+from sidecar.domain.policy.conditional_access import Circumstance, RiskLevel
 from sidecar.domain.sources.origin import Origins, together
 from sidecar.domain.values.assurance import Authentication, is_later
 from sidecar.domain.values.location import Place
@@ -35,7 +35,7 @@ Moment = int | None
 """Microseconds since the epoch; None: from the start of the session."""
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
+class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value and the moment it began."""
 
     value: str
@@ -48,7 +48,7 @@ class Revocation(Held, frozen=True, array_like=True):
     by: Origins = ()
 
 
-class Said(msgspec.Struct, frozen=True, array_like=True):
+class Said(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The last word of a source: its value, since when the source says so, and when it last did."""
 
     value: str
@@ -56,7 +56,7 @@ class Said(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
-class ClaimSaid(msgspec.Struct, frozen=True, array_like=True):
+class ClaimSaid(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The last word of a source on a claim: its values, since when, and when it last said so."""
 
     values: tuple[str, ...]
@@ -64,7 +64,7 @@ class ClaimSaid(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
-class RiskHeld(msgspec.Struct, frozen=True, array_like=True):
+class RiskHeld(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A risk level that a source reported, and since when it has said at least medium, and high.
 
     `at`: when it spoke last.
@@ -76,7 +76,7 @@ class RiskHeld(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
-class Sighting(msgspec.Struct, frozen=True, array_like=True):
+class Sighting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An address and its place at which somebody was seen, and the moment."""
 
     ip: str
@@ -84,7 +84,7 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True):
     moment: int
 
 
-class TravelHeld(msgspec.Struct, frozen=True, array_like=True):
+class TravelHeld(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A journey that ended where the session is: its speed, both of its ends and the arrival.
 
     `proven_by` are the sign-ins that came with the arrival itself.
@@ -100,7 +100,7 @@ class TravelHeld(msgspec.Struct, frozen=True, array_like=True):
     proven_by: tuple[Authentication, ...] = ()
 
 
-class PlaceHeld(msgspec.Struct, frozen=True, array_like=True):
+class PlaceHeld(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A place, and the sign-ins that came from there."""
 
     ip: str
@@ -108,7 +108,7 @@ class PlaceHeld(msgspec.Struct, frozen=True, array_like=True):
     sign_ins: tuple[Authentication, ...]
 
 
-class Remembered(msgspec.Struct, frozen=True, array_like=True):
+class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A place that the user proved in an earlier session, on a device, by a sign-in, at a moment.
 
     `circumstances` are what it says of the address, as `State.proven` names them.
@@ -122,7 +122,7 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
     circumstances: tuple[str, ...]
 
 
-class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
+class SignalHeld(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A signal that a source raised; `device` names the device it was raised on, if any.
 
     `register` is what it is a word of: signals of one name, of a user, a session or a device.
@@ -142,7 +142,7 @@ class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
         return self.since
 
 
-class SpentHeld(msgspec.Struct, frozen=True, array_like=True):
+class SpentHeld(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The token by which a proof was spent, and when (microseconds)."""
 
     token: str
@@ -154,7 +154,7 @@ def said_by(source: str) -> str:
     return f" (said by {source})" if source else ""
 
 
-class StepUpHeld(msgspec.Struct, frozen=True, array_like=True):
+class StepUpHeld(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A step-up that an operator asked for, and when (`at`); see `facts.StepUpAsked`.
 
     One sign-in, or several, must show all of the `controls`. `device` set: of sessions on it.
@@ -169,7 +169,7 @@ class StepUpHeld(msgspec.Struct, frozen=True, array_like=True):
     by: Origins = ()
 
 
-class Early(msgspec.Struct, frozen=True, array_like=True):
+class Early(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A sign-in or context shown ahead of its time: the second it claims, and that of the showing.
 
     `sign_in` is what was shown; None: a context was.
@@ -180,7 +180,7 @@ class Early(msgspec.Struct, frozen=True, array_like=True):
     sign_in: Authentication | None = None
 
 
-class Cause(msgspec.Struct, frozen=True, array_like=True):
+class Cause(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One thing that makes a condition hold.
 
     `kind` and `value` identify it; `circumstance` (`kind=value`) is what a sign-in would prove,
@@ -204,10 +204,11 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
         What another source says is another cause: who has signed in after the word of one has
         answered nothing that another one says later.
         """
-        return f"{self.kind}={self.value}{said_by(self.source)}"
+        key = self.kind + "=" + self.value  # members of enumerations are slow to format
+        return key + said_by(self.source) if self.source else key
 
 
-class Activation(msgspec.Struct, frozen=True, array_like=True):
+class Activation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Per-session policy state: is its condition true, why, and the causes of its mark.
 
     `begun`, of a policy with a grace period: since when the mark waits on a compliant device, and
@@ -215,7 +216,8 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
     least interval: the causes that were marked and when, latest last. `life`, of one with a session
     lifetime: the second of the sign-in with which the present one began. `excused`: the causes that
     an operator has cleared, and when: as long as they go on, nobody is asked for them. `ended`: the
-    events that took its last mark away, or where time did that, those that had brought it.
+    events that took its last mark away, or where time did that, those that had brought it, and
+    `ended_since` when that mark had come up.
     """
 
     holds: bool = False
@@ -227,6 +229,7 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
     begun_otherwise: Moment = None
     excused: tuple[tuple[str, int], ...] = ()
     ended: Origins = ()
+    ended_since: Moment = None
 
     @property
     def is_cleared(self) -> bool:
@@ -239,7 +242,10 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
     @property
     def since(self) -> Moment:
         """Return when the mark's latest cause came up; None also where all are from the start."""
-        return max((c.since for c in self.mark if c.since is not None), default=None)
+        mark = self.mark
+        if len(mark) == 1:
+            return mark[0].since
+        return max([c.since for c in mark if c.since is not None], default=None)
 
     @property
     def by(self) -> Origins:
@@ -247,7 +253,24 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
         return together(cause.by for cause in self.mark if cause.since == self.since)
 
 
-class State(msgspec.Struct):
+class Steady(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """The moments from and until which time alone changes nothing, as an evaluator has found out.
+
+    `by` is the number of that evaluator. Any two are equal, so that states are that differ in
+    nothing else.
+    """
+
+    by: int
+    since: int
+    until: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (Steady, msgspec.UnsetType))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class State(msgspec.Struct, gc=False):
     """The state of a session. Only the fold changes it (`Evaluator.advance`).
 
     What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
@@ -271,7 +294,8 @@ class State(msgspec.Struct):
     `asked` are the step-ups that operators ask for, `timely` the sign-ins by which those that ask
     for a young one were met, and `cleared` when an operator last cleared all that then was.
 
-    `issuer` is the namespace of the names of its user, groups and devices.
+    `issuer` is the namespace of the names of its user, groups and devices. `steady` follows from
+    all this: it is noted by an evaluator, and is no part of a state that is compared or stored.
     `claims_issued` is when the tokens were issued that showed the claims.
     """
 
@@ -324,6 +348,7 @@ class State(msgspec.Struct):
     aside: int = 0
     lost: int = 0
     issuer: str = ""
+    steady: Steady | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def device(self) -> str:
@@ -358,7 +383,8 @@ class State(msgspec.Struct):
         """Return a state that can be changed without changing this one."""
         twin = copy.copy(self)
         for name in _TABLES:
-            setattr(twin, name, dict(getattr(self, name)))
+            table = getattr(self, name)
+            setattr(twin, name, table.copy() if table else {})  # most are empty
         return twin
 
     @property
@@ -376,6 +402,8 @@ class State(msgspec.Struct):
 
         Of a call, none but its `own` sign-in can have made it good.
         """
+        if not self.revocations:
+            return None
         latest: Revocation | None = None
         for key, held in self.revocations.items():
             scope, _, device = key.partition("|")
@@ -422,7 +450,7 @@ EARLIER_BOUND = 3
 """So many seconds with a sign-in, before the latest one, are kept in a checkpoint."""
 
 
-class Earlier(msgspec.Struct, frozen=True, array_like=True):
+class Earlier(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A state as of the sign-ins until a second, where that differs from the whole one."""
 
     until: int
@@ -447,7 +475,7 @@ _PROVEN = (
 """The fields of a state that depend on sign-ins."""
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """The state up to `state.last`, and the digests of the facts that are folded into it.
 
     A fact that is no later than `state.last` and not in `folded` has arrived late. `earlier`
@@ -472,6 +500,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         Where that is no longer known, the state is that of a session without any sign-in.
         """
         state = self.state.copy()
+        state.steady = msgspec.UNSET
         latest = next(iter(state.sign_ins), None)
         if until is None or latest is None or latest.auth_time <= until:
             return state

@@ -35,7 +35,7 @@ from sidecar.domain.facts.signal import (
     Signal,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.sources.source import LOCAL_PREFIX, Source, is_operator
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 

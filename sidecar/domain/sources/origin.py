@@ -10,7 +10,7 @@ marked by it then: its source and its moment stand for that, which only this sou
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.fact_kinds import Fact
 
 Origins: TypeAlias = tuple[tuple[str, str], ...]
 """Sources, sorted, and of each the id of its event; of several of one source the greatest."""

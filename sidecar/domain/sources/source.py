@@ -28,7 +28,7 @@ def issuer_source(issuer: str) -> str:
     return ISSUER_PREFIX + issuer
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class Source(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One source and its powers. Without any it may say everything that loosens nothing.
 
     `may`: the event types that it may send (None: every one). `may_loosen`: those whose words of
@@ -81,7 +81,7 @@ class Sources:
 
     def loosens(self, name: str, kind: str) -> bool:
         """Return whether the words of this source, in events of this type, may loosen."""
-        return self.of(name).loosens(kind)
+        return name == ITSELF or self.of(name).loosens(kind)
 
     def proves(self, name: str) -> bool:
         """Return whether this source's sign-ins, and its rises of assurance, count as proofs."""

@@ -52,7 +52,7 @@ _INSIDE = frozenset(
 )
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, gc=False):
     """An IP address. `text` is its canonical spelling (RFC 5952), `packed` its 4 or 16 bytes."""
 
     text: str

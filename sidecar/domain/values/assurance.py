@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 
-class Level(msgspec.Struct, frozen=True):
+class Level(msgspec.Struct, frozen=True, gc=False):
     """One assurance level: its name, the `acr` values and the `amr` combinations that show it."""
 
     name: str
@@ -70,7 +70,7 @@ DEFAULT_LEVELS = (
 """Levels for tokens with the usual `amr` values, weakest first, where none are configured."""
 
 
-class Strength(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Strength(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """An authentication strength: a sign-in has it with one of these `acr`, or one of these `amr`.
 
     `acr` values are asked for in this order. An `amr` combination is shown by a sign-in that has
@@ -81,7 +81,7 @@ class Strength(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     amr: tuple[frozenset[str], ...] = ()  # combinations of methods (RFC 8176), any of which has it
 
 
-class Authentication(msgspec.Struct, frozen=True):
+class Authentication(msgspec.Struct, frozen=True, gc=False):
     """One act of signing in: `auth_time` in whole seconds since the epoch (0: unknown).
 
     `at_most`: the level that it counts for at most, whatever it shows; empty: any.

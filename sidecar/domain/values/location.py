@@ -2,6 +2,7 @@
 
 import math
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 EARTH_RADIUS_KM = 6371.0088
 
 
-class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+class Place(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, cache_hash=True):
     """The place of an address by the geography databases. Empty or None: they do not say.
 
     `country` is ISO 3166-1 alpha-2, `region` ISO 3166-2 (`DE-BE`), `latitude` and `longitude`
@@ -40,7 +41,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.latitude is not None and self.longitude is not None and not self.meaningless
 
 
-class Travel(msgspec.Struct, frozen=True):
+class Travel(msgspec.Struct, frozen=True, gc=False):
     """A journey between two sightings: `speed` in km/h, `distance` in km, `hours` between."""
 
     speed: float
@@ -52,9 +53,14 @@ def distance_km(a: Place, b: Place) -> float | None:
     """Great-circle distance (haversine); None where either has no coordinates."""
     if a.latitude is None or a.longitude is None or b.latitude is None or b.longitude is None:
         return None
-    phi_a, phi_b = math.radians(a.latitude), math.radians(b.latitude)
+    return _great_circle(a.latitude, a.longitude, b.latitude, b.longitude)
+
+
+@lru_cache(maxsize=16384)
+def _great_circle(latitude: float, longitude: float, other: float, other_longitude: float) -> float:
+    phi_a, phi_b = math.radians(latitude), math.radians(other)
     half_phi = (phi_b - phi_a) / 2
-    half_lambda = math.radians(b.longitude - a.longitude) / 2
+    half_lambda = math.radians(other_longitude - longitude) / 2
     h = math.sin(half_phi) ** 2 + math.cos(phi_a) * math.cos(phi_b) * math.sin(half_lambda) ** 2
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(max(0.0, min(1.0, h))))
 
@@ -77,7 +83,7 @@ class Unmeasured(StrEnum):
     DATABASE_CHANGED = "database-changed"
 
 
-class NotEvaluable(msgspec.Struct, frozen=True):
+class NotEvaluable(msgspec.Struct, frozen=True, gc=False):
     """Nothing can be said of a journey, for this reason. It is neither fast nor slow."""
 
     reason: Unmeasured

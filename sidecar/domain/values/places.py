@@ -9,9 +9,10 @@ prefix of the address that must be the same, and so it is without coordinates.
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
-from sidecar.domain.facts.facts import PlaceProven
-from sidecar.domain.policy.policy import Circumstance
+from sidecar.domain.facts.fact_kinds import PlaceProven
+from sidecar.domain.policy.conditional_access import Circumstance
 from sidecar.domain.session.state import ANONYMIZER, PLACE, Remembered, State, TravelHeld
 from sidecar.domain.values.address import parse, within
 from sidecar.domain.values.assurance import Authentication
@@ -40,6 +41,7 @@ def network(ip: str, place: Place) -> str:
     return f"AS{place.asn}" if place.asn else f"net {_prefix(ip)}"
 
 
+@lru_cache(maxsize=16384)
 def label(ip: str, place: Place) -> str:
     """Return a place in words.
 
@@ -55,7 +57,9 @@ def label(ip: str, place: Place) -> str:
 
 def is_same(one_ip: str, one: Place, other_ip: str, other: Place) -> bool:
     """Return whether who proved to be at `one` has proven to be at `other`."""
-    if network(one_ip, one) != network(other_ip, other) or one.country != other.country:
+    if one.country != other.country or (one.asn or 0) != (other.asn or 0):
+        return False
+    if not one.asn and _prefix(one_ip) != _prefix(other_ip):
         return False
     apart = distance_km(one, other)
     if apart is None:
@@ -79,6 +83,28 @@ def values(ip: str, place: Place) -> Iterator[tuple[Circumstance, str]]:
         (Circumstance.ASN, str(place.asn) if place.asn else ""),
     ):
         yield circumstance, value or f"{UNKNOWN}{label(ip, place)})"
+
+
+class SeenAs(NamedTuple):
+    """A circumstance, and what it is by a sighting. `is_unknown`: no database says it."""
+
+    circumstance: str
+    value: str
+    is_unknown: bool
+
+
+@lru_cache(maxsize=16384)
+def seen_as(ip: str, place: Place, ipv6_prefix: int) -> tuple[SeenAs, ...]:
+    """Return what a sighting shows of where the session is, but for the segment.
+
+    Sessions come from few places again and again: what they show is kept once for all of them.
+    """
+    return (
+        SeenAs(Circumstance.IP, within(ip, ipv6_prefix), is_unknown=False),
+        *(SeenAs(name, value, value.startswith(UNKNOWN)) for name, value in values(ip, place)),
+        SeenAs(PLACE, label(ip, place), is_unknown=False),
+        SeenAs(ANONYMIZER, ",".join(place.anonymizer) or NO_ANONYMIZER, is_unknown=False),
+    )
 
 
 def circumstances(ip: str, place: Place, ipv6_prefix: int) -> Iterator[str]:
@@ -120,12 +146,16 @@ def remembered(state: State) -> Iterator[Remembered]:
 
 def sign_ins_of(state: State, circumstance: str) -> tuple[Authentication, ...]:
     """Return the sign-ins that came with this circumstance, here or in an earlier session."""
+    if not state.remembered:
+        return state.proven.get(circumstance, ())
     before = tuple(o.authentication for o in remembered(state) if circumstance in o.circumstances)
     return (*state.proven.get(circumstance, ()), *before)
 
 
 def sign_ins_at(state: State, ip: str, place: Place) -> tuple[Authentication, ...]:
     """Return the sign-ins that came from this place, here or in an earlier session."""
+    if not (state.proven_places or state.remembered):
+        return ()
     found = [
         auth
         for held in state.proven_places.values()

@@ -3,7 +3,7 @@
 A condition that cannot be said here is left out, which makes the policy wider.
 """
 
-from sidecar.domain.policy.policy import Condition, Device, Not
+from sidecar.domain.policy.conditional_access import Condition, Device, Not
 from sidecar.entra.conversion.device_filter import NotCarried, device_condition
 from sidecar.entra.conversion.places import ConvertedPlaces
 from sidecar.entra.conversion.risks import session_risk, user_risk

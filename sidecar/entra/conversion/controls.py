@@ -1,11 +1,10 @@
 """Controls of a policy, from Graph's grant and session controls."""
 
-from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Grant, SessionControls
+from sidecar.domain.policy.conditional_access import COMPLIANT_DEVICE, Grant, SessionControls
 from sidecar.entra.conversion.strengths import Strengths
-from sidecar.entra.graph_objects import GrantControls, SignInFrequency, Switch
-from sidecar.entra.graph_objects import GraphSessionControls as Exported
+from sidecar.entra.graph_objects import GrantControls, GraphSessionControls, SignInFrequency, Switch
 from sidecar.entra.ledger import Effect, Ledger
-from sidecar.wire.yaml import scalars as spellings
+from sidecar.wire.yaml import scalars
 
 EVERY_TIME = 300
 """Entra's "every time" asks at most once in five minutes (documentation of sign-in frequency)."""
@@ -102,7 +101,7 @@ def _joined(found: list[str], *, every: bool) -> Grant | None:
     return Grant(tuple(frozenset({control}) for control in sorted(set(found))))
 
 
-def session_of(given: Exported | None, at: str, ledger: Ledger) -> SessionControls:
+def session_of(given: GraphSessionControls | None, at: str, ledger: Ledger) -> SessionControls:
     """Translate the session controls."""
     if given is None:
         return SessionControls()
@@ -153,7 +152,7 @@ def _continuous(control: Switch | None, at: str, ledger: Ledger) -> None:
         ledger.carry(f"{at}.isEnabled")
 
 
-def is_strict(given: Exported | None) -> bool:
+def is_strict(given: GraphSessionControls | None) -> bool:
     """Return whether locations are those of the very call, not where the session was last seen."""
     control = given.continuous_access_evaluation if given is not None else None
     on = control is not None and control.is_enabled is not False
@@ -178,9 +177,7 @@ def _frequency(given: SignInFrequency | None, at: str, ledger: Ledger) -> int | 
         ledger.carry(f"{at}.type", f"{at}.value")
         return EVERY_TIME
     seconds = (given.value or 0) * _SECONDS.get(given.type or "", 0)
-    if given.frequency_interval not in {None, "timeBased"} or not (
-        1 <= seconds <= spellings.LONGEST
-    ):
+    if given.frequency_interval not in {None, "timeBased"} or not (1 <= seconds <= scalars.LONGEST):
         ledger.lose(at, _NO_PERIOD, Effect.WEAKER)
         return None
     ledger.carry(f"{at}.frequencyInterval", f"{at}.type", f"{at}.value")

@@ -9,7 +9,7 @@ rule is named, with what it would need here.
 import re
 from typing import NamedTuple
 
-from sidecar.domain.policy.policy import All, AnyOf, Condition, Device, Not
+from sidecar.domain.policy.conditional_access import All, AnyOf, Condition, Device, Not
 
 MAX_LENGTH = 3072
 """Graph's own limit."""

@@ -7,16 +7,15 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from sidecar.domain.policy.policy import Condition, Locations, Selection
+from sidecar.domain.policy.conditional_access import Condition, Locations, Selection
 from sidecar.domain.values import address
 from sidecar.entra.conversion.risks import NEVER
 from sidecar.entra.graph_objects import GraphNamedLocation, IpRange, LocationsCondition, Texts
 from sidecar.entra.ledger import Effect, Ledger
 from sidecar.entra.names import DirectoryNames
 from sidecar.wire.grammar.selections import EVERYTHING
-from sidecar.wire.settings.settings import ALL_TRUSTED
-from sidecar.wire.settings.settings import NamedLocation as Configured
-from sidecar.wire.yaml import scalars as spellings
+from sidecar.wire.settings.settings import ALL_TRUSTED, NamedLocation
+from sidecar.wire.yaml import scalars
 
 _NOT_SLUG = re.compile(r"[^a-z0-9._-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -90,13 +89,13 @@ class Place(msgspec.Struct, frozen=True):
 class ConvertedPlaces:
     """The named locations that policies can refer to."""
 
-    def __init__(self, names: DirectoryNames, configured: Iterable[Configured]) -> None:
+    def __init__(self, names: DirectoryNames, configured: Iterable[NamedLocation]) -> None:
         self._names = names
         self._configured = {location.name: location for location in configured}
         self._taken = {EVERYTHING, ALL_TRUSTED, *self._configured}
         self._by_id: dict[str, Place] = {}
         self._whole_trust = True
-        self.found: list[Configured] = []
+        self.found: list[NamedLocation] = []
         """Those that the configuration does not have yet."""
 
     def add(self, location: GraphNamedLocation, ledger: Ledger) -> None:
@@ -120,7 +119,7 @@ class ConvertedPlaces:
             if location.id:
                 self._by_id[location.id.lower()] = Place("", whole=not ledger.losses)
             return
-        made = Configured(
+        made = NamedLocation(
             name="",
             cidrs=cidrs,
             countries=countries,
@@ -135,7 +134,7 @@ class ConvertedPlaces:
         if location.id:
             self._by_id[location.id.lower()] = place
 
-    def _name(self, location: GraphNamedLocation, made: Configured) -> str:
+    def _name(self, location: GraphNamedLocation, made: NamedLocation) -> str:
         named = self._names.of("locations", location.id or "")
         if named and _NAME.fullmatch(named):
             return named
@@ -255,7 +254,7 @@ def _countries(codes: Texts | None, ledger: Ledger) -> tuple[str, ...]:
     found = []
     for item, code in zip(ledger.items(at), codes or (), strict=True):
         try:
-            found.append(spellings.country(code))
+            found.append(scalars.country(code))
         except ValueError:
             ledger.lose(item, "is no country's code of two letters", Effect.WEAKER)
         else:

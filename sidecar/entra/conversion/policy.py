@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     ROUTINE,
     All,
     Condition,
@@ -32,8 +32,7 @@ from sidecar.entra.conversion.strengths import Strengths
 from sidecar.entra.conversion.targets import ConvertedTargets, target
 from sidecar.entra.conversion.users import ConvertedUsers, whom
 from sidecar.entra.forms import is_empty_object
-from sidecar.entra.graph_objects import Conditions, Details, Template
-from sidecar.entra.graph_objects import GraphPolicy as Exported
+from sidecar.entra.graph_objects import Conditions, Details, GraphPolicy, Template
 from sidecar.entra.ledger import Effect, Ledger
 from sidecar.entra.names import DirectoryNames
 from sidecar.wire.yaml.nodes import MAX_TEXT
@@ -74,11 +73,11 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 def import_policy(
-    given: Exported | Template, ledger: Ledger, around: PolicyContext, taken: Collection[str]
+    given: GraphPolicy | Template, ledger: Ledger, around: PolicyContext, taken: Collection[str]
 ) -> Imported:
     """Translate one policy; its id will be none of those `taken`."""
     at, title = _account(given, ledger)
-    parts = given if isinstance(given, Exported) else (given.details or Details())
+    parts = given if isinstance(given, GraphPolicy) else (given.details or Details())
     conditions = parts.conditions or Conditions()
     inside = f"{at}.conditions"
     users = whom(conditions.users, f"{inside}.users", ledger, around.names)
@@ -108,7 +107,7 @@ def _doubt(inside: str, ledger: Ledger) -> None:
             ledger.doubt(f"{inside}.{name}", _EMPTY, Effect.WIDER)
 
 
-def _account(given: Exported | Template, ledger: Ledger) -> tuple[str, str]:
+def _account(given: GraphPolicy | Template, ledger: Ledger) -> tuple[str, str]:
     """Return where the parts stand, and what the policy is called."""
     at = ledger.at
     if isinstance(given, Template):
@@ -118,7 +117,7 @@ def _account(given: Exported | Template, ledger: Ledger) -> tuple[str, str]:
     return at, given.display_name or ""
 
 
-def _was(given: Exported | Template, ledger: Ledger) -> PolicyState:
+def _was(given: GraphPolicy | Template, ledger: Ledger) -> PolicyState:
     at = ledger.at
     if isinstance(given, Template):
         ledger.note(f"{at}.name", "a template has no state: report-only, until you decide")

@@ -6,7 +6,7 @@ risk is what is reported of a session, whatever our own score of it is.
 
 from collections.abc import Callable, Sequence
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
     Condition,

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from sidecar.domain.policy.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
-from sidecar.domain.values.assurance import Level
-from sidecar.domain.values.assurance import Strength as Configured
+from sidecar.domain.policy.conditional_access import BLOCK, COMPLIANT_DEVICE, ROUTINE
+from sidecar.domain.values.assurance import Level, Strength
 from sidecar.entra.conversion.places import slug
 from sidecar.entra.graph_objects import GraphStrength
 from sidecar.entra.ledger import Effect, Ledger
@@ -97,7 +96,7 @@ class Strengths:
         self,
         names: DirectoryNames,
         levels: Sequence[Level],
-        strengths: Mapping[str, Configured] = MappingProxyType({}),
+        strengths: Mapping[str, Strength] = MappingProxyType({}),
     ) -> None:
         self._names = names
         self._levels = tuple(levels)
@@ -105,7 +104,7 @@ class Strengths:
         self._by_id: dict[str, _Known] = {}
         self._made: dict[tuple[Combinations, str], str] = {}
         self._shows: dict[str, list[str]] = {}
-        self.proposed: dict[str, Configured] = {}
+        self.proposed: dict[str, Strength] = {}
         """Those that the configuration does not have yet, by name."""
 
     @property
@@ -163,7 +162,7 @@ class Strengths:
         acrs |= {acr for known in self._strengths.values() for acr in known.acr}
         taken = _RESERVED | acrs | self._strengths.keys() | self.proposed.keys()
         name = slug(strength.display_name or "", taken, "strength", strength.id)
-        self.proposed[name] = Configured(acr=(name,))
+        self.proposed[name] = Strength(acr=(name,))
         including = [
             level.name
             for level in self._levels

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from sidecar.domain.policy.policy import Selection
+from sidecar.domain.policy.conditional_access import Selection
 from sidecar.entra.conversion.users import named
 from sidecar.entra.graph_objects import Applications, Texts
 from sidecar.entra.ledger import Effect, Ledger

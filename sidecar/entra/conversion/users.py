@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from sidecar.domain.policy.policy import Assignment, Claims, Condition, Not, Principals
+from sidecar.domain.policy.conditional_access import Assignment, Claims, Condition, Not, Principals
 from sidecar.entra.graph_objects import GraphUsers, Guests, Texts
 from sidecar.entra.ledger import Effect, Ledger
 from sidecar.entra.names import DirectoryNames

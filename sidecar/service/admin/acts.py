@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypedDict, assert_never
 
 import msgspec
 
-from sidecar.domain.facts.facts import Scope
+from sidecar.domain.facts.fact_kinds import Scope
 from sidecar.domain.facts.signal import (
     OperatorClear,
     OperatorMark,
@@ -22,11 +22,11 @@ from sidecar.domain.facts.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.policy.policy import ROUTINE, RiskLevel
+from sidecar.domain.policy.conditional_access import ROUTINE, RiskLevel
 from sidecar.domain.sources.source import OPERATOR_PREFIX
 from sidecar.domain.values.stamp import Stamp, at
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.records.reading import DeviceRecord, FactReader, LocatorRecord, UserRecord
+from sidecar.service.records.fact_reader import DeviceRecord, FactReader, LocatorRecord, UserRecord
 from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.operator_acts import Act, Order
@@ -39,8 +39,8 @@ from sidecar.wire.yaml.tree import shown
 USUAL = "mfa"
 """The level that a mark asks for where its order names none."""
 
-DISMISSED = "/risk"
-"""Ends the id of the event by which a clear says that the risk is low."""
+OF_RISK = "/risk"
+"""Ends the id of the event by which an act says besides that the risk is low, or high."""
 
 
 class _Said(TypedDict):
@@ -163,13 +163,14 @@ class Acts:
                     max_age=order.max_age,
                     **said,
                 )
-                return (mark,)
+                if not order.confirm_risk:
+                    return (mark,)
+                return _risk(stamp, RiskLevel.HIGH, said), mark
             case Act.CLEAR:
                 clear = OperatorClear(stamp=stamp, **said)
                 if not order.dismiss_risk:
                     return (clear,)
-                low = Stamp(stamp.time, f"{stamp.id}{DISMISSED}")
-                return RiskLevelChange(stamp=low, level=RiskLevel.LOW, **said), clear
+                return _risk(stamp, RiskLevel.LOW, said), clear
             case _:
                 assert_never(order.act)
 
@@ -248,6 +249,11 @@ class Acts:
             if is_it and live.namespace in candidates:
                 counts[live.namespace] = counts.get(live.namespace, 0) + 1
         return [Whose(namespace, sessions=count) for namespace, count in sorted(counts.items())]
+
+
+def _risk(stamp: Stamp, level: RiskLevel, said: _Said) -> RiskLevelChange:
+    """Return the event by which an act at this stamp says besides what the risk is."""
+    return RiskLevelChange(stamp=Stamp(stamp.time, f"{stamp.id}{OF_RISK}"), level=level, **said)
 
 
 def _ambiguous(order: Order, found: list[Whose]) -> str:

@@ -34,6 +34,11 @@ class Echo:
         """Forget what was sent: a sign was heard, or nobody listens just now."""
         self._missed, self._since = 0, math.inf
 
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether more than one sign was sent, and none of them was heard."""
+        return self._missed > 1
+
     def silent_since(self, now: float) -> float:
         """Return since when nothing of what is sent is heard; infinite where all of it is."""
         silent = self._missed > MISSED and now - self._since > PATIENCE

@@ -1,8 +1,8 @@
 """The forms in which a store's records are written, as its sidecars declare them to each other.
 
-A form is the plain one, or that of a privacy key (`wire.privacy.sealing`). Whoever writes a form
-that another sidecar does not read is not heard by it: its marks and revocations would be without
-effect there. So each declares in a record of all sidecars
+A form is the plain one, or that of a privacy key (`wire.privacy.sealed_forms`). Whoever writes a
+form that another sidecar does not read is not heard by it: its marks and revocations would be
+without effect there. So each declares in a record of all sidecars
 
     wrote:FORM         until when (ms) what it writes may live in the store
     reads:FORM,FORM    until when (ms) it may be alive, and that it reads these
@@ -27,10 +27,10 @@ from sidecar.service.observations.observations import (
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.records.fleet import FleetRecords
 
-LOOK = 5.0
+LOOK = 35.0
 """Seconds between two looks."""
 
-ALIVE = 30.0
+ALIVE = 90.0
 """Seconds for which a sidecar counts for alive after it declared its forms."""
 
 _WROTE, _READS = b"wrote:", b"reads:"

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,9 +12,9 @@ from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import Explanation
 from sidecar.domain.explanation.narrative import kind_of, marked, narrated
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.facts.segments import describe_segments
-from sidecar.domain.policy.policy import ROUTINE, Policy
+from sidecar.domain.policy.conditional_access import ROUTINE, Policy
 from sidecar.domain.session.risk import Term, in_tenths, terms_of
 from sidecar.domain.session.standing import Demand
 from sidecar.domain.session.state import State
@@ -21,9 +22,11 @@ from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.fan_out import FanOut
 from sidecar.service.audit.rescore_all import AllSessionsRescorer
+from sidecar.service.audit.turns import Turns
 from sidecar.service.checks.trial_records import SEVERITY
+from sidecar.service.history.sentences import sentence_of
 from sidecar.service.ports.store import Store
-from sidecar.service.records.reading import (
+from sidecar.service.records.fact_reader import (
     DeviceRecord,
     FactReader,
     LocatorRecord,
@@ -32,6 +35,7 @@ from sidecar.service.records.reading import (
 )
 from sidecar.service.view.fold_records import Folded, assemble, forgotten
 from sidecar.service.view.view import View
+from sidecar.wire.history.entries import Dated, EntryKind
 from sidecar.wire.names import composed
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import SessionName, StoreKeys, digest, session_name
@@ -40,6 +44,10 @@ from sidecar.wire.store.records import apps_of, owners_of
 from sidecar.wire.store.rescore_records import Progress
 
 PAGE_BOUND = 1000
+FOREIGN_CURSOR = "was not given by a page before"
+
+_FACTS = frozenset({EntryKind.PROOF, EntryKind.REVOKED})
+"""Kinds of entries that the facts of a session say better."""
 
 
 class InvalidQuery(ValueError):  # noqa: N818 - named by who must act
@@ -119,7 +127,7 @@ class Summary(msgspec.Struct, frozen=True):
     cleared: tuple[str, ...] = ()
 
 
-class Moment(msgspec.Struct, frozen=True):
+class TimelineEntry(msgspec.Struct, frozen=True):
     """One line of a timeline: when, what kind of thing, by which event, and what it is in words.
 
     `time` in seconds since the epoch; `event` empty: it came of others.
@@ -142,7 +150,7 @@ class Detail(msgspec.Struct, frozen=True):
     proven: tuple[str, ...]
     circumstances: Mapping[str, str]
     baseline: Mapping[str, str]
-    timeline: tuple[Moment, ...]
+    timeline: tuple[TimelineEntry, ...]
     others: tuple[Summary, ...] = ()
 
 
@@ -185,7 +193,9 @@ class Inspector:
         rescore_all: AllSessionsRescorer,
         fan_out: FanOut,
         settings: Callable[[], Settings],
+        history: Callable[[str, str, str], Awaitable[list[Dated]]],
     ) -> None:
+        self._history = history
         self._fan_out = fan_out
         self._rescore_all = rescore_all
         self._settings = settings
@@ -205,7 +215,7 @@ class Inspector:
             raise InvalidQuery("standing", f"is one of {', '.join(STANDINGS)}")
         if not 1 <= query.limit <= PAGE_BOUND:
             raise InvalidQuery("limit", f"is 1 to {PAGE_BOUND}")
-        after = _read_cursor(query.cursor)
+        after = decode_cursor(query.cursor)
         names = sorted(await self._candidates(query))
         shown: list[Summary] = []
         last = after
@@ -216,14 +226,15 @@ class Inspector:
                 if summary is None or query.standing not in {"", summary.standing}:
                     continue
                 if len(shown) == query.limit:
-                    return Page(tuple(shown), _cursor(last))
+                    return Page(tuple(shown), encode_cursor(last))
                 shown.append(summary)
                 last = str(session.name)
         return Page(tuple(shown))
 
     async def _candidates(self, query: SessionQuery) -> list[SessionName]:
         if query.user or query.device:
-            wanted = [self._of(query, namespace) for namespace in self._where(query.issuer)]
+            namespaces = namespaces_meant(query.issuer, self._settings())
+            wanted = [self._of(query, namespace) for namespace in namespaces]
             return [
                 name for one in await self._records.load_listed(*wanted) for name in one.sessions
             ]
@@ -231,19 +242,6 @@ class Inspector:
         async for keys in self._store.keys(self._names.every_session()):
             names.update(name for key in keys if (name := self._names.name_of_record(key)))
         return list(names)
-
-    def _where(self, issuer: str) -> tuple[str, ...]:
-        """Return the namespaces to look in.
-
-        Raises `InvalidQuery` for an issuer that is not configured.
-        """
-        namespaces = self._settings().tokens.namespaces
-        if not issuer:
-            return namespaces.all
-        named = namespaces.named(issuer)
-        if named is None:
-            raise InvalidQuery("issuer", f"is one of {', '.join(namespaces.words)}")
-        return (named,)
 
     @staticmethod
     def _of(query: SessionQuery, namespace: str) -> UserRecord | DeviceRecord:
@@ -257,7 +255,12 @@ class Inspector:
         Of several users who have a session of this name it is the one that stands worst; the
         others are given beside it.
         """
-        details = [d for found in await self._find(session) if (d := self._detail(found))]
+        details = []
+        for found in await self.find(session):
+            named = found.identified
+            happened = await self._history(named.namespace, named.user, named.session)
+            if detail := self._detail(found, happened):
+                details.append(detail)
         if not details:
             return None
         first = max(details, key=lambda one: STANDINGS.index(one.summary.standing))
@@ -269,12 +272,12 @@ class Inspector:
 
         Raises `InvalidQuery`, `Unavailable`.
         """
-        contexts = self._contexts(query.explain)
+        contexts = self.contexts(query.explain)
         evaluator, now = self._view.evaluator, self._clock()
         app = query.app or self._settings().app.id
         explained = []
-        for found in await self._find(session):
-            state = _fold(evaluator, found).state
+        for found in await self.find(session):
+            state = folded_by(evaluator, found).state
             if state.established:
                 explained += [
                     explain_call(evaluator, state, each, contexts, now)
@@ -282,8 +285,11 @@ class Inspector:
                 ]
         return max(explained, key=lambda one: SEVERITY[one.verdict], default=None)
 
-    def _contexts(self, text: str) -> frozenset[str]:
-        """Return those of a query; one that is not configured would seem to let everything pass."""
+    def contexts(self, text: str) -> frozenset[str]:
+        """Return those of a query, which are `routine` or names with commas between.
+
+        One that is not configured would seem to let everything pass: raises `InvalidQuery`.
+        """
         names = frozenset(name.strip() for name in text.split(",")) - {"", ROUTINE}
         settings = self._settings()
         known, aliases = settings.contexts, settings.aliases
@@ -293,9 +299,12 @@ class Inspector:
             raise InvalidQuery("explain", f"is of {', '.join(sorted([*known, *aliases]))}")
         return names
 
-    async def _find(self, session: str) -> list[StoredSession]:
-        """Return all sessions of this name, whoever has them, at whichever issuer."""
-        namespaces = self._where("")
+    async def find(self, session: str) -> list[StoredSession]:
+        """Return all sessions of this name, whoever has them, at whichever issuer.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
+        namespaces = self._settings().tokens.namespaces.all
         session = composed(session)
         locators = [LocatorRecord(digest(each, session)) for each in namespaces]
         located = await self._records.load(*locators)
@@ -305,6 +314,15 @@ class Inspector:
             for owner in owners_of(record)
         ]
         return await self._auditor.read(names)
+
+    async def summaries(self, names: Sequence[SessionName]) -> list[Summary]:
+        """Return those of these sessions that live. Raises `Unavailable`, `Overloaded`."""
+        turns, found = Turns(), []
+        for session in await self._auditor.read(names):
+            await turns.give_way()
+            if (summary := self._summary(session)) is not None:
+                found.append(summary)
+        return found
 
     async def policies(self) -> tuple[Policy, ...]:
         """Return the policies in force, tried ones among them."""
@@ -322,45 +340,48 @@ class Inspector:
             fan_out=FannedOut(outlook.left, left, outlook.workers),
         )
 
-    def _summarised(self, session: StoredSession, state: State, now: float) -> Summary:
+    def summarised(self, session: StoredSession, state: State, now: float) -> Summary:
+        """Return a session that is in this state at `now` (seconds) as a line of a list."""
         prompts = prompts_since(session.of_user, now, self._settings().friction.per)
-        summary = _summarise(self._view.evaluator, session, state, now)
+        summary = summarise(self._view.evaluator, session, state, now)
         return msgspec.structs.replace(summary, prompts=prompts)
 
     def _summary(self, session: StoredSession) -> Summary | None:
         now = self._clock()
-        state = _fold(self._view.evaluator, session).state
+        state = folded_by(self._view.evaluator, session).state
         if not state.established:
             return None
-        return self._summarised(session, state, now)
+        return self.summarised(session, state, now)
 
-    def _detail(self, session: StoredSession) -> Detail | None:
+    def _detail(self, session: StoredSession, happened: Iterable[Dated]) -> Detail | None:
         now = self._clock()
         evaluator = self._view.evaluator
-        state, facts, _, _ = _fold(evaluator, session)
+        state, facts, _, _ = folded_by(evaluator, session)
         if not state.established:
             return None
         moment = int(now * MICROSECONDS)
         world = evaluator.world
         terms = terms_of(evaluator.at(state, moment), moment, world.rating, world.sources)
         return Detail(
-            self._summarised(session, state, now),
+            self.summarised(session, state, now),
             terms,
             tuple(state.proven),
             {str(name): held.value for name, held in state.circumstances.items()},
             {str(name): value for name, value in state.baseline.items()},
-            _timeline(facts, session.name.session, state, evaluator, moment),
+            timeline(Course(facts, session.name.session, state, happened), evaluator, moment),
         )
 
 
-def _fold(evaluator: Evaluator, session: StoredSession) -> Folded:
+def folded_by(evaluator: Evaluator, session: StoredSession) -> Folded:
+    """Return the state of a session that was read, and what it was made of."""
     records = (session.record, session.others)
     folded = assemble(evaluator, session.name.session, *records, issuer=session.namespace)
     folded.state.lost = forgotten(evaluator, session.slot, (session.record, *session.others))
     return folded
 
 
-def _summarise(evaluator: Evaluator, session: StoredSession, state: State, now: float) -> Summary:
+def summarise(evaluator: Evaluator, session: StoredSession, state: State, now: float) -> Summary:
+    """Return a session that is in this state as a line of a list, without its prompts."""
     named = session.identified
     moment = int(now * MICROSECONDS)
     standing = evaluator.standing(state, moment)
@@ -408,31 +429,67 @@ def _mark(demand: Demand) -> Mark:
     )
 
 
-def _timeline(
-    facts: Iterable[Fact], session: str, state: State, evaluator: Evaluator, now: int
-) -> tuple[Moment, ...]:
-    """Return what happened until `now` (microseconds), and the marks that policies have set."""
+class Course(NamedTuple):
+    """The facts of a session, its state, and its history."""
+
+    facts: Iterable[Fact]
+    session: str
+    state: State
+    happened: Iterable[Dated]
+
+
+def timeline(course: Course, evaluator: Evaluator, now: int) -> tuple[TimelineEntry, ...]:
+    """Return what happened until `now` (microseconds), and the marks that policies have set.
+
+    The history adds what the facts do not say: marks that are over, how they ended, and calls that
+    were not allowed; and what was said of which no fact is left.
+    """
+    facts, session, state, happened = course
     standing = evaluator.standing(state, now)
     moments = [
-        Moment(fact.stamp.seconds, kind_of(fact), fact.stamp.id, text)
+        TimelineEntry(fact.stamp.seconds, kind_of(fact), fact.stamp.id, text)
         for fact, text in narrated(facts, session, evaluator.network_of)
     ]
+    marks = set()
     for demand in (*standing.demands, *standing.tried):
         if demand.is_mark:
             since = state.established if demand.since is None else demand.since
             kind = "would-be-marked" if demand.report_only else "marked"
-            moments.append(Moment(since / MICROSECONDS, kind, "", marked(demand)))
+            moments.append(TimelineEntry(since / MICROSECONDS, kind, "", marked(demand)))
+            marks.add((demand.policy, since))
+    events = {moment.event for moment in moments}
+    for at, _, entry in happened:
+        is_narrated = bool(entry.event) and entry.event in events
+        if not (is_narrated or entry.kind in _FACTS or (entry.policy, at) in marks):
+            text = sentence_of(entry)
+            moments.append(TimelineEntry(at / MICROSECONDS, entry.kind.value, entry.event, text))
     return tuple(sorted(moments, key=lambda moment: moment.time))
 
 
-def _cursor(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+def namespaces_meant(issuer: str, settings: Settings) -> tuple[str, ...]:
+    """Return the namespaces to look in; all where no issuer is named.
+
+    Raises `InvalidQuery` for an issuer that is not configured.
+    """
+    namespaces = settings.tokens.namespaces
+    if not issuer:
+        return namespaces.all
+    named = namespaces.named(issuer)
+    if named is None:
+        raise InvalidQuery("issuer", f"is one of {', '.join(namespaces.words)}")
+    return (named,)
 
 
-def _read_cursor(cursor: str) -> str:
+def encode_cursor(last: str) -> str:
+    """Return the cursor of a page, by the name of the last of what it shows."""
+    return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """Undo `encode_cursor`; empty for the first page. Raises `InvalidQuery`."""
     if not cursor:
         return ""
     try:
         return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError, UnicodeDecodeError) as error:
-        raise InvalidQuery("cursor", "was not given by a page before") from error
+        raise InvalidQuery("cursor", FOREIGN_CURSOR) from error

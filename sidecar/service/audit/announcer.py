@@ -35,7 +35,7 @@ class Shelved(StrEnum):
     BEHIND = "behind"
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """The outcomes of recording several news, and how many older announcements had to go."""
 
     outcomes: tuple[Shelved, ...]

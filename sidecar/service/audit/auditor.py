@@ -5,7 +5,7 @@ the facts themselves as their news arrives. Here each session that an event touc
 together and logged (see `entries`), in batches, by the sidecar that took the event.
 """
 
-import operator
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,8 @@ from sidecar.service.audit.claims import AuditClaims, DueEntries
 from sidecar.service.audit.entries import AuditEntry, RecordedEntries, Whose, pending_entries
 from sidecar.service.audit.prompt_budget import Budget, Prompted
 from sidecar.service.audit.turns import Turns
+from sidecar.service.history.history import History
+from sidecar.service.history.transitions import LookedAt
 from sidecar.service.observations.observations import (
     QueueRejected,
     Rescored,
@@ -29,8 +31,8 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
+from sidecar.service.records.fact_reader import SessionRecord, StoredSession
 from sidecar.service.records.facts import FactRecords
-from sidecar.service.records.reading import SessionRecord, StoredSession
 from sidecar.service.records.writes import Write
 from sidecar.service.view.fold_records import (
     Culprit,
@@ -45,6 +47,9 @@ from sidecar.wire.store.records import last_logged_of
 
 BATCH = 256
 
+TOGETHER = 32
+"""Events whose sessions are looked at together, where so many wait."""
+
 LEFT_SHARE = 0.25
 """Part of the time that it takes at most to log what others left, or what is of many sessions."""
 
@@ -56,11 +61,28 @@ class OpenWork(Protocol):
     def event(self) -> str:
         """The event's id."""
 
+    @property
+    def key(self) -> str:
+        """The event's key, its id within all sources."""
+
+    def begun(self) -> None:
+        """Note that it waits for its turn here, so that nobody else need do it."""
+
     def done(self) -> None:
         """Note that all of the event is logged."""
 
+    def left(self) -> None:
+        """Note that nobody here works on it any more, though it is not done."""
+
     async def failed(self, error: Exception) -> None:
         """Note that the work went wrong."""
+
+
+class RescoreTraces(Protocol):
+    """Records the way of events."""
+
+    def rescored(self, work: OpenWork, cause: str, sessions: int, began: float) -> None:
+        """Record that the sessions of an event were looked at."""
 
 
 class Task:
@@ -118,10 +140,14 @@ class Auditor:
         new_id: Callable[[], str],
         queue: int,
         written: Callable[[], Awaitable[None]],
+        history: History,
         announcer: Announcer | None = None,
         budget: Budget | None = None,
+        way: RescoreTraces | None = None,
     ) -> None:
+        self._way = way
         self._announcer = announcer
+        self._history = history
         self._budget = budget
         self._records = records
         self._view = view
@@ -135,13 +161,24 @@ class Auditor:
             new_id=new_id,
             written=written,
         )
+        self._bound = queue
         self._send, self._receive = trio.open_memory_channel[Task](queue)
         self._working = 0
+
+    @property
+    def announces(self) -> bool:
+        """Return whether others are sent what becomes of sessions."""
+        return self._announcer is not None
 
     @property
     def waiting(self) -> int:
         """Return how many tasks wait or are being worked on."""
         return self._receive.statistics().current_buffer_used + self._working
+
+    @property
+    def crowded(self) -> float:
+        """Return which part of the queue is filled."""
+        return self._receive.statistics().current_buffer_used / self._bound
 
     def put(self, cause: str, names: Iterable[SessionName], work: OpenWork | None = None) -> None:
         """Have these sessions looked at, soon."""
@@ -152,6 +189,9 @@ class Auditor:
             self._send.send_nowait(Task(cause, wanted, work))
         except trio.WouldBlock:
             self._telemetry.record(QueueRejected(queue="rescore"))
+        else:
+            if work is not None:
+                work.begun()
 
     async def saved(self, tracked: Tracked) -> None:
         """Have sessions of a record that was saved audited, where anything is yet to be logged."""
@@ -173,17 +213,82 @@ class Auditor:
         """Work for ever. Several may run at once, and `keep_marking` beside them."""
         task_status.started()
         async for task in self._receive.clone():
-            self._working += 1
+            tasks = [task, *self._more()]
+            self._working += len(tasks)
+            try:
+                await self._try_all(tasks)
+            finally:
+                self._working -= len(tasks)
+
+    async def _try_all(self, tasks: Sequence[Task]) -> None:
+        """Do what can be done: the rest stays in the records; the work log or a sweep finds it."""
+        try:
+            left = await self._do_together(tasks)
+        except (Unavailable, Overloaded):
+            _leave(tasks)
+            await trio.sleep(0.1)
+            return
+        for task in left:
             try:
                 await self._do(task)
             except (Unavailable, Overloaded):
-                # What is not logged stays so in the records; the work log or a sweep finds it.
+                _leave([task])
                 await trio.sleep(0.1)
-            finally:
-                self._working -= 1
+
+    def _more(self) -> list[Task]:
+        """Take more of what waits, without waiting for it."""
+        more: list[Task] = []
+        while len(more) + 1 < TOGETHER:
+            try:
+                more.append(self._receive.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+        return more
+
+    async def _do_together(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Do events of one session each that the view holds; return what is left, to do by itself.
+
+        That is also whatever goes wrong: doing a task again finds the same, and logs it once. A
+        session of several events is looked at once, as it has them all. Raises `Unavailable`,
+        `Overloaded`.
+        """
+        if len(tasks) == 1:
+            return tasks
+        began = self._clock()
+        findings, done, left = _Findings(), list[Task](), list[Task]()
+        seen: set[SessionName] = set()
+        turns = Turns()
+        for task in tasks:
+            await turns.give_way()
+            live = self._view.held(task.names[0]) if len(task.names) == 1 else None
+            if live is None or live.culprits:
+                left.append(task)
+                continue
+            if live.name not in seen:
+                seen.add(live.name)
+                self._examine(live, "", findings)
+            done.append(task)
+        if findings.troubles:
+            return tasks
+        try:
+            await self._record(findings, patient=True)
+        except StoreRefused:
+            return tasks
+        self._count(done)
+        for task in done:
+            self._trace(task, began)
+            if task.work is not None:
+                self._claims.then(task.work.done)
+        await trio.lowlevel.checkpoint()
+        return left
+
+    def _count(self, done: Iterable[Task]) -> None:
+        for cause, sessions in Counter(task.cause for task in done).items():
+            self._telemetry.record(Rescored(cause=cause, sessions=sessions))
 
     async def _do(self, task: Task) -> None:
         """Do a task. Raises `Unavailable` and `Overloaded`; what else goes wrong is logged."""
+        began = self._clock()
         try:
             event = task.work.event if task.work else ""
             await self.rescore(task.cause, task.names, event, at_hand=True)
@@ -197,8 +302,13 @@ class Auditor:
             else:
                 await task.work.failed(error)
         else:
+            self._trace(task, began)
             if task.work is not None:
                 self._claims.then(task.work.done)
+
+    def _trace(self, task: Task, began: float) -> None:
+        if self._way is not None and task.work is not None:
+            self._way.rescored(task.work, task.cause, len(task.names), began)
 
     async def rescore(
         self, cause: str, names: Sequence[SessionName], event: str = "", *, at_hand: bool = False
@@ -287,6 +397,8 @@ class Auditor:
             else:
                 audited = _of_stored(evaluator, session, now)
                 checkpoint = _checkpoint_of(evaluator, session, audited)
+                self._note_as_of(session, event, audited)
+                self._note(session.name, audited, now)
             missing = self._missing(evaluator, audited, now) if audited.state.established else []
         except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
             findings.troubles.append(error)
@@ -298,6 +410,22 @@ class Auditor:
         if checkpoint is not None:
             write = self._records.amend((checkpoint,), of=SessionRecord(name))
             findings.checkpoints.append(write)
+
+    def _note(self, name: SessionName, audited: _Audited, now: float) -> None:
+        """Have the history know what the state of a session shows."""
+        whose, _, state, standing, _ = audited
+        looked = LookedAt(whose.session, state, standing, int(now * MICROSECONDS))
+        self._history.look(name, self._view.evaluator, looked)
+
+    def _note_as_of(self, session: StoredSession, event: str, audited: _Audited) -> None:
+        """Have the history know what an event has made of a session, if others came later."""
+        if not event or audited.state.last.id == event or not self._history.enabled:
+            return
+        then = _as_of(self._view.evaluator, session, event)
+        if then is not None:
+            state, standing = then
+            before = audited._replace(state=state, standing=standing)
+            self._note(session.name, before, state.last.time / MICROSECONDS)
 
     def _missing(self, evaluator: Evaluator, audited: _Audited, now: float) -> list[AuditEntry]:
         whose, record, state, standing, _ = audited
@@ -318,6 +446,8 @@ class Auditor:
         if findings.checkpoints:
             await self._records.join(*findings.checkpoints)
             self._view.learn(*findings.checkpoints)
+        # Likewise: whatever is logged is in the history, whoever dies in between.
+        await self._history.flush()
         if due and self._announcer is not None:
             # Before the claims: what is claimed has been recorded, whoever dies in between.
             behind = await self._announcer.record([one.entry for one in due])
@@ -339,8 +469,7 @@ class Auditor:
         now = self._clock()
         evaluator = self._view.evaluator
         standing = live.standing(evaluator, now)
-        looked_at = (live.state, live.own.record, standing)
-        if len(live.audited) == len(looked_at) and all(map(operator.is_, live.audited, looked_at)):
+        if live.audited == live.standing_number:
             return False
         logged = last_logged_of(live.own.record)
         policies = [policy.id for policy in evaluator.policies]
@@ -354,12 +483,18 @@ class Auditor:
             missing = announcer.with_news(whose, logged, present, ())
         if missing:
             return True
-        timed = any(demand.lapses for demand in standing.demands)
+        timed = any(demand.lapses for demand in standing.enforced)
         if announcer is not None:
-            timed |= announcer.fades(logged) or not all(d.binds(now) for d in standing.demands)
+            timed |= announcer.fades(logged) or not all(d.binds(now) for d in standing.enforced)
         if not timed:
-            live.audited = looked_at  # nothing can be missing until one of these is another
+            live.audited = live.standing_number  # nothing can be missing until that is another
         return False
+
+
+def _leave(tasks: Iterable[Task]) -> None:
+    for task in tasks:
+        if task.work is not None:
+            task.work.left()
 
 
 def _of_live(evaluator: Evaluator, live: Live, now: float) -> _Audited:
@@ -378,6 +513,23 @@ def _of_stored(evaluator: Evaluator, session: StoredSession, now: float) -> _Aud
     standing = evaluator.standing(folded.state, int(now * MICROSECONDS))
     whose = Whose(identifier, user, namespace)
     return _Audited(whose, session.record, folded.state, standing, folded.culprits)
+
+
+def _as_of(
+    evaluator: Evaluator, session: StoredSession, event: str
+) -> tuple[State, Standing] | None:
+    """Fold a session up to an event; None where its facts are not there any more."""
+    namespace = session.namespace
+    records = (session.record, session.others)
+    folded = assemble(evaluator, session.name.session, *records, issuer=namespace)
+    until = max((f.stamp for f in folded.facts if f.stamp.id == event), default=None)
+    if until is None or (folded.checkpoint and folded.checkpoint.state.last >= until):
+        return None
+    facts = [fact for fact in folded.facts if fact.stamp <= until]
+    state = evaluator.fold(
+        session.name.session, facts, checkpoint=folded.checkpoint, issuer=namespace
+    )
+    return state, evaluator.standing(state, until.time)
 
 
 def _checkpoint_of(

@@ -13,14 +13,14 @@ STALE = 5.0
 """Seconds after which an item that its taker has not kept goes to another."""
 
 
-class TakenItem(msgspec.Struct, frozen=True):
+class TakenItem(msgspec.Struct, frozen=True, gc=False):
     """An item that is to be worked on; `id` is the store's name for it."""
 
     id: bytes
     body: bytes
 
 
-class Outlook(msgspec.Struct, frozen=True):
+class Outlook(msgspec.Struct, frozen=True, gc=False):
     """The progress of a backlog.
 
     `begun` is when (microseconds since the epoch; 0: never), `left` counts items, `done` and

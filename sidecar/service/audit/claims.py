@@ -26,8 +26,8 @@ from sidecar.service.observations.observations import (
     Telemetry,
 )
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
+from sidecar.service.records.fact_reader import SessionRecord
 from sidecar.service.records.facts import FactRecords, LogEntry
-from sidecar.service.records.reading import SessionRecord
 from sidecar.service.records.writes import Write
 from sidecar.service.view.view import View
 from sidecar.wire.store.keys import SessionName
@@ -131,6 +131,9 @@ class AuditClaims:
 
     def then(self, done: Callable[[], None]) -> None:
         """Call this once all that was logged until now is marked."""
+        if not self._unmarked:  # as after most events, which change nobody's standing
+            done()
+            return
         self._then = [*self._then, done][-BOUND:]
         self._has_logged.set()
 

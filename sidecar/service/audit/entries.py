@@ -6,7 +6,7 @@ makes the field grow is the one that logs. So nothing is logged twice, and what 
 left is logged by another.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from sidecar.domain.evaluation.announcement import REVOKED, TOPICS, TopicAnnouncement
@@ -114,6 +114,14 @@ def pending_entries(
         if policy not in waiting and not is_topic and value.endswith(_SET):
             missing.append(_cleared(whose, state, policy, value, known=policy in known))
     return missing
+
+
+def marked_policies(logged: Mapping[str, bytes]) -> Iterator[str]:
+    """Yield the policies whose mark was logged last, and not that it was cleared."""
+    for policy, value in logged.items():
+        is_topic = policy.startswith("!")
+        if not is_topic and policy not in OF_THE_DAEMON and value.endswith(_SET):
+            yield policy
 
 
 def _value(moment: int, kind: bytes) -> bytes:

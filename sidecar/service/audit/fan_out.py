@@ -14,7 +14,7 @@ import trio
 
 from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.backlog import Backlogs, Outlook, TakenItem
-from sidecar.service.audit.paging import Pager, Pause
+from sidecar.service.audit.pager import Pager, Pause
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
@@ -25,13 +25,17 @@ from sidecar.wire.store.backlog_items import (
     WalkIndex,
     decode_item,
     encode_item,
+    page_of,
 )
-from sidecar.wire.store.keys import parse_name
+from sidecar.wire.store.keys import listed_name
 
 BACKLOG = "fan-out"
 
 LOOK = 5.0
 """Seconds between looks for what others may have left; with `STALE`, how soon it is taken up."""
+
+IDLE = 120.0
+"""The same, where nothing is left: who looks after the work log says if there is (`look_again`)."""
 
 
 class FanOut:
@@ -56,7 +60,7 @@ class FanOut:
         self._clock = clock
         self._jitter = jitter
         self._pager = Pager(sidecar=sidecar, backlogs=backlogs, auditor=auditor, share=lambda: 1.0)
-        self._pause = Pause(LOOK)
+        self._pause = Pause(IDLE)
         self._wake = trio.Event()
         self.outlook = Outlook()
 
@@ -68,6 +72,10 @@ class FanOut:
         """
         walk = encode_item(WalkIndex(cause, index))
         await self._backlogs.put(BACKLOG, walk, once=sha256(walk).hexdigest())
+        self._wake.set()
+
+    def look_again(self) -> None:
+        """Look soon: there is something to do, by whomever it may be done."""
         self._wake.set()
 
     async def status(self) -> Outlook:
@@ -116,8 +124,8 @@ class FanOut:
     async def _walk(self, item: TakenItem, walk: WalkIndex) -> None:
         now = int(self._clock() * 1000)
         found = await self._store.members(walk.index, now, walk.bookmark)
-        members = tuple(member for member in found.keys if parse_name(member))
-        following = [encode_item(SessionPage(walk.cause, members))] if members else []
+        names = [name for member in found.keys if (name := listed_name(walk.index, member))]
+        following = [encode_item(page_of(walk.cause, names))] if names else []
         if found.bookmark:
             following.append(encode_item(WalkIndex(walk.cause, walk.index, found.bookmark)))
-        await self._backlogs.replace(BACKLOG, item, *following, expected=len(members))
+        await self._backlogs.replace(BACKLOG, item, *following, expected=len(names))

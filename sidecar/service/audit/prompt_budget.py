@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from sidecar.service.observations.observations import PromptBudgetExceeded, Telemetry
+from sidecar.service.records.fact_reader import UserRecord
 from sidecar.service.records.facts import FactRecords
-from sidecar.service.records.reading import UserRecord
 from sidecar.wire.settings.settings import Friction
 from sidecar.wire.store.keys import SessionName
 from sidecar.wire.store.prompts import prompts_since
 
 
-class Prompted(msgspec.Struct, frozen=True):
+class Prompted(msgspec.Struct, frozen=True, gc=False):
     """A session of a user (in plain text) was marked at these moments (microseconds)."""
 
     name: SessionName

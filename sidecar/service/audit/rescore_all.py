@@ -11,27 +11,36 @@ next such item. So the sessions are listed once, each page is looked at by one s
 one that died had taken is taken by another. As logging is a join (see `entries`), a session that
 is looked at twice is logged once.
 
+Where only policies are others than those of the generation before, by which all had been judged,
+sessions are passed over that the difference cannot concern (`policy_change`): a look at their
+records shows it. A sidecar that did not judge by the generation before knows no difference.
+
 It gives way: it rests as long as it worked, and for as long as fresh signals wait.
 """
 
 import random
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import trio
 
+from sidecar.domain.evaluation.rules.policy_change import KnownKinds, PolicyChange
 from sidecar.domain.facts.relocation import relocated
-from sidecar.domain.values.lattice import join
+from sidecar.domain.policy.conditional_access import Policy
+from sidecar.domain.values.lattice import Record, join
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.backlog import STALE, Backlogs, Outlook, TakenItem
-from sidecar.service.audit.paging import Pager, Pause
+from sidecar.service.audit.entries import marked_policies
+from sidecar.service.audit.pager import Choice, Pager, Pause
+from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
+from sidecar.service.records.fact_reader import OwnRecords, SessionRecord, StoredSession
 from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.fleet import FleetRecords
-from sidecar.service.records.reading import SessionRecord, StoredSession
 from sidecar.wire.store.backlog_items import (
     CountAll,
     SessionPage,
@@ -42,7 +51,7 @@ from sidecar.wire.store.backlog_items import (
     page_of,
 )
 from sidecar.wire.store.keys import SessionName, StoreKeys
-from sidecar.wire.store.records import sighted_in
+from sidecar.wire.store.records import kinds_in, last_logged_of, sighted_in
 from sidecar.wire.store.rescore_records import (
     WANT,
     Finished,
@@ -51,6 +60,7 @@ from sidecar.wire.store.rescore_records import (
     backlog_of,
     current_of,
     finished_of,
+    previous_of,
 )
 
 TERM = STALE
@@ -67,6 +77,13 @@ Sooner, it is taken for a straggler of the rollout that brought the current one.
 
 COUNTED = 16
 """Pages that are counted between two notes of how far the counting is."""
+
+
+class JudgedBy(NamedTuple):
+    """Policies, and a digest of all else that sessions are judged by (`world`)."""
+
+    policies: tuple[Policy, ...]
+    world: str
 
 
 class AllSessionsRescorer:
@@ -107,17 +124,25 @@ class AllSessionsRescorer:
         self._jitter = jitter
         self._generation = ""
         self._before: str | None = None
+        self._judged_by: JudgedBy | None = None
+        self._judged_before: JudgedBy | None = None
+        self._change: tuple[RescoreRequest, PolicyChange | None] | None = None
         self._asking = False
         self._wake = trio.Event()
         self._known: set[str] = set()
         self._outlook = Outlook()
+        self._finished: RescoreRequest | None = None
         self.progress = Progress()
 
-    def use(self, generation: str) -> None:
-        """Judge by this generation from now on; where it is another than before, ask for it."""
+    def use(self, generation: str, judged_by: JudgedBy | None = None) -> None:
+        """Judge by this generation from now on; where it is another than before, ask for it.
+
+        `judged_by` is what the generation is the digest of; None: nobody is passed over.
+        """
         if generation != self._generation:
             self._before = self._generation or None
             self._generation = generation
+            self._judged_before, self._judged_by = self._judged_by, judged_by
             self._asking = True
             self._wake.set()
 
@@ -194,9 +219,28 @@ class AllSessionsRescorer:
         if current is None:
             self.progress, self._outlook = Progress(), Outlook()
             return None
-        self._outlook = await self._backlogs.outlook(backlog_of(current))
-        self.progress = self._seen(current, finished_of(record, current))
+        if self._change is None or self._change[0] != current:
+            self._change = (current, self._changed(record, current))
+        finished = finished_of(record, current)
+        if finished is None or self._finished != current:
+            self._outlook = await self._backlogs.outlook(backlog_of(current))
+        self._finished = current if finished else None
+        self.progress = self._seen(current, finished)
         return current
+
+    def _changed(self, record: Record, current: RescoreRequest) -> PolicyChange | None:
+        """Return by which policies all that were judged before are judged otherwise now.
+
+        None: that is not known, or not all of it.
+        """
+        before, after, previous = self._judged_before, self._judged_by, previous_of(record, current)
+        if before is None or after is None or previous is None:
+            return None
+        if current.generation != self._generation or previous.generation != self._before:
+            return None
+        if finished_of(record, previous) is None or before.world != after.world:
+            return None
+        return PolicyChange(before.policies, after.policies)
 
     def _seen(self, current: RescoreRequest, finished: Finished | None) -> Progress:
         outlook = self._outlook
@@ -226,7 +270,11 @@ class AllSessionsRescorer:
                 await self._walk(current, item, bookmark)
             case SessionPage() as page:
                 await self._pager.work(
-                    backlog_of(current), item, page.names(), lambda n: self._judge(current, n)
+                    backlog_of(current),
+                    item,
+                    page.names(),
+                    lambda n: self._judge(current, n),
+                    self._choice(current),
                 )
             case WalkIndex() | None:
                 # Not ours: a newer version's, whose generation is another, too.
@@ -253,6 +301,24 @@ class AllSessionsRescorer:
         if found.bookmark:
             following.append(encode_item(WalkAll(found.bookmark)))
         await self._backlogs.replace(backlog_of(current), item, *following)
+
+    def _choice(self, current: RescoreRequest) -> Choice | None:
+        """Return the function that finds which sessions are to be judged anew; None: all are."""
+        change = self._change[1] if self._change and self._change[0] == current else None
+        if change is None:
+            return None
+
+        async def concerned(names: Sequence[SessionName]) -> list[SessionName]:
+            found: list[SessionName] = []
+            sessions = await self._records.load_own(names)
+            turns = Turns(share=1)  # the pager rests when all have been looked at
+            for one in sessions:
+                await turns.give_way()
+                if _can_concern(change, one):
+                    found.append(one.name)
+            return found
+
+        return concerned
 
     async def _judge(self, current: RescoreRequest, names: Sequence[SessionName]) -> None:
         sessions = await self._auditor.read(names)
@@ -284,3 +350,11 @@ class AllSessionsRescorer:
 
     def _moment(self) -> int:
         return int(self._clock() * MICROSECONDS)
+
+
+def _can_concern(change: PolicyChange, session: OwnRecords) -> bool:
+    """Return whether a session may be judged otherwise, by what was read of it."""
+    own, user = kinds_in(session.session), kinds_in(session.user)
+    if own is None or user is None or change.can_concern(KnownKinds(own | user)):
+        return True
+    return not all(map(change.keeps, marked_policies(last_logged_of(session.session))))

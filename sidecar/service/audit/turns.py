@@ -9,7 +9,7 @@ from time import perf_counter
 
 import trio
 
-TURN = 0.002
+TURN = 0.001
 """Seconds of work in a row."""
 
 SHARE = 0.5

@@ -5,9 +5,9 @@ it. In the steady state nothing is new, and nothing is done.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     ClaimsSeen,
     ContextsShown,
@@ -38,7 +38,7 @@ from sidecar.domain.facts.memberships import (
     is_news,
     updated,
 )
-from sidecar.domain.policy.policy import Circumstance
+from sidecar.domain.policy.conditional_access import Circumstance
 from sidecar.domain.session.fold import is_shown
 from sidecar.domain.session.risk import TOKEN_BINDING_CHANGE
 from sidecar.domain.session.state import State
@@ -46,12 +46,21 @@ from sidecar.domain.values.assurance import Authentication, is_later
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.ports.calls import Call
-from sidecar.service.view.live_session import Identity, Live
+from sidecar.service.view.live_session import Identity, Live, Tracked
 from sidecar.service.view.view import View
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.entries import Identified, KeptUntil, Moved, OwnedBy, UsedIn, encode
+from sidecar.wire.store.entries import (
+    Identified,
+    KeptUntil,
+    Moved,
+    OwnedBy,
+    Said,
+    Together,
+    UsedIn,
+    encode,
+)
 from sidecar.wire.store.keys import digest
-from sidecar.wire.store.records import sighted_in
+from sidecar.wire.store.records import last_seen, sighted_in
 from sidecar.wire.tokens.claims import Token
 
 AGENT_CHARACTERS = 256
@@ -59,6 +68,10 @@ BINDINGS_KEPT = 8
 UNBOUND = "none"
 _OURS = frozenset({"user", GROUPS, ROLES})
 """Claims that are read as the issuer's settings say, and not by the name that policies use."""
+
+
+_Saying: TypeAlias = tuple[Tracked, Iterable[Said]]
+"""What is to be said of a record."""
 
 
 class _Binding(NamedTuple):
@@ -96,17 +109,15 @@ class CallFacts:
     def take(self, live: Live, token: Token | None, call: Call) -> None:
         """Fold in what the call shows of the session."""
         state, now = live.state, call.now
+        # Of one that was read just now it is said in its user's record, by whichever sidecar.
+        live.seen_at = live.seen_at or last_seen(live.users.record, live.name.session)
         interval = self._settings.sessions.seen_interval
         moved = bool(call.ip) and call.ip != state.ip
         agent = call.user_agent[:AGENT_CHARACTERS]
         held = state.circumstances.get(Circumstance.USER_AGENT)
         new_agent = bool(agent) and (held is None or held.value != agent)
-        if (
-            (token is None or live.token is token)
-            and not moved
-            and not new_agent
-            and 0 <= now - live.seen_at < interval
-        ):
+        same_token = token is None or live.token is token
+        if same_token and not moved and not new_agent and self.is_recent(live, now):
             return
         stamp = Stamp(int(now * MICROSECONDS), self._new_id())
         facts: list[Fact] = []
@@ -114,21 +125,45 @@ class CallFacts:
             facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
         if new_agent:
             facts.append(AgentSeen(stamp=stamp, user_agent=agent))
+        sayings: list[_Saying] = []
         if token is not None:
             if live.token is not token:
                 facts.extend(self._shown(live, token, call, stamp))
                 live.token = token
-            self._extend(live, token, now, fresh=state.established == 0)
-        proven = self._proven(live, facts)
+            sayings = self._extend(live, token, now, fresh=state.established == 0)
         if facts:
-            self._view.write(live.own, facts)
-        if proven:
-            self._view.write(live.users, proven)
+            sayings.append((live.own, (Together(tuple(facts)),)))
+        of_user: list[Said] = [*self._proven(live, facts)]
         ip = call.ip or state.ip
         if ip and (moved or now - live.seen_at >= interval):
             seen = Seen(stamp=stamp, session=live.name.session, ip=ip, place=self._place_of(ip))
-            self._view.write(live.users, (Moved(seen) if moved else seen,))
+            of_user.append(Moved(seen) if moved else seen)
+        if of_user:
+            sayings.append((live.users, of_user))
         live.seen_at = now
+        # All of it is one step: it has one stamp, and is folded once.
+        self._view.write(*sayings)
+
+    def is_recent(self, live: Live, now: float) -> bool:
+        """Return whether it need not be noted again that the session is in use."""
+        return 0 <= now - live.seen_at < self._settings.sessions.seen_interval
+
+    def is_taken(self, live: Live, token: Token, call: Call) -> bool:
+        """Return whether the session has all that the call shows of it: `take` would do nothing."""
+        state = live.state
+        agent = call.user_agent[:AGENT_CHARACTERS]
+        held = state.circumstances.get(Circumstance.USER_AGENT)
+        return (
+            live.token is token
+            and call.ip in ("", state.ip)
+            and (not agent or (held is not None and held.value == agent))
+            and self.is_recent(live, call.now)
+        )
+
+    def adds_nothing(self, live: Live, token: Token, call: Call) -> bool:
+        """Return whether the call, if it came again after others, would show nothing new."""
+        stamp = Stamp(int(call.now * MICROSECONDS), "")
+        return self.is_taken(live, token, call) and not self._shown(live, token, call, stamp)
 
     def unread(self, token: Token, call: Call) -> Live:
         """Make a session that cannot be read now, of what is known here and of what the call shows.
@@ -278,8 +313,11 @@ class CallFacts:
             )
         )
 
-    def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> None:
-        """Keep the session for a while longer than its newest token may be shown."""
+    def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> list[_Saying]:
+        """Keep the session for a while longer than its newest token may be shown.
+
+        Return what is to be said of its records for that.
+        """
         settings = self._settings
         leeway = max((i.leeway for i in settings.tokens.issuers), default=0.0)
         until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
@@ -287,38 +325,43 @@ class CallFacts:
         step = settings.sessions.seen_interval
         wanted = (settings.app.id,) if settings.app.id else token.apps
         apps = [UsedIn(app) for app in wanted if app]
-        new_app = not encode(apps).fields.keys() <= live.own.record.keys()
-        if not (fresh or new_app) and until < live.expires_at + step:
-            return
+        owner = OwnedBy(live.user, shown=True)
+        is_said = (
+            encode(apps).fields.keys() <= live.own.record.keys()
+            and encode((owner,)).fields.items() <= live.locator.record.items()
+        )
+        if is_said and not fresh and until < live.expires_at + step:
+            return []
         live.expires_at = until = max(until, live.expires_at)
         expire_at = int(until * 1000)
         name = live.name
         own = live.own
         own.expire_at = max(own.expire_at, expire_at)
+        device = token.device or live.state.device
+        sayings: list[_Saying] = [(own, (Identified(*live.identity, device), *apps))]
         keep: tuple[KeptUntil, ...] = ()
         if until - now > settings.sessions.facts_ttl:
             # What is known of the user or device must stop this token for as long as it is shown.
             keep = (KeptUntil(expire_at),)
             live.users.expire_at = max(live.users.expire_at, expire_at)
-            self._view.write(live.users, keep)
-        device = token.device or live.state.device
-        self._view.write(own, (Identified(*live.identity, device), *apps))
+            sayings.append((live.users, keep))
         self._view.list_session(live, expire_at)
         if device:
             named = digest(live.namespace, device)
             if keep:
                 on = self._view.device(named)
                 on.expire_at = max(on.expire_at, expire_at)
-                self._view.write(on, keep)
+                sayings.append((on, keep))
             self._view.list_session(live, expire_at, named)
-        owner = OwnedBy(live.user, shown=True)
         if not encode((owner,)).fields.items() <= live.locator.record.items():
             # What came before: now it is known that it was this user, too.
-            for before in sighted_in(live.locator.record):
-                seen = seen_in(before, name.session)
-                self._view.write(live.users, (Moved(seen),))
+            came_before = [
+                Moved(seen_in(before, name.session)) for before in sighted_in(live.locator.record)
+            ]
+            sayings.append((live.users, came_before))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
-        self._view.write(live.locator, (owner,))
+        sayings.append((live.locator, (owner,)))
+        return sayings
 
 
 def _is_known(live: Live, token: Token, before: Sequence[Authentication], second: int) -> bool:

@@ -56,6 +56,14 @@ class Possessions:
         if bound.key:
             self._check_key(token, call, shown)
 
+    def asks_nothing(self, token: Token, call: Call) -> bool:
+        """Return whether `check` would do nothing, and neither raise nor remember a proof."""
+        shown = call.shown
+        if shown is None or self._settings.possession is Possession.ACCEPT:
+            return True
+        unbound = not token.binding and shown.dpop is None
+        return unbound and self._settings.possession is not Possession.REQUIRE
+
     def _check_key(self, token: Token, call: Call, shown: TokenPresentation) -> None:
         settings = self._settings
         if shown.dpop is None:

@@ -6,7 +6,7 @@ This is the one thing that a check waits for: see `domain.session.single_use`.
 from collections.abc import Callable
 
 from sidecar.domain.evaluation.decision import decide
-from sidecar.domain.facts.facts import Spent
+from sidecar.domain.facts.fact_kinds import Spent
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.session.single_use import Proof, SingleUseProofs
 from sidecar.domain.session.state import SpentHeld
@@ -14,8 +14,8 @@ from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.checks.assessment import Assessment
 from sidecar.service.observations.observations import ProofSpent, ProofUse, Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.records.fact_reader import SessionRecord
 from sidecar.service.records.facts import FactRecords
-from sidecar.service.records.reading import SessionRecord
 from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.store.keys import digest

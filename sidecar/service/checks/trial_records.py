@@ -12,8 +12,8 @@ SEVERITY = {Verdict.ALLOW: 0, Verdict.STEP_UP: 1, Verdict.DENY: 2}
 """The verdicts by how strict they are."""
 
 
-def checked(answer: Answer, seconds: float) -> Checked:
-    """Return the record of a check."""
+def checked(answer: Answer, id_: str, seconds: float, trace: str) -> Checked:
+    """Return the record of a check, whose decision and trace have these ids."""
     return Checked(
         verdict=answer.error or answer.verdict,
         context=answer.context,
@@ -24,6 +24,8 @@ def checked(answer: Answer, seconds: float) -> Checked:
         seconds=seconds,
         reasons=answer.reasons,
         explanation=answer.explanation,
+        id=id_,
+        trace=trace,
     )
 
 

@@ -1,21 +1,25 @@
 """The admission of events, between the doors and the write path: who says one, and may it.
 
-    event of a source --> its share --> its id --> ruling (`sources.authority`) --> intake or spool
+    event of a source --> is there room --> ruling (`sources.authority`) --> its id --> intake
+
+Where there are too many events, those go first that are needed least (`sources.shedding`): of its
+source's rate, of the queue before the store, and of what waits to be logged each may fill a part.
 
 An event that passes here goes on as it was ruled, with its source's name in it, so that nobody
 behind has to ask again: the spool, the work log and the dead letters keep it as it was taken.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import assert_never
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, assert_never
 
-from sidecar.domain.facts.facts import ComplianceReported, DeviceBound
+import trio
+
+from sidecar.domain.facts.fact_kinds import ComplianceReported, DeviceBound
 from sidecar.domain.facts.signal import (
     DeviceComplianceChange,
     SessionEstablished,
     SessionPresented,
-    SessionRevoked,
     Signal,
 )
 from sidecar.domain.sources.authority import (
@@ -27,17 +31,25 @@ from sidecar.domain.sources.authority import (
     depends_on_what_is_known,
     rule,
 )
+from sidecar.domain.sources.shedding import Bottleneck, Need, may_fill, need_of, refusal, sheds
 from sidecar.domain.sources.source import Source, Sources
 from sidecar.domain.values.lattice import Record
 from sidecar.service.intake.intake import OTHER_EVENT
-from sidecar.service.intake.outcomes import CountedEvents, EventTaker
+from sidecar.service.intake.outcomes import AcceptedOrNot, CountedEvents, EventTaker
+from sidecar.service.intake.spool_fallback import SpoolFull
 from sidecar.service.observations.observations import (
     EventNotAllowed,
     EventOutcome,
+    EventShed,
     Telemetry,
 )
 from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Unavailable
-from sidecar.service.records.reading import DeviceRecord, FactReader, LocatorRecord, SessionRecord
+from sidecar.service.records.fact_reader import (
+    DeviceRecord,
+    FactReader,
+    LocatorRecord,
+    SessionRecord,
+)
 from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
@@ -50,11 +62,19 @@ SOURCES_REMEMBERED = 1024
 """Sources whose use and ids are remembered; there are few, since a door names them."""
 
 
+class Crowding(NamedTuple):
+    """The parts of their bounds that what waits for the store, and to be logged, has filled."""
+
+    store: float = 0.0
+    logging: float = 0.0
+
+
 class Admission:
     """Takes events of authenticated sources, by the configuration as it now is.
 
-    Raises `Forbidden` where a source may not say so, `InvalidSignal` where its event's id counts
-    for another event already, and what `events` raises.
+    `crowding` says how full it is now. Raises `Overloaded` where an event is shed, `Forbidden`
+    where a source may not say so, `InvalidSignal` where its event's id counts for another event
+    already, and what `events` raises.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -67,8 +87,10 @@ class Admission:
         settings: Callable[[], Settings],
         clock: Callable[[], float],
         telemetry: Telemetry,
+        crowding: Callable[[], Crowding] = Crowding,
     ) -> None:
         self._events = CountedEvents(events, telemetry)
+        self._crowding = crowding
         self._records = _SubjectRecords(view, records, namespaces_of)
         self._settings = settings
         self._clock = clock
@@ -92,22 +114,82 @@ class Admission:
 
     async def accept(self, signal: Signal) -> Accepted:
         """Rule on an event, and have it taken if it may be."""
+        ruled, use = await self._admit(signal)
+        try:
+            return await self._events.accept(ruled)
+        except (Overloaded, Unavailable) as error:
+            self._not_taken(ruled, use, error)
+            raise
+
+    async def accept_all(self, signals: Sequence[Signal]) -> list[AcceptedOrNot]:
+        """Rule on each event, and have those taken together that may be; each fails alone.
+
+        Where a ruling depends on what is known, others need not wait for it: such are taken alone.
+        """
+        asks = [depends_on_what_is_known(one, self.sources.of(one.source)) for one in signals]
+        outcomes: list[AcceptedOrNot] = [Unavailable("it was not taken")] * len(signals)
+
+        async def take(places: Sequence[int]) -> None:
+            admitted: list[tuple[int, Signal, _Use]] = []
+            for place in places:
+                try:
+                    admitted.append((place, *await self._admit(signals[place])))
+                except Exception as error:  # noqa: BLE001 - it is that event's outcome
+                    outcomes[place] = error
+            taken = await self._events.accept_all([ruled for _, ruled, _ in admitted])
+            for (place, ruled, use), outcome in zip(admitted, taken, strict=True):
+                outcomes[place] = outcome
+                if isinstance(outcome, Overloaded | Unavailable):
+                    self._not_taken(ruled, use, outcome)
+
+        together = [place for place, asked in enumerate(asks) if not asked]
+        if len(together) == len(signals):
+            await take(together)
+            return outcomes
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take, together)
+            for place, asked in enumerate(asks):
+                if asked:
+                    nursery.start_soon(take, [place])
+        return outcomes
+
+    async def _admit(self, signal: Signal) -> "tuple[Signal, _Use]":
+        """Return an event as it was ruled, and its source's use, of which it has its share."""
         now = self._clock()
         source = self.sources.of(signal.source)
         use = self._use_of(source.name)
-        if not use.spend(now, overdraw=isinstance(signal, SessionRevoked)):
-            self._events.count(signal, EventOutcome.OVERLOADED, "the source's rate is used up")
-            raise Overloaded
+        need = use.need_of(signal)
+        bottleneck = self._bottleneck(need, use, now)
+        if bottleneck is not None:
+            words = refusal(need, bottleneck)
+            self._note_shed(signal, need, bottleneck)
+            self._events.count(signal, EventOutcome.OVERLOADED, words)
+            raise Overloaded(words=words)
         ruled = await self._ruled(signal, source, now)
         if not use.remember(ruled):
             detail = "id: counts for another event of this source"
             self._events.count(signal, EventOutcome.INVALID, detail)
             raise InvalidSignal("id", OTHER_EVENT)
-        try:
-            return await self._events.accept(ruled)
-        except (Overloaded, Unavailable):
-            use.forget(ruled)
-            raise
+        return ruled, use
+
+    def _bottleneck(self, need: Need, use: "_Use", now: float) -> Bottleneck | None:
+        """Return what has no room for an event that is needed so much; else have it spend."""
+        crowding = self._crowding()
+        if sheds(need, Bottleneck.STORE, crowding.store):
+            return Bottleneck.STORE
+        if sheds(need, Bottleneck.LOGGING, crowding.logging):
+            return Bottleneck.LOGGING
+        return None if use.spend(now, need) else Bottleneck.RATE
+
+    def _note_shed(self, signal: Signal, need: Need, bottleneck: Bottleneck) -> None:
+        self._telemetry.record(EventShed(type=signal.kind, needed=need, of=bottleneck))
+
+    def _not_taken(self, signal: Signal, use: "_Use", error: Overloaded | Unavailable) -> None:
+        """Have an event that was not taken count for nothing, and count one that was shed."""
+        use.forget(signal)
+        if isinstance(error, Overloaded):
+            of = Bottleneck.SPOOL if isinstance(error, SpoolFull) else Bottleneck.STORE
+            self._note_shed(signal, need_of(signal), of)
 
     def _use_of(self, name: str) -> "_Use":
         use = self._use.get(name)
@@ -148,14 +230,26 @@ class _Use:
         self._at = 0.0
         self._ids: OrderedDict[str, str] = OrderedDict()
 
-    def spend(self, now: float, *, overdraw: bool) -> bool:
-        """Take one event's worth; False where there is none. `overdraw`: it may go below."""
+    def need_of(self, signal: Signal) -> Need:
+        """Return how much an event is needed: one that was taken before is needed least."""
+        need = need_of(signal)
+        if need is Need.REVOCATION or not signal.content:
+            return need
+        return Need.REPEAT if self._ids.get(signal.stamp.id) == signal.content else need
+
+    def spend(self, now: float, need: Need) -> bool:
+        """Take one event's worth; False where what is left is kept for those needed more.
+
+        A revocation may go below nothing, by as much as all others have.
+        """
         share = self._share
         if now > self._at:
             if self._at:
                 self._left = min(share.burst, self._left + (now - self._at) * share.rate)
             self._at = now
-        if self._left < (1 - share.burst if overdraw else 1):
+        kept = int(share.burst * (1 - may_fill(need, Bottleneck.RATE)))
+        least = 1 - share.burst if need is Need.REVOCATION else 1 + kept
+        if self._left < least:
             return False
         self._left -= 1
         return True

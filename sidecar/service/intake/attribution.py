@@ -15,8 +15,8 @@ from sidecar.domain.facts.from_signal import tightens
 from sidecar.domain.facts.signal import Signal, Subject
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.namespaces import Namespaces
+from sidecar.service.records.fact_reader import DeviceRecord, LocatorRecord, UserRecord
 from sidecar.service.records.facts import FactRecords
-from sidecar.service.records.reading import DeviceRecord, LocatorRecord, UserRecord
 from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.keys import digest
@@ -84,6 +84,14 @@ class Attribution:
         if len(candidates) > 1 and not tightens(signal):
             return (signal,)
         return tuple(_of(signal, namespace) for namespace in candidates)
+
+    def alone(self, signal: Signal) -> Signal | None:
+        """Attribute as `of` does, where there is one namespace that it can concern; else None.
+
+        Raises `InvalidSignal` where there is none.
+        """
+        candidates = self.candidates(signal)
+        return _of(signal, candidates[0]) if len(candidates) == 1 else None
 
     def here(self, signal: Signal) -> tuple[Signal, ...]:
         """Attribute as `of` does, by what this sidecar serves alone; else return nothing."""

@@ -6,14 +6,14 @@ from itertools import islice
 
 from sidecar.domain.facts.signal import SessionRevoked, Subject
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.records.fleet import FleetRecords
-from sidecar.service.records.reading import (
+from sidecar.service.records.fact_reader import (
     FactReader,
     Listed,
     LocatorRecord,
     SessionRecord,
     UserRecord,
 )
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.view import View
 from sidecar.wire.store.entries import Identified, identified_in
 from sidecar.wire.store.keys import digest

@@ -36,6 +36,9 @@ WAITS = 64
 LOOKS = 400
 """How often a second all who wait look for answers, together, while answers are missing."""
 
+NOTED = 3600.0
+"""Seconds for which it is known by which policies a sidecar judges, after it said so."""
+
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
 
 
@@ -47,7 +50,11 @@ class Question(NamedTuple):
 
 
 class FleetAcknowledger:
-    """One sidecar among all: enlisted, asking, and answering."""
+    """One sidecar among all: enlisted, asking, and answering.
+
+    `worker` says in words which one it is, and `policy_set` by which policies it judges: for
+    whoever looks at the fleet.
+    """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -59,7 +66,12 @@ class FleetAcknowledger:
         view: View,
         telemetry: Telemetry,
         max_staleness: Callable[[], float],
+        worker: str = "",
+        policy_set: Callable[[], str] = lambda: "",
     ) -> None:
+        self._worker = worker
+        self._policy_set = policy_set
+        self._noted: tuple[str, float] = ("", 0.0)
         self._sidecar = sidecar.encode()
         self._records = records
         self._fleet = fleet
@@ -73,7 +85,7 @@ class FleetAcknowledger:
 
     @property
     def _life(self) -> float:
-        return max(15.0, 1.5 * self._max_staleness())
+        return max(24.0, 2.4 * self._max_staleness())
 
     def remember(self, event: str, record: bytes) -> None:
         """Remember that an event taken here went into this record, among others."""
@@ -154,6 +166,7 @@ class FleetAcknowledger:
                         await self._news.follow(self._fleet.channel)
                         following = True
                     await self._fleet.enlist(self._sidecar, self._life)
+                    await self._note_policies()
                 except (Unavailable, Overloaded):
                     await trio.sleep(0.2)
                     continue
@@ -161,6 +174,14 @@ class FleetAcknowledger:
         finally:
             with trio.move_on_after(0.5, shield=True):
                 await self._leave()
+
+    async def _note_policies(self) -> None:
+        """Say by which policies this sidecar judges, where it has not said so of late."""
+        policy_set, now = self._policy_set(), trio.current_time()
+        known, until = self._noted
+        if policy_set and (policy_set != known or now >= until):
+            await self._fleet.note_policies(self._sidecar, self._worker, policy_set, NOTED)
+            self._noted = policy_set, now + NOTED / 2
 
     async def _leave(self) -> None:
         with suppress(Unavailable, Overloaded):

@@ -6,17 +6,18 @@
                                                   '-> news to all who serve the sessions
 
 One round trip joins the event, however many sessions it touches: they are not written, since
-their standing follows from the record that was. An event of a session costs one more, to find
-who has a session of that name: it concerns all of them, and waits where whoever comes to have the
-session later will look.
+their standing follows from the record that was. An event of a session concerns all who have a
+session of that name, and waits where whoever comes to have it later will look. Where nobody here
+knows who has it, finding that out costs one round trip more.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, assert_never
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, assert_never
 
+import msgspec
 import trio
 
-from sidecar.domain.facts.facts import Fact, Scope, Sighted, SignedIn, seen_in
+from sidecar.domain.facts.fact_kinds import Fact, Scope, Sighted, SignedIn, seen_in
 from sidecar.domain.facts.from_signal import SignalFacts, facts_from
 from sidecar.domain.facts.signal import (
     OperatorClear,
@@ -28,31 +29,29 @@ from sidecar.domain.facts.signal import (
 )
 from sidecar.domain.session.state import State
 from sidecar.domain.sources.source import Sources
+from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.auditor import Auditor, OpenWork
 from sidecar.service.intake.attribution import Attribution
+from sidecar.service.intake.outcomes import AcceptedOrNot, accept_each
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
-from sidecar.service.records.facts import FactRecords
-from sidecar.service.records.reading import (
+from sidecar.service.records.fact_reader import (
     DeviceRecord,
     LocatorRecord,
     SessionRecord,
     Subjects,
     UserRecord,
 )
+from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.writes import Write, Written
+from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.entries import Identified, Moved, OwnedBy, Said, UsedIn
+from sidecar.wire.store.event_keys import event_key
 from sidecar.wire.store.keys import SessionName, digest, session_name
-from sidecar.wire.store.records import (
-    counts_for_another,
-    event_key,
-    fanned_field,
-    owners_of,
-    sighted_in,
-)
+from sidecar.wire.store.records import counts_for_another, fanned_field, owners_of, sighted_in
 from sidecar.wire.store.worklog import Work, enclose
 
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -67,6 +66,11 @@ class WorkLog(Protocol):
     async def add(self, work: Work, *writes: Write) -> tuple[OpenWork | None, list[Written]]:
         """Join, and enter the work, in one round trip; None where there is no room for it."""
 
+    async def add_all(
+        self, works: Sequence[tuple[Work, Sequence[Write]]]
+    ) -> Sequence[tuple[OpenWork | None, list[Written]] | Unavailable]:
+        """Do so for each, all in one round trip; each fails alone. Raises `Overloaded`."""
+
 
 class Located(NamedTuple):
     """The owners of a session's name, and its records from before anybody knew them.
@@ -78,6 +82,46 @@ class Located(NamedTuple):
     users: tuple[str, ...]
     before: tuple[Fact, ...] = ()
     waits: tuple[Write, Written] | None = None
+
+
+class _OfRecord(msgspec.Struct, frozen=True, gc=False):
+    """An event of a user or a device: what it brings to their record."""
+
+    signal: Signal
+    work: Work
+    of: UserRecord | DeviceRecord
+    own: Write
+
+    @property
+    def writes(self) -> list[Write]:
+        """The join to write."""
+        return [self.own]
+
+
+class _OfKnownSession(msgspec.Struct, frozen=True, gc=False):
+    """An event of a session that the view has: what it brings to the records of the session.
+
+    `own` is that to its own record, `waits` that to its locator, where it waits for others who come
+    to have a session of that name.
+    """
+
+    signal: Signal
+    work: Work
+    meaning: SignalFacts
+    user: str
+    name: SessionName
+    own: Write
+    others: list[Write]
+    waits: Write
+
+    @property
+    def writes(self) -> list[Write]:
+        """The join to write."""
+        return [self.own, *self.others, self.waits]
+
+
+_Prepared: TypeAlias = _OfRecord | _OfKnownSession
+_Entered: TypeAlias = tuple[OpenWork | None, list[Written]]
 
 
 class Intake:
@@ -131,6 +175,103 @@ class Intake:
                 await trio.sleep(pause)
         return await self._take_all(signal)
 
+    async def accept_all(self, signals: Sequence[Signal]) -> list[AcceptedOrNot]:
+        """Take several events; each fails alone.
+
+        Those that are one round trip each share one: of a user, of a device, of a session that the
+        view has. The others are taken by themselves meanwhile, as by `accept`.
+        """
+        outcomes: list[AcceptedOrNot] = [Unavailable("it was not taken")] * len(signals)
+        prepared: list[tuple[int, _Prepared]] = []
+        alone: list[int] = []
+        for place, signal in enumerate(signals):
+            try:
+                ready = self._prepare(signal)
+            except Exception as error:  # noqa: BLE001 - it is that event's outcome
+                outcomes[place] = error
+            else:
+                if ready is None:
+                    alone.append(place)
+                else:
+                    prepared.append((place, ready))
+
+        async def take(places: Sequence[int]) -> None:
+            taken = await accept_each(self.accept, [signals[place] for place in places])
+            for place, outcome in zip(places, taken, strict=True):
+                outcomes[place] = outcome
+
+        async with trio.open_nursery() as nursery:
+            if alone:
+                nursery.start_soon(take, alone)
+            if prepared and not await self._take_prepared(prepared, outcomes):
+                nursery.start_soon(take, [place for place, _ in prepared])
+        return outcomes
+
+    def _prepare(self, signal: Signal) -> _Prepared | None:
+        """Prepare an event that is one round trip, as far as is known here; None: it may be more.
+
+        Raises as `accept` does.
+        """
+        lacks = self._lacks()
+        if lacks:
+            raise Unavailable(lacks)
+        one = None if isinstance(signal, SessionRevoked) else self._attribution.alone(signal)
+        if one is None:
+            return None  # it waits where too much does, or may mean names of several issuers
+        meaning = facts_from(one, self._place_of)
+        match meaning.scope:
+            case Scope.USER:
+                return self._of_record(one, meaning.facts, _user(one.subject))
+            case Scope.DEVICE:
+                return self._of_record(one, meaning.facts, _device(one.subject))
+            case Scope.SESSION:
+                here = self._lives_here(one.subject)
+                if len(here) != 1 or one.subject.user:
+                    return None
+                _refuse_known(here, one)
+                return self._of_live(one, meaning, here[0])
+            case _:
+                assert_never(meaning.scope)
+
+    async def _take_prepared(
+        self, prepared: Sequence[tuple[int, _Prepared]], outcomes: list[AcceptedOrNot]
+    ) -> bool:
+        """Join all of them in one round trip; False where there is no room for so many at once."""
+        try:
+            entered = await self._worklog.add_all([(one.work, one.writes) for _, one in prepared])
+        except Overloaded:
+            return False
+        except Unavailable as error:
+            entered = [error] * len(prepared)
+
+        async def finish(place: int, one: _Prepared, entry: _Entered) -> None:
+            try:
+                outcomes[place] = await self._finish(one, entry)
+            except Exception as error:  # noqa: BLE001 - it is that event's outcome
+                outcomes[place] = error
+
+        asks: list[tuple[int, _Prepared, _Entered]] = []
+        for (place, one), entry in zip(prepared, entered, strict=True):
+            if isinstance(entry, Unavailable):
+                outcomes[place] = entry
+            elif _is_plain(entry):
+                await finish(place, one, entry)
+            else:
+                asks.append((place, one, entry))
+        async with trio.open_nursery() as nursery:
+            for more in asks:
+                nursery.start_soon(finish, *more)
+        return True
+
+    async def _finish(self, one: _Prepared, entered: _Entered) -> Accepted:
+        match one:
+            case _OfRecord():
+                return await self._record_joined(one, entered)
+            case _OfKnownSession():
+                return await self._known_session_joined(one, entered)
+            case _:
+                assert_never(one)
+
     async def _take_all(self, signal: Signal) -> Accepted:
         lacks = self._lacks()
         if lacks:  # it might be written, and nobody would hear of it
@@ -159,15 +300,12 @@ class Intake:
             case Scope.DEVICE:
                 return await self._join(signal, meaning.facts, _device(signal.subject))
             case Scope.SESSION:
+                here = self._lives_here(signal.subject)
+                _refuse_known(here, signal)
+                if len(here) == 1 and not signal.subject.user:
+                    return await self._of_known_session(signal, meaning, here[0])
                 located = await self._located(signal, meaning)
-                taken = [
-                    await self._of_session(signal, meaning, user, located) for user in located.users
-                ]
-                if located.waits is not None:
-                    write, answer = located.waits
-                    self._view.hear(write.key, answer.record)
-                    taken.append(_accepted(signal, duplicate=not answer.joined))
-                return _accepted(signal, duplicate=all(one.duplicate for one in taken))
+                return await self._of_sessions(signal, meaning, located)
             case _:
                 assert_never(meaning.scope)
 
@@ -209,16 +347,28 @@ class Intake:
 
     def _users_here(self, subject: Subject) -> tuple[str, ...]:
         """Return who has a session of this name in the view."""
-        lives = self._view.find_session(subject.session, (subject.issuer,))
-        return tuple(live.user for live in lives)
+        return tuple(live.user for live in self._lives_here(subject))
+
+    def _lives_here(self, subject: Subject) -> tuple[Live, ...]:
+        return self._view.find_session(subject.session, (subject.issuer,))
 
     async def _join(
         self, signal: Signal, facts: tuple[Fact, ...], of: UserRecord | DeviceRecord
     ) -> Accepted:
+        ready = self._of_record(signal, facts, of)
+        return await self._record_joined(ready, await self._worklog.add(ready.work, ready.own))
+
+    def _of_record(
+        self, signal: Signal, facts: tuple[Fact, ...], of: UserRecord | DeviceRecord
+    ) -> _OfRecord:
         write = self._records.write(facts, of=of, event=signal)
         scope, (digested,) = Scope.DEVICE if isinstance(of, DeviceRecord) else Scope.USER, of
         work = Work(signal.kind, signal.stamp.id, scope, digested, enclose(signal))
-        entry, (answer,) = await self._worklog.add(work, write)
+        return _OfRecord(signal, work, of, write)
+
+    async def _record_joined(self, one: _OfRecord, entered: _Entered) -> Accepted:
+        signal, of, write = one.signal, one.of, one.own
+        entry, (answer,) = entered
         self._placed(event_key(signal), write.key)
         has_fanned_out = await self._learn(signal, write, of, answer)
         names = answer.sessions
@@ -246,8 +396,7 @@ class Intake:
             self._view.learn(write, *others)
             return False
         (record,) = await self._records.load(of)
-        if counts_for_another(record, signal):
-            raise InvalidSignal("id", OTHER_EVENT)
+        _refuse_used_id(record, signal)
         self._view.hear(write.key, record)
         self._view.learn(*others)
         return fanned_field(event_key(signal)) in record
@@ -270,8 +419,8 @@ class Intake:
             return Located((subject.user,))
         write = self._records.write(meaning.facts, of=locator, event=signal, until=until)
         (answer,) = await self._records.join(write)
-        if not answer.joined and counts_for_another(answer.record, signal):
-            raise InvalidSignal("id", OTHER_EVENT)
+        if not answer.joined:
+            _refuse_used_id(answer.record, signal)
         self._placed(event_key(signal), write.key)
         users = (*(one.user for one in owners_of(answer.record)), *self._users_here(subject))
         return Located(tuple(dict.fromkeys(users)), waits=(write, answer))
@@ -284,9 +433,86 @@ class Intake:
         (record,) = await self._records.load(locator)
         return any(one.user == subject.user for one in owners_of(record))
 
+    async def _of_sessions(
+        self, signal: Signal, meaning: SignalFacts, located: Located
+    ) -> Accepted:
+        """Take an event for each of its owners; what has already been taken is among `located`."""
+        taken = [await self._of_session(signal, meaning, user, located) for user in located.users]
+        if located.waits is not None:
+            write, answer = located.waits
+            self._view.hear(write.key, answer.record)
+            taken.append(_accepted(signal, duplicate=not answer.joined))
+        return _accepted(signal, duplicate=all(one.duplicate for one in taken))
+
+    async def _of_known_session(self, signal: Signal, meaning: SignalFacts, live: Live) -> Accepted:
+        """Take an event of a session that one user has, as far as is known here.
+
+        Whether others have one of this name shows in the answer to the same round trip.
+        """
+        ready = self._of_live(signal, meaning, live)
+        entered = await self._worklog.add(ready.work, *ready.writes)
+        return await self._known_session_joined(ready, entered)
+
+    def _of_live(self, signal: Signal, meaning: SignalFacts, live: Live) -> _OfKnownSession:
+        """Return what an event brings to the records of a session that the view has."""
+        user, locator = live.user, _locator(signal.subject)
+        until = self._records.life_of(signal)
+        waits = self._records.write(
+            meaning.facts, of=locator, event=signal, until=until, owners_alone=True
+        )
+        name, own, others = self._writes_of(signal, meaning, user)
+        work = Work(signal.kind, signal.stamp.id, Scope.SESSION, str(name), enclose(signal))
+        return _OfKnownSession(signal, work, meaning, user, name, own, others, waits)
+
+    async def _known_session_joined(self, one: _OfKnownSession, entered: _Entered) -> Accepted:
+        signal, own, waits, name = one.signal, one.own, one.waits, one.name
+        entry, answers = entered
+        located, event = answers[-1], event_key(signal)
+        self._placed(event, own.key)
+        self._placed(event, waits.key)
+        if located.joined:
+            learned = [*one.others, waits]
+        else:
+            locator = _locator(signal.subject)
+            (record,) = await self._records.load(locator)  # the answer gave the owners alone
+            _refuse_used_id(record, signal)
+            self._view.hear(waits.key, record)
+            learned = one.others
+        await self._learn(signal, own, SessionRecord(name), answers[0], *learned)
+        self._auditor.put(signal.kind, (name,), entry)
+        owners = (owner.user for owner in owners_of(located.record) if owner.user != one.user)
+        rest = await self._of_sessions(
+            signal, one.meaning, Located(tuple(owners), waits=(waits, located))
+        )
+        return _accepted(signal, duplicate=rest.duplicate and not answers[0].joined)
+
     async def _of_session(
         self, signal: Signal, meaning: SignalFacts, user: str, located: Located
     ) -> Accepted:
+        name, own, others = self._writes_of(signal, meaning, user, located.before)
+        entry, answers = await self._enter(signal, name, own, *others)
+        if located.waits is not None and located.waits[1].joined:
+            others.append(located.waits[0])  # learned with the rest: each session is folded once
+        await self._learn(signal, own, SessionRecord(name), answers[0], *others)
+        self._auditor.put(signal.kind, (name,), entry)
+        return _accepted(signal, duplicate=not answers[0].joined)
+
+    async def _enter(
+        self, signal: Signal, name: SessionName, own: Write, *others: Write
+    ) -> tuple[OpenWork | None, list[Written]]:
+        """Join what an event says of a session, and enter it in the work log."""
+        work = Work(signal.kind, signal.stamp.id, Scope.SESSION, str(name), enclose(signal))
+        entered = await self._worklog.add(work, own, *others)
+        self._placed(event_key(signal), own.key)
+        return entered
+
+    def _writes_of(
+        self, signal: Signal, meaning: SignalFacts, user: str, before: tuple[Fact, ...] = ()
+    ) -> tuple[SessionName, Write, list[Write]]:
+        """Return a session's name, what its record is to hold of an event, and what others are.
+
+        `before`: what is known of the session from before anybody knew whose it is.
+        """
         session, namespace = signal.subject.session, signal.subject.issuer
         name = session_name(namespace, user, session)
         of, until = SessionRecord(name), self._records.life_of(signal)
@@ -296,19 +522,12 @@ class Intake:
         if isinstance(signal, SessionEstablished) and signal.app:
             said.append(UsedIn(signal.app))
         own = self._records.write(said, of=of, event=signal, until=until)
-        others = self._seen_of((*meaning.facts, *located.before), name)
+        others = self._seen_of((*meaning.facts, *before), name)
         others += self._records.keep(UserRecord(name.user), until)
         if device:
             on = DeviceRecord(digest(namespace, device))
             others.append(self._records.list_session(name, on, until))
-        work = Work(signal.kind, signal.stamp.id, Scope.SESSION, str(name), enclose(signal))
-        entry, answers = await self._worklog.add(work, own, *others)
-        self._placed(event_key(signal), own.key)
-        if located.waits is not None and located.waits[1].joined:
-            others.append(located.waits[0])  # learned with the rest: each session is folded once
-        await self._learn(signal, own, of, answers[0], *others)
-        self._auditor.put(signal.kind, (name,), entry)
-        return _accepted(signal, duplicate=not answers[0].joined)
+        return name, own, others
 
     def _seen_of(self, facts: tuple[Fact, ...], name: SessionName) -> list[Write]:
         """Say of the user where a session was seen, and what that proved there.
@@ -323,6 +542,13 @@ class Intake:
                 # Of an event counts only where it says that it was made: no state is needed.
                 said += self._view.evaluator.proven_by(State(), fact)
         return [self._records.write(said, of=UserRecord(name.user))] if said else []
+
+
+def _is_plain(entered: _Entered) -> bool:
+    """Return whether nothing has to be asked about an event any more, whose answers these are."""
+    answers = entered[1]
+    known = all(one.joined and one.sessions is not None for one in answers)
+    return known and len(answers[-1].record) <= 1  # of a session's locator: its owners
 
 
 def _user(subject: Subject) -> UserRecord:
@@ -342,6 +568,23 @@ def _is_theirs(signal: Signal) -> bool:
     """Return whether this kind of event means the named user's session, whoever else has one."""
     kinds = SessionEstablished | SessionRevoked | OperatorMark | OperatorClear
     return isinstance(signal, kinds)
+
+
+def _refuse_used_id(record: Record, signal: Signal) -> None:
+    """Raise `InvalidSignal` where an event's id has counted in a record for another event."""
+    if counts_for_another(record, signal):
+        raise InvalidSignal("id", OTHER_EVENT)
+
+
+def _refuse_known(here: Iterable[Live], signal: Signal) -> None:
+    """Raise `InvalidSignal` where an event's id is known to count for another event of a session.
+
+    It goes into several records, some of them at once: so it is refused before, as far as it is
+    known here, from the reading of these and from their news.
+    """
+    for live in here:
+        for tracked in (live.own, live.locator):
+            _refuse_used_id(tracked.record, signal)
 
 
 def _accepted(signal: Signal, *, duplicate: bool = False) -> Accepted:

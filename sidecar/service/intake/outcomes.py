@@ -1,6 +1,9 @@
 """Counts and logs what became of each event, at the door through which all events come."""
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import trio
 
 from sidecar.domain.facts.signal import Signal
 from sidecar.domain.values.causes import words_of
@@ -8,9 +11,33 @@ from sidecar.service.observations.observations import EventOutcome, EventTaken, 
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.wire.events.members import InvalidSignal
 
+AcceptedOrNot: TypeAlias = Accepted | Exception
+"""The outcome of one event of several: it is durable, or why it was not taken."""
+
+
+async def accept_each(
+    accept: Callable[[Signal], Awaitable[Accepted]], signals: Sequence[Signal]
+) -> list[AcceptedOrNot]:
+    """Take several events at the same time, each by itself; the outcomes are in their order."""
+    outcomes: list[AcceptedOrNot] = [Unavailable("it was not taken")] * len(signals)
+
+    async def take(place: int) -> None:
+        try:
+            outcomes[place] = await accept(signals[place])
+        except Exception as error:  # noqa: BLE001 - it is that event's outcome
+            outcomes[place] = error
+
+    async with trio.open_nursery() as nursery:
+        for place in range(len(signals)):
+            nursery.start_soon(take, place)
+    return outcomes
+
 
 class EventTaker(Protocol):
     """Takes events durably."""
+
+    async def accept_all(self, signals: Sequence[Signal]) -> list[AcceptedOrNot]:
+        """Take several as `accept` does, together where that can be; each fails alone."""
 
     async def accept(self, signal: Signal) -> Accepted:
         """Take it; returns once it is durable. Raises `Overloaded` and `Unavailable`."""
@@ -25,25 +52,37 @@ class CountedEvents:
 
     async def accept(self, signal: Signal) -> Accepted:
         """Have an event taken, and record what became of it. Raises what taking it raises."""
-        outcome, detail = EventOutcome.FAILED, ""
         try:
             accepted = await self._events.accept(signal)
-            outcome = _outcome_of(accepted)
-        except Overloaded:
-            outcome = EventOutcome.OVERLOADED
-            raise
-        except InvalidSignal as error:
-            outcome, detail = EventOutcome.INVALID, str(error)
-            raise
-        except Unavailable as error:
-            detail = words_of(error)
-            raise
         except Exception as error:
-            detail = type(error).__name__  # no words of its own, which may quote the payload
+            self._count(signal, error)
             raise
-        finally:
-            self.count(signal, outcome, detail)
+        except BaseException:
+            self.count(signal, EventOutcome.FAILED)
+            raise
+        self._count(signal, accepted)
         return accepted
+
+    async def accept_all(self, signals: Sequence[Signal]) -> list[AcceptedOrNot]:
+        """Have events taken together, and record what became of each."""
+        taken = await self._events.accept_all(signals)
+        for signal, outcome in zip(signals, taken, strict=True):
+            self._count(signal, outcome)
+        return taken
+
+    def _count(self, signal: Signal, taken: AcceptedOrNot) -> None:
+        match taken:
+            case Accepted():
+                self.count(signal, _outcome_of(taken))
+            case Overloaded():
+                self.count(signal, EventOutcome.OVERLOADED)
+            case InvalidSignal():
+                self.count(signal, EventOutcome.INVALID, str(taken))
+            case Unavailable():
+                self.count(signal, EventOutcome.FAILED, words_of(taken))
+            case error:
+                # No words of its own, which may quote the payload.
+                self.count(signal, EventOutcome.FAILED, type(error).__name__)
 
     def count(self, signal: Signal, outcome: EventOutcome, detail: str = "") -> None:
         """Record the outcome of an event that went no further than the door."""

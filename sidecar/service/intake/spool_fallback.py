@@ -17,7 +17,7 @@ acceptance and removal costs work, and changes nothing.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ import trio
 from sidecar.domain.facts.signal import SessionRevoked, Signal
 from sidecar.service.intake.dead_letters import DeadLetters, describe
 from sidecar.service.intake.intake import Intake
+from sidecar.service.intake.outcomes import AcceptedOrNot, accept_each
 from sidecar.service.observations.observations import (
     DeadReason,
     SpoolReplayed,
@@ -49,6 +50,10 @@ LOOK_AGAIN = 30.0
 """How often (seconds) the spool is looked at though nothing is known to wait in it."""
 
 
+class SpoolFull(Overloaded):
+    """The spool has no room for an event that is needed so much."""
+
+
 class Spool(Protocol):
     """Keeps events on disk, in segments that are handed on in order."""
 
@@ -57,7 +62,7 @@ class Spool(Protocol):
         """Return how many events have not been accepted yet."""
 
     async def keep(self, signal: Signal) -> None:
-        """Return once it is durable. Raises `Overloaded` where it is full, `Unavailable`."""
+        """Return once it is durable. Raises `SpoolFull`, `Unavailable`."""
 
     async def segments(self) -> list[int]:
         """Return the segments that can be read, oldest first."""
@@ -118,17 +123,47 @@ class SpoolFallback:
         can keep it, `InvalidSignal` where nobody knows whom it concerns: then nothing is
         acknowledged.
         """
-        attributed = self._intake.attributed(signal)
-        if not self._away():
-            try:
-                return await self._intake.accept(signal)
-            except Unavailable:
-                pass
-            except Overloaded:
-                # The disk is no queue before the store; but a revocation is the last to be refused.
-                if not self._away() and not isinstance(signal, SessionRevoked):
-                    raise
-        kept = [await self._keep(one) for one in attributed]
+        self._intake.attributed(signal)  # what concerns nobody is refused, whatever else is amiss
+        if self._away():
+            return await self._keep_all(signal)
+        try:
+            return await self._intake.accept(signal)
+        except (Unavailable, Overloaded) as error:
+            return await self._fall_back(signal, error)
+
+    async def accept_all(self, signals: Sequence[Signal]) -> list[AcceptedOrNot]:
+        """Take several as `accept` does, together while the store is there; each fails alone."""
+        if self._away():
+            return await accept_each(self.accept, signals)
+        outcomes = await self._intake.accept_all(signals)
+        failed = {
+            id(signal): outcome
+            for signal, outcome in zip(signals, outcomes, strict=True)
+            if isinstance(outcome, Unavailable | Overloaded)
+        }
+        if not failed:
+            return outcomes
+
+        async def fall_back(signal: Signal) -> Accepted:
+            return await self._fall_back(signal, failed[id(signal)])
+
+        left = [signal for signal in signals if id(signal) in failed]
+        again = iter(await accept_each(fall_back, left))
+        return [
+            next(again) if id(signal) in failed else outcome
+            for signal, outcome in zip(signals, outcomes, strict=True)
+        ]
+
+    async def _fall_back(self, signal: Signal, error: Unavailable | Overloaded) -> Accepted:
+        """Keep what the store has not taken; raises `error` where it is to be sent again."""
+        # The disk is no queue before the store; but a revocation is the last to be refused.
+        overloaded = isinstance(error, Overloaded) and not self._away()
+        if overloaded and not isinstance(signal, SessionRevoked):
+            raise error
+        return await self._keep_all(signal)
+
+    async def _keep_all(self, signal: Signal) -> Accepted:
+        kept = [await self._keep(one) for one in self._intake.attributed(signal)]
         return Accepted(signal.stamp.id, duplicate=not any(kept), spooled=True)
 
     async def _keep(self, signal: Signal) -> bool:

@@ -11,8 +11,9 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from sidecar.domain.explanation.explanation import Explanation
-from sidecar.domain.policy.policy import PolicyState
+from sidecar.domain.policy.conditional_access import PolicyState
 from sidecar.domain.sources.origin import Origins
+from sidecar.domain.sources.shedding import Bottleneck, Need
 from sidecar.service.ports.calls import Reason
 from sidecar.wire.http.unasked import Exemption
 from sidecar.wire.tokens.claims import ClaimNeed
@@ -32,6 +33,10 @@ class EventOutcome(StrEnum):
     OVERLOADED = "overloaded"
     SPOOLED = "spooled"
     FAILED = "failed"
+
+
+REFUSED = (EventOutcome.INVALID, EventOutcome.OVERLOADED, EventOutcome.FAILED)
+"""The fates of events that were not taken, but for those that their source may not say."""
 
 
 class ClearReason(StrEnum):
@@ -79,6 +84,13 @@ class DeadReason(StrEnum):
     DAMAGED = "damaged"  # its entry cannot be read, or is of another version
 
 
+class SetAsideReason(StrEnum):
+    """The reason why facts of a record were set aside: the label `reason` of their counter."""
+
+    VERSION = "version"  # another version wrote them
+    DAMAGED = "damaged"  # this version cannot have written them like that
+
+
 class ReloadOutcome(StrEnum):
     """The outcome of a changed file; `refused`: the old version stays."""
 
@@ -108,6 +120,7 @@ class Marked(Observation, frozen=True, kw_only=True):
     issuer: str = ""
     by: Origins = ()
     again: bool = False
+    trace: str = ""
 
     @property
     def state(self) -> PolicyState:
@@ -130,6 +143,7 @@ class Cleared(Observation, frozen=True, kw_only=True):
     since: float = 0.0
     by: Origins = ()
     again: bool = False
+    trace: str = ""
 
 
 class RevokedSession(Observation, frozen=True, kw_only=True):
@@ -142,6 +156,7 @@ class RevokedSession(Observation, frozen=True, kw_only=True):
     since: float = 0.0
     by: Origins = ()
     again: bool = False
+    trace: str = ""
 
 
 class ReportedOnly(Observation, frozen=True, kw_only=True):
@@ -194,6 +209,11 @@ class EventTaken(Observation, frozen=True, kw_only=True):
     label: str = ""
     detail: str = ""
 
+    @property
+    def is_refused(self) -> bool:
+        """Return whether the event was not taken, although its source may say it."""
+        return self.outcome in REFUSED
+
 
 class EventNotAllowed(Observation, frozen=True, kw_only=True):
     """A source wanted more than it may: `key` of its `sources` entry would allow it."""
@@ -202,6 +222,14 @@ class EventNotAllowed(Observation, frozen=True, kw_only=True):
     type: str
     key: str
     detail: str
+
+
+class EventShed(Observation, frozen=True, kw_only=True):
+    """An event was refused as there are too many: how much it was `needed`, what was full."""
+
+    type: str
+    needed: Need
+    of: Bottleneck
 
 
 class Rescored(Observation, frozen=True, kw_only=True):
@@ -223,6 +251,8 @@ class Checked(Observation, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     explanation: Explanation | None = None
     issuer: str = ""
+    id: str = ""
+    trace: str = ""
 
 
 class Reloaded(Observation, frozen=True, kw_only=True):
@@ -256,7 +286,7 @@ class RestartRequired(Observation, frozen=True, kw_only=True):
 
 
 class ConfigurationWarned(Observation, frozen=True, kw_only=True):
-    """The configuration in force allows what makes the deployment weak (`checks.hardening`)."""
+    """The configuration in force allows what makes the deployment weak (`checks.weaknesses`)."""
 
     code: str
     field: str
@@ -423,6 +453,11 @@ class KeysRefreshed(Observation, frozen=True, kw_only=True):
     outcome: KeysOutcome
     detail: str = ""
 
+    @property
+    def done(self) -> bool:
+        """Return whether they were fetched."""
+        return self.outcome is KeysOutcome.DONE
+
 
 class AcrUnoffered(Observation, frozen=True, kw_only=True):
     """The `acr` values that policies ask an issuer for and it does not offer; none: all is well.
@@ -492,6 +527,17 @@ class Buried(Observation, frozen=True, kw_only=True):
     tries: int
 
 
+class FactsSetAside(Observation, frozen=True, kw_only=True):
+    """Facts of a session's records cannot be read: they are set aside. `group`: that of the first.
+
+    What may loosen is asked for anew; `docs/dead-letters.md` says how.
+    """
+
+    reason: SetAsideReason
+    facts: int
+    group: str
+
+
 class WorkClaimed(Observation, frozen=True, kw_only=True):
     """Work that another sidecar had taken and not finished was claimed here."""
 
@@ -514,6 +560,12 @@ class WorkerFailed(Observation, frozen=True, kw_only=True):
 
     where: str
     error: BaseException
+
+
+class LoopStalled(Observation, frozen=True, kw_only=True):
+    """The event loop went through what was ready for so long, and noticed nothing else."""
+
+    seconds: float
 
 
 class DaemonEvent(Observation, frozen=True, kw_only=True):

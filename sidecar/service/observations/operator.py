@@ -34,3 +34,18 @@ class OperatorActed(Observation, frozen=True, kw_only=True):
     id: str = ""
     reason: str = ""
     detail: str = ""
+
+
+class ConsoleStep(StrEnum):
+    """The begin or end of an operator's sign-in at the console: the label `step`."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class ConsoleSignIn(Observation, frozen=True, kw_only=True):
+    """An operator signed in at the console, or out, from this address."""
+
+    step: ConsoleStep
+    operator: str
+    address: str

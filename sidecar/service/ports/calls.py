@@ -4,9 +4,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from sidecar.domain.evaluation.decision import Verdict as Verdict  # noqa: PLC0414 - part of this vocabulary
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.explanation.explanation import Explanation
+from sidecar.domain.session.standing import Demand
+from sidecar.domain.values.assurance import Ladder
+from sidecar.domain.values.location import Place
 from sidecar.wire.settings.settings import Redirect
+from sidecar.wire.traces.trace_context import SentContext
 
 UNKNOWN_CONTEXT = "unknown_context"
 """The error of a call that names a context which is not configured."""
@@ -23,7 +27,19 @@ class TokenPresentation(NamedTuple):
     certificate: str = ""
 
 
-class Call(msgspec.Struct, frozen=True):
+class Via(NamedTuple):
+    """The door that a call came by, and who asks: a source by its credential, or a peer's uid."""
+
+    listener: str = ""
+    asker: str = ""
+    uid: int | None = None
+
+
+NOWHERE = Via()
+"""The door of a call that came by none."""
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One call of the app that asks to pass.
 
     A door fills in what the app or gateway says; `contexts` are then those that it names. Before it
@@ -32,7 +48,8 @@ class Call(msgspec.Struct, frozen=True):
     `path`. `label` is the same as text, for metrics and answers; empty: a routine call.
 
     `ip` is the client's address as text, empty where it is not known. `shown` is None where the
-    door does not know how the token was shown.
+    door does not know how the token was shown. `via` is for the log of decisions alone, and
+    `trace`, what its sender says of its trace, for traces.
     """
 
     token: str
@@ -45,6 +62,8 @@ class Call(msgspec.Struct, frozen=True):
     shown: TokenPresentation | None = None
     now: float = 0.0
     label: str = ""
+    via: Via = NOWHERE
+    trace: SentContext | None = None
 
     @property
     def scheme(self) -> str:
@@ -52,7 +71,7 @@ class Call(msgspec.Struct, frozen=True):
         return "Bearer" if self.shown is None or self.shown.dpop is None else "DPoP"
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """A reason: the policy that asks, the signal that caused it, and both in words."""
 
     policy: str
@@ -60,7 +79,27 @@ class Reason(msgspec.Struct, frozen=True):
     text: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class DecisionBasis(msgspec.Struct, frozen=True, gc=False):
+    """The grounds of a decision, as far as the log of decisions says them.
+
+    `standing` is the session's, as watchers have it; `demands` are those that decided, `ladder` the
+    levels that they speak of, and `tried` the report-only policies that asked, each with the
+    verdict if it were enforced. `stale`: the view was too old to decide, and `when_unknown` did.
+    """
+
+    app: str = ""
+    standing: str = ""
+    demands: tuple[Demand, ...] = ()
+    ladder: Ladder | None = None
+    tried: tuple[tuple[str, str], ...] = ()
+    place: Place = Place()
+    networks: tuple[str, ...] = ()
+    device: str = ""
+    break_glass: bool = False
+    stale: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """The answer to a `Call`.
 
     `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none); `error`
@@ -69,7 +108,8 @@ class Answer(msgspec.Struct, frozen=True):
     says that a mark waits in another context; `context` the contexts that were judged, for the
     metric (empty: a routine call). `redirect`: where a browser that opens a page may be sent
     instead. `explanation` is for the log, and only there where `log.explain` asks for it: doors do
-    not show it. Likewise `issuer`, whose names these are.
+    not show it. Likewise `issuer`, whose names these are, and `basis`. `id` is the decision's,
+    which the log and the history have, too.
     """
 
     verdict: Verdict
@@ -89,9 +129,11 @@ class Answer(msgspec.Struct, frozen=True):
     redirect: Redirect | None = None
     explanation: Explanation | None = None
     issuer: str = ""
+    id: str = ""
+    basis: DecisionBasis | None = None
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The receipt of an event that is durable. `duplicate`: its id was known, and nothing changed.
 
     `key` is the id within all sources, by which sidecars speak of the event among themselves;
@@ -119,7 +161,7 @@ class FleetAcknowledgement(NamedTuple):
         return 0 < self.live <= self.have
 
 
-class StandingChange(msgspec.Struct, frozen=True):
+class StandingChange(msgspec.Struct, frozen=True, gc=False):
     """A change of a session's standing, to `step_up`, `revoked` or `clear`.
 
     Where several users have a session of this name, it is that of the one who stands worst.

@@ -1,11 +1,11 @@
 """The records by which the losses of one server of the store are noticed: its epoch, our signs."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.loss import Floor
-from sidecar.service.ports.store import Load, Shard
+from sidecar.service.ports.store import Load, Shard, Sign
 from sidecar.service.records.facts import RecordStore
 from sidecar.service.records.writes import Write, WriteTerms, write_of, written
 from sidecar.wire.store.keys import StoreKeys
@@ -16,7 +16,14 @@ SIGNS_LIVE = 86400.0
 
 _EPOCH = b"epoch:id"
 _EVICTED = b"evicted:"
-_SIGNS = (b"beat:0", b"beat:1")
+_SIGNS, _PULSE = b"beat:signs", b"beat:0"
+
+
+class SignStore(RecordStore, Protocol):
+    """The part of the store that these records need."""
+
+    async def sign(self, sign: Sign) -> int:
+        """Return the count that it comes to. Raises `Unavailable`, `Overloaded`."""
 
 
 class Looked(NamedTuple):
@@ -34,7 +41,7 @@ class EpochRecords:
     """
 
     def __init__(
-        self, store: RecordStore, names: StoreKeys, clock: Callable[[], float], sidecar: str
+        self, store: SignStore, names: StoreKeys, clock: Callable[[], float], sidecar: str
     ) -> None:
         self._store = store
         self._names = names
@@ -51,22 +58,26 @@ class EpochRecords:
         return Looked(epoch.record, signs.record)
 
     async def sign(
-        self, shard: Shard, place: int, moment: int, keep_until: int, *, confirmed: bool
-    ) -> None:
-        """Write a sign of life of this moment, in one of two places, and keep the epoch until then.
+        self, shard: Shard, step: int, turn: int, keep_until: int, *, confirmed: bool
+    ) -> int:
+        """Count a sign of life up by a step, and publish its turn; return the count.
 
-        `keep_until` in unix ms. `confirmed`: it must be as durable as the settings ask for, or a
-        replica that takes over need not have it, and it would be missed.
+        The epoch is kept until `keep_until` (unix ms), and the signs for long; 0: both are already.
+        `confirmed`: it must be as durable as the settings ask for, or a replica that takes over
+        need not have it, and it would be missed.
         """
         key, now = self.channel(tag_of(shard.slot)), self._now()
-        terms = WriteTerms(now + int(SIGNS_LIVE * 1000), now, publish=key, confirm=confirmed)
-        sign = write_of(key, {_SIGNS[place]: encode_moment(moment)}, terms)
-        await self._join(sign, write_of(self._epoch(shard), {}, WriteTerms(keep_until, now)))
+        expire_at = now + int(SIGNS_LIVE * 1000) if keep_until else 0
+        sign = Sign(key, _SIGNS, step, key, b"%d" % turn, expire_at, confirmed)
+        count = await self._store.sign(sign)
+        if keep_until:
+            await self._join(write_of(self._epoch(shard), {}, WriteTerms(keep_until, now)))
+        return count
 
     async def beat(self, shard: Shard, life: float) -> None:
         """Write that a process lives which looks for no losses."""
         now = self._now()
-        fields = {_SIGNS[0]: encode_moment(now)}
+        fields = {_PULSE: encode_moment(now)}
         terms = WriteTerms(now + int(life * 1000), now)
         await self._join(write_of(self.channel(tag_of(shard.slot)), fields, terms))
 
@@ -126,8 +137,8 @@ class EpochRecords:
         return self._names.epoch_record(tag_of(shard.slot))
 
     async def _join(self, *writes: Write) -> list[Record]:
-        answers = await self._store.join(*(one.join for one in writes))
-        return [one.record for one in written(answers)]
+        joins = [one.join for one in writes]
+        return [one.record for one in written(joins, await self._store.join(*joins))]
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
@@ -143,6 +154,11 @@ def evicted_in(epoch: Mapping[bytes, bytes], run: str) -> int:
     return moment_in(epoch, _EVICTED + run.encode())
 
 
-def signs_in(signs: Mapping[bytes, bytes]) -> tuple[int, ...]:
-    """Return the moments of the two signs of life; 0: there is none."""
-    return tuple(moment_in(signs, field) for field in _SIGNS)
+def signs_in(signs: Mapping[bytes, bytes]) -> int:
+    """Return what the signs of life come to; 0: there is none."""
+    return moment_in(signs, _SIGNS)
+
+
+def turn_in(news: Mapping[bytes, bytes]) -> int:
+    """Return the turn of a sign, by its news; -1: they are of no sign."""
+    return moment_in(news, _SIGNS) if _SIGNS in news else -1

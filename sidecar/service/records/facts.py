@@ -8,11 +8,12 @@ learns the same write without decoding what was encoded for the store.
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol, assert_never
 
-from sidecar.domain.facts.facts import Spent
+from msgspec.structs import replace
+
+from sidecar.domain.facts.fact_kinds import Spent
 from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal
-from sidecar.domain.values.lattice import Record
-from sidecar.service.ports.store import Index, Join, JoinResult, Load, Loaded
-from sidecar.service.records.reading import (
+from sidecar.service.ports.store import HistoryAppend, Index, Join, JoinResult, Load, Loaded
+from sidecar.service.records.fact_reader import (
     DeviceRecord,
     FactReader,
     LocatorRecord,
@@ -23,14 +24,14 @@ from sidecar.service.records.reading import (
 from sidecar.service.records.writes import Write, WriteTerms, Written, write_of, written
 from sidecar.wire.settings.settings import Sessions
 from sidecar.wire.store.entries import Encoded, KeptUntil, Said, encode
-from sidecar.wire.store.keys import SessionName, StoreKeys
+from sidecar.wire.store.event_keys import event_field, event_key
+from sidecar.wire.store.keys import SessionName, StoreKeys, member_of_user
 from sidecar.wire.store.prompts import alert_field, prompt_fields
 from sidecar.wire.store.records import (
+    OWNERS,
     claim_field,
     encode_event,
     encode_spent,
-    event_field,
-    event_key,
     fanned_field,
     last_logged_field,
 )
@@ -67,20 +68,30 @@ class FactRecords(FactReader):
         names: StoreKeys,
         clock: Callable[[], float],
         settings: Callable[[], Sessions],
+        history: Callable[[Signal, Subjects], HistoryAppend | None] = lambda _, __: None,
     ) -> None:
         super().__init__(store, names, clock)
+        self._history = history
         self._store = store
         self._settings = settings
 
     def write(
-        self, said: Iterable[Said], *, of: Subjects, event: Signal | None = None, until: int = 0
+        self,
+        said: Iterable[Said],
+        *,
+        of: Subjects,
+        event: Signal | None = None,
+        until: int = 0,
+        owners_alone: bool = False,
     ) -> Write:
         """Encode what is said of `of`, to be joined and learned.
 
         An `event` counts once for each id: of one that has counted nothing is joined. Those who
         follow the record hear of an event and of facts, and the answer to an event of a user or
-        device names the sessions. The record lives until `until` (unix ms) at least, or for as long
-        as facts do. A session is listed among those of its user.
+        device names the sessions. What it says goes into the history of whom it concerns. The
+        record lives until `until` (unix ms) at least, or for as long as facts do. A session is
+        listed among those of its user. The answer to one of a locator gives the record, or of it
+        the `owners_alone`.
         """
         encoded = encode(said)
         unless = None
@@ -96,8 +107,10 @@ class FactRecords(FactReader):
             unless,
             self._channel(of) if heard else None,
             self._index(of) if event is not None else None,
-            want_record=isinstance(of, LocatorRecord),
+            want_record=isinstance(of, LocatorRecord) and not owners_alone,
             confirm=True,
+            history=None if event is None else self._history(event, of),
+            want_group=OWNERS if owners_alone else b"",
         )
         return Write(self.key(of), encoded, terms)
 
@@ -145,8 +158,8 @@ class FactRecords(FactReader):
         fields = {field: f"{self._now():016d}{by}".encode()}
         if logs:
             fields[last_logged_field(entry.policy)] = entry.value
-        terms = self._amending(of)._replace(unless=field)
-        return write_of(self.key(of), fields, terms if logs else terms._replace(publish=None))
+        terms = replace(self._amending(of), unless=field)
+        return write_of(self.key(of), fields, terms if logs else replace(terms, publish=None))
 
     def spend(self, fact: Spent, *, of: SessionRecord, until: int) -> Write:
         """Encode that a proof is spent, once; the record lives until then (unix ms) at least."""
@@ -176,7 +189,7 @@ class FactRecords(FactReader):
     def save(
         self,
         key: bytes,
-        fields: Record,
+        fields: Mapping[bytes, bytes],
         indexes: Mapping[tuple[bytes, bytes], int],
         *,
         publish: bytes | None,
@@ -202,13 +215,14 @@ class FactRecords(FactReader):
 
     async def join(self, *writes: Write) -> list[Written]:
         """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
-        return written(await self._store.join(*(one.join for one in writes)))
+        joins = [one.join for one in writes]
+        return written(joins, await self._store.join(*joins))
 
     def _entries(self, of: Subjects, expire_at: int) -> tuple[Index, ...]:
         if not isinstance(of, SessionRecord):
             return ()
         key = self._names.user_index(of.name.user)
-        return (Index(key, str(of.name).encode(), expire_at),)
+        return (Index(key, member_of_user(of.name), expire_at),)
 
     def _channel(self, of: Subjects) -> bytes | None:
         """Return the channel of those who follow a record; nobody follows a locator."""

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.values.lattice import Record
-from sidecar.service.ports.store import MEMBERS_BOUND, Index, Join, JoinResult
+from sidecar.service.ports.store import MEMBERS_BOUND, HistoryAppend, Index, Join, JoinResult
 from sidecar.wire.store.entries import Encoded
-from sidecar.wire.store.keys import SessionName, parse_name
+from sidecar.wire.store.keys import SessionName, listed_name
 
 
-class WriteTerms(NamedTuple):
+class WriteTerms(msgspec.Struct, frozen=True, gc=False):
     """On which terms a record is written: see `ports.store.Join`. `expire_at` in unix ms."""
 
     expire_at: int
@@ -25,9 +25,11 @@ class WriteTerms(NamedTuple):
     members_of: bytes | None = None
     want_record: bool = False
     confirm: bool = False
+    history: HistoryAppend | None = None
+    want_group: bytes = b""
 
 
-class Write(msgspec.Struct, frozen=True):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """The facts to join into the record at `key`; services hand it on and do not look inside."""
 
     key: bytes
@@ -37,7 +39,21 @@ class Write(msgspec.Struct, frozen=True):
     @property
     def join(self) -> Join:
         """The operation of the store."""
-        return Join(self.key, self.said.fields, *self.terms)
+        terms = self.terms
+        return Join(
+            self.key,
+            self.said.fields,
+            terms.expire_at,
+            terms.now,
+            terms.indexes,
+            terms.unless,
+            terms.publish,
+            terms.members_of,
+            terms.want_record,
+            terms.confirm,
+            terms.history,
+            terms.want_group,
+        )
 
 
 class Written(NamedTuple):
@@ -57,12 +73,15 @@ def write_of(key: bytes, fields: Mapping[bytes, bytes], terms: WriteTerms) -> Wr
     return Write(key, Encoded(dict(fields), {}), terms)
 
 
-def written(answers: Iterable[JoinResult]) -> list[Written]:
+def written(joins: Iterable[Join], answers: Iterable[JoinResult]) -> list[Written]:
     """Return what became of writes, by the store's answers."""
-    return [Written(one.joined, one.record, _sessions(one.members)) for one in answers]
+    return [
+        Written(one.joined, one.record, _sessions(join.members_of or b"", one.members))
+        for join, one in zip(joins, answers, strict=True)
+    ]
 
 
-def _sessions(members: tuple[bytes, ...]) -> tuple[SessionName, ...] | None:
+def _sessions(index: bytes, members: tuple[bytes, ...]) -> tuple[SessionName, ...] | None:
     if len(members) >= MEMBERS_BOUND:
         return None
-    return tuple(name for member in members if (name := parse_name(member)))
+    return tuple(name for member in members if (name := listed_name(index, member)))

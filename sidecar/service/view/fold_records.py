@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import Fact, Revoked, SetAside
+from sidecar.domain.facts.fact_kinds import Fact, Revoked, SetAside
 from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import bound_of
 from sidecar.domain.values.stamp import Stamp
@@ -104,14 +104,29 @@ def checkpoint_of(  # noqa: PLR0913 - a session, and what its records were folde
 ) -> Checkpoint | None:
     """Return a new checkpoint if it is time for one.
 
-    `folded` gives what the records were folded to; it is called only then. What was set aside stays
-    open: a version that knows better is to take it up again.
+    `folded` gives what the records were folded to; it is called only then.
     """
     others = tuple(others)
     folded_until = folded_of(record)
     if not any(nearly_full(one, bound_of, folded_until) for one in (record, *others)):
         return None
-    state, culprits = folded()
+    return new_checkpoint(evaluator, session, record, others, folded(), issuer=issuer)
+
+
+def new_checkpoint(  # noqa: PLR0913 - a session, and what its records were folded to
+    evaluator: Evaluator,
+    session: str,
+    record: Mapping[bytes, bytes],
+    others: Iterable[Mapping[bytes, bytes]],
+    folded: tuple[State, tuple[Culprit, ...]],
+    *,
+    issuer: str = "",
+) -> Checkpoint | None:
+    """Return a checkpoint of records; None where there is nothing yet to begin from.
+
+    What was set aside stays open: a version that knows better is to take it up again.
+    """
+    state, culprits = folded
     if not state.established or any(culprit.error for culprit in culprits):
         return None
     facts, checkpoint = _gathered(record, others)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.values.lattice import Record, join
 from sidecar.service.view.live_session import Live, Tracked
 from sidecar.wire.store.losses import VOUCHERS
-from sidecar.wire.store.records import holds_fact
+from sidecar.wire.store.records import holds_fact, room_taken
 
 NewFacts: TypeAlias = dict[Live, list[Fact] | None]
 """The new facts of sessions, by session; None: all of it is to be folded anew."""
@@ -28,11 +28,17 @@ class Growth(NamedTuple):
 def grow(tracked: Tracked, fields: Mapping[bytes, bytes]) -> Growth | None:
     """Join fields into a record; return those that grew, None if none did."""
     before = tracked.record
-    after = join(before, fields)
-    grown = {f: v for f, v in fields.items() if after.get(f) == v and before.get(f) != v}
+    # Most of what is heard here is known: what this sidecar itself wrote comes back as news.
+    greater = {f: v for f, v in fields.items() if (known := before.get(f)) is None or known < v}
+    if not greater:
+        return None
+    after = join(before, greater)
+    grown = {f: v for f, v in greater.items() if f in after}
     if not grown:
         return None
     tracked.record = after
+    if tracked.room:
+        tracked.room = max(0, tracked.room - room_taken(grown))
     return Growth(tracked, grown)
 
 

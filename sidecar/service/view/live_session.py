@@ -1,21 +1,26 @@
 """A session as this sidecar holds it: the records it depends on, its state, its standing."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeVar
+import itertools
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import Fact, SetAside
+from sidecar.domain.facts.fact_kinds import Fact, SetAside
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.standing import Standing
 from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
-from sidecar.service.view.fold_records import Culprit, assemble, checkpoint_of
+from sidecar.service.compact.packing import Packing
+from sidecar.service.view.fold_records import Culprit, assemble, new_checkpoint
 from sidecar.wire.store.keys import SessionName, session_name
 from sidecar.wire.store.losses import lost_before
+from sidecar.wire.store.records import folded_of, room_in
 
 RESTANDING_INTERVAL = 1.0
-"""Seconds for which a standing counts that may change by time alone."""
+"""Seconds for which a standing counts that may change by time alone, where nobody knows when."""
 
 
 class Identity(NamedTuple):
@@ -29,110 +34,275 @@ class Identity(NamedTuple):
 UNREAD = 1 << 62
 """The turn of a record that was not read yet."""
 
+Fields: TypeAlias = Mapping[bytes, bytes]
+Entries: TypeAlias = Mapping[tuple[bytes, bytes], int]
+
+NO_FIELDS: Fields = MappingProxyType({})
+NO_ENTRIES: Entries = MappingProxyType({})
+
 
 class Tracked:
     """One record, shared by the sessions that depend on it, and what the store lacks of it.
 
     `publish` is the channel for news of its growth; `expire_at` is in unix milliseconds, and
     `expires_at` is when it was last seen to expire in the store (0: it never was there). `since` is
-    the view's turn in which it was first read: from then on nothing of it was missed.
+    the view's turn in which it was first read: from then on nothing of it was missed. `unsaved` and
+    `indexes` are replaced, never changed. `packing`: None where it is no part of a view, and stays
+    unpacked. `room` is how much may still grow before a group of it may be nearly full (`room_in`);
+    0: it must be gone through to know.
     """
 
     __slots__ = (
+        "_lives",
+        "_packed",
+        "_packing",
+        "_record",
         "expire_at",
         "expires_at",
         "indexes",
         "key",
-        "lives",
         "publish",
-        "record",
+        "room",
         "since",
         "slot",
         "unsaved",
     )
 
-    def __init__(self, key: bytes, slot: int, publish: bytes | None = None) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        slot: int,
+        publish: bytes | None = None,
+        packing: Packing | None = None,
+    ) -> None:
         self.key = key
         self.publish = publish
-        self.record: Record = {}
-        self.lives: set[Live] = set()
-        self.unsaved: Record = {}
-        self.indexes: dict[tuple[bytes, bytes], int] = {}
+        self._packing = packing
+        self._record: Record | None = None
+        self._packed: bytes | None = b""
+        self._lives: Live | set[Live] | None = None
+        self.unsaved = NO_FIELDS
+        self.indexes = NO_ENTRIES
         self.expire_at = 0
         self.expires_at = 0
+        self.room = 0
         self.since = UNREAD
         self.slot = slot
 
+    @property
+    def record(self) -> Record:
+        """The record. It is replaced, never changed."""
+        record = self._record
+        if record is None:
+            packing, packed = self._packing, self._packed
+            if packing is None or not packed:
+                return {}
+            record = self._record = packing.packers.unpack_record(packed)
+            packing.note_record(self)
+        return record
+
+    @record.setter
+    def record(self, record: Record) -> None:
+        self._record = record or None
+        self._packed = None if record else b""
+        for live in self.lives:
+            live.audited = 0
+        if record and self._packing is not None:
+            self._packing.note_record(self)
+
+    def pack(self) -> None:
+        """Hold the record packed."""
+        record, packing = self._record, self._packing
+        if record is not None and packing is not None:
+            if self._packed is None:
+                self._packed = packing.packers.pack_record(record)
+            self._record = None
+
+    @property
+    def is_packed(self) -> bool:
+        """True where nobody has asked for the record lately."""
+        return self._record is None
+
+    def lack(self, fields: Fields) -> None:
+        """Note that the store lacks these fields."""
+        if fields:
+            self.unsaved = {**self.unsaved, **fields}
+
+    def list_in(self, entries: Entries) -> None:
+        """Note that the store lacks these entries of indexes."""
+        self.indexes = {**self.indexes, **entries}
+
+    def put_back(self, fields: Fields, entries: Entries) -> None:
+        """Note that the store lacks these still; what is newer here stays."""
+        known = self.unsaved
+        self.lack({f: value for f, value in fields.items() if known.get(f, b"") < value})
+        self.indexes = {**entries, **self.indexes}
+
+    @property
+    def lives(self) -> "Collection[Live]":
+        """The sessions that depend on it. Nearly all records are of one session."""
+        lives = self._lives
+        if lives is None:
+            return ()
+        return lives if isinstance(lives, set) else (lives,)
+
+    def add(self, live: "Live") -> None:
+        """Have a session depend on it."""
+        lives = self._lives
+        if lives is None:
+            self._lives = live
+        elif isinstance(lives, set):
+            lives.add(live)
+        elif lives is not live:
+            self._lives = {lives, live}
+
+    def discard(self, live: "Live") -> None:
+        """Have a session depend on it no longer."""
+        lives = self._lives
+        if lives is live:
+            self._lives = None
+        elif isinstance(lives, set):
+            lives.discard(live)
+            if not lives:
+                self._lives = None
+
+
+_VERSIONS = itertools.count(1)
 
 JUDGED_BOUND = 8
 """Tokens of a session, and seconds of sign-ins, whose standing is remembered."""
 
 
+class Published(Protocol):
+    """The decisions about calls of a session that others may read without asking."""
+
+    def withdraw(self) -> None:
+        """Have none of them believed any more; it is done when this returns."""
+
+
 class Live:
     """A session in the view: its records, its state, its standing, and those of its tokens.
 
-    `namespace` says whose names `user`, `session` and its devices are.
+    `namespace` says whose names `user`, `session` and its devices are. `version` is another one, in
+    all the view, whenever its state or what it is judged by has changed. `due` is when time may
+    next change how it stands. `standing_number` is another one whenever it stands anew; `stepped`
+    and `audited` are that when it was last looked at (0: that must be done again).
+
+    Its state lies packed unless it is one of those that were asked for last (`packing`; None: it is
+    no session of a view, and stays unpacked).
     """
 
     __slots__ = (
         "_behind",
         "_culprits",
+        "_devices",
         "_earlier",
         "_judged",
         "_latest",
+        "_packed",
+        "_packing",
         "_standing",
         "_standing_at",
         "_state",
         "audited",
         "channels",
         "coarse",
-        "devices",
+        "due",
         "evaluator",
         "expires_at",
         "gone",
         "locator",
-        "name",
         "namespace",
         "own",
         "presented",
+        "published",
         "seen_at",
         "session",
+        "standing_number",
+        "stepped",
         "token",
         "user",
         "users",
+        "version",
     )
 
-    def __init__(self, whose: Identity, own: Tracked, users: Tracked, locator: Tracked) -> None:
+    def __init__(
+        self,
+        whose: Identity,
+        own: Tracked,
+        users: Tracked,
+        locator: Tracked,
+        packing: Packing | None = None,
+    ) -> None:
         self.namespace, self.user, self.session = whose
-        self.name: SessionName = session_name(*whose)
         self.own = own
         self.users = users
         self.locator = locator
-        self.devices: dict[str, Tracked] = {}
-        self._state = State(issuer=self.namespace)
+        self._devices: tuple[tuple[str, Tracked], ...] = ()
+        self._packing = packing
+        self._state: State | None = None
+        self._packed: bytes | None = None
         self._culprits: tuple[Culprit, ...] = ()
         self._behind: Evaluator | None = None
         self.evaluator: Evaluator | None = None
         self.expires_at = 0.0
+        self.due = math.inf
         self.seen_at = 0.0
-        self.channels: list[bytes] = []
+        self.channels: tuple[bytes, ...] = ()
         self.token: object = None
-        self.audited: tuple[object, ...] = ()
+        self.audited = 0
+        self.stepped = 0
+        self.standing_number = 0
         self.coarse = "clear"
         self.gone = False
+        self.version = next(_VERSIONS)
         self._standing: Standing | None = None
         self._standing_at = 0.0
-        self._judged: dict[Presented, tuple[Standing, float]] = {}
+        self._judged: dict[Presented, tuple[Standing, float]] | None = None
         self._latest: tuple[Presented, Standing, float] | None = None
         self.presented: tuple[object, object, str, Presented] | None = None
-        self._earlier: dict[int, State] = {}
+        self.published: Published | None = None
+        self._earlier: dict[int, State] | None = None
 
     @property
     def state(self) -> State:
         """Return what its records say, folded; if it has fallen behind them, it is folded now."""
         if self._behind is not None:
             self.refold(self._behind)
-        return self._state
+        state = self._state
+        if state is None:
+            if self._packing is None or self._packed is None:
+                return State(issuer=self.namespace)  # nothing of it was folded yet
+            state = self._packing.packers.unpack_state(self._packed)
+            self._hold(state, self._packed)
+        return state
+
+    @property
+    def is_packed(self) -> bool:
+        """True where nobody has asked for the state lately."""
+        return self._state is None
+
+    def _hold(self, state: State, packed: bytes | None = None) -> None:
+        self._state, self._packed = state, packed
+        if self._packing is not None and not self.gone:
+            self._packing.note_state(self)
+
+    def pack(self) -> None:
+        """Hold its state packed, and of what follows from it what the latest call was judged by.
+
+        All else is derived again once it is asked for.
+        """
+        state, packing = self._state, self._packing
+        if state is None or packing is None:
+            return
+        if self._behind is None and self._packed is None:
+            self._packed = packing.packers.pack_state(state)
+        self._state = None
+        self._standing = self._judged = self._earlier = None
+
+    def forget(self) -> None:
+        """Remember no longer by what the latest call was judged."""
+        self._latest = self.presented = None
 
     @property
     def culprits(self) -> tuple[Culprit, ...]:
@@ -155,9 +325,23 @@ class Live:
         One record may be that of thousands of sessions, which cannot all be folded at once.
         """
         self._behind = evaluator
-        self._standing = None
-        self._forget_judged()
-        self._earlier.clear()
+        self._forget_standing()
+        self._earlier = None
+
+    @property
+    def name(self) -> SessionName:
+        """Return its name in the store: kept by none of many, as it follows from what it is."""
+        return session_name(self.namespace, self.user, self.session)
+
+    @property
+    def devices(self) -> dict[str, Tracked]:
+        """Return the records of its devices. Most sessions have one, which takes less as a pair."""
+        return dict(self._devices)
+
+    def put_device(self, device: str, tracked: Tracked) -> None:
+        """Have it depend on the record of a device."""
+        others = (pair for pair in self._devices if pair[0] != device)
+        self._devices = (*others, (device, tracked))
 
     @property
     def identity(self) -> Identity:
@@ -170,21 +354,31 @@ class Live:
         yield self.own
         yield self.users
         yield self.locator
-        yield from self.devices.values()
+        for _, tracked in self._devices:
+            yield tracked
 
     def has_elsewhere(self, tracked: Tracked, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Return whether other records than this one hold all of these fields, as they are."""
-        others = [one.record for one in self.tracked if one is not tracked]
-        return all(any(one.get(f) == value for one in others) for f, value in fields)
+        """Return whether another record than this one holds all of these fields, as they are.
+
+        What is said of a session lies in its own record and in its locator; what is said of users
+        and devices in no other. So no other record need be unpacked to know.
+        """
+        if tracked is self.own:
+            other = self.locator.record
+        elif tracked is self.locator:
+            other = self.own.record
+        else:
+            return False
+        return all(other.get(f) == value for f, value in fields)
 
     def refold(self, evaluator: Evaluator) -> None:
         """Fold everything anew: after a reload, a new device, or facts that came late."""
-        self._state, self._culprits = self._folded(evaluator)
+        state, self._culprits = self._folded(evaluator)
         self._behind = None
+        self._hold(state)
         self.evaluator = evaluator
-        self._standing = None
-        self._forget_judged()
-        self._earlier.clear()
+        self._forget_standing()
+        self._earlier = None
 
     def _folded(
         self, evaluator: Evaluator, until: int | None = None
@@ -198,14 +392,31 @@ class Live:
 
     def checkpoint(self, evaluator: Evaluator) -> Checkpoint | None:
         """Return a new checkpoint if it is time for one."""
-        return checkpoint_of(
+        if not self._is_nearly_full():
+            return None
+        return new_checkpoint(
             evaluator,
             self.name.session,
             self.own.record,
             [tracked.record for tracked in self.tracked if tracked is not self.own],
-            lambda: (self.state, self.culprits),
+            (self.state, self.culprits),
             issuer=self.namespace,
         )
+
+    def _is_nearly_full(self) -> bool:
+        """Return whether it is time for a checkpoint: only records that have no room are looked at.
+
+        What other sessions share with this one, they ask for themselves.
+        """
+        for tracked in self.tracked:
+            if tracked.room:
+                continue
+            room = room_in(tracked.record, folded_of(self.own.record))
+            if not room:
+                return True
+            if len(tracked.lives) <= 1:
+                tracked.room = room
+        return False
 
     def advance(self, evaluator: Evaluator, facts: list[Fact]) -> None:
         """Take up new facts: one step if they are the latest, else all over again."""
@@ -215,17 +426,16 @@ class Live:
         if self.evaluator is evaluator and len(stamps) == 1:
             after = self._advanced(evaluator, facts, self.state)
             if after is not None:
-                earlier = self._earlier
-                self._earlier = {}
-                for until, state in earlier.items():
-                    then = self._advanced(evaluator, facts, state, until)
-                    if then is not None:
-                        self._earlier[until] = then
-                self._state = after
+                earlier = self._earlier or {}
+                then = {
+                    until: self._advanced(evaluator, facts, state, until)
+                    for until, state in earlier.items()
+                }
+                self._earlier = {until: one for until, one in then.items() if one} or None
+                self._hold(after)
                 aside = (fact.stamp for fact in facts if isinstance(fact, SetAside))
                 self._culprits += tuple(map(Culprit, aside))
-                self._standing = None
-                self._forget_judged()
+                self._forget_standing()
                 return
         self.refold(evaluator)
 
@@ -247,11 +457,19 @@ class Live:
             return standing
         standing = evaluator.standing(self.state, int(now * MICROSECONDS))
         self._standing, self._standing_at = standing, now
+        self.standing_number = next(_VERSIONS)
         return standing
 
-    def _forget_judged(self) -> None:
-        self._judged.clear()
-        self._latest = None
+    def _forget_standing(self) -> None:
+        self.version = next(_VERSIONS)
+        self._standing = self._judged = self._latest = None
+        self.withdraw()
+
+    def withdraw(self) -> None:
+        """Withdraw what is published of the session: it is no longer known to hold."""
+        if self.published is not None:
+            self.published.withdraw()
+            self.published = None
 
     def judged(self, evaluator: Evaluator, now: float, presented: Presented) -> Standing:
         """Return how a call stands at `now` (seconds) whose token shows this.
@@ -263,12 +481,14 @@ class Live:
         latest = self._latest
         if latest is not None and latest[0] is presented and _counts(latest[1], latest[2], now):
             return latest[1]
-        known = self._judged.get(presented)
+        known = None if self._judged is None else self._judged.get(presented)
         if known is None or not _counts(*known, now):
             state = self.as_of(evaluator, presented)
             known = evaluator.standing(state, int(now * MICROSECONDS), presented=presented), now
-            _remember(self._judged, presented, known)
+            self._judged = _remembered(self._judged, presented, known)
         self._latest = (presented, *known)
+        if self._packing is not None and not self.gone:
+            self._packing.note_judged(self)
         return known[0]
 
     def as_of(self, evaluator: Evaluator, presented: Presented | None) -> State:
@@ -278,31 +498,35 @@ class Live:
         until = None if presented is None else evaluator.until(self.state, presented)
         if until is None:
             return self.state
-        state = self._earlier.get(until)
+        state = None if self._earlier is None else self._earlier.get(until)
         if state is None:
             state, _ = self._folded(evaluator, until)
-            _remember(self._earlier, until, state)
+            self._earlier = _remembered(self._earlier, until, state)
         return state
 
     @property
     def missing_device(self) -> str:
         """The device the session is on, where its record is not tracked yet."""
         device = self.state.device
-        return "" if not device or device in self.devices else device
+        return "" if any(device == known for known, _ in self._devices) else device
 
 
 def _counts(standing: Standing, at: float, now: float) -> bool:
     """Return whether a standing of then counts now, where no new fact has come."""
-    return not standing.timed or abs(now - at) < RESTANDING_INTERVAL
+    until = standing.until
+    return until is None or abs(now - at) < RESTANDING_INTERVAL or at <= now < until / MICROSECONDS
 
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-def _remember(memory: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Keep the latest few."""
+def _remembered(memory: dict[_Key, _Value] | None, key: _Key, value: _Value) -> dict[_Key, _Value]:
+    """Return the latest few, with one more."""
+    if memory is None:
+        return {key: value}
     memory.pop(key, None)
     memory[key] = value
     if len(memory) > JUDGED_BOUND:
         del memory[next(iter(memory))]
+    return memory

@@ -17,6 +17,9 @@ INTERVAL = 1.0
 HIGH, LOW = 0.9, 0.75
 """Parts of the limit: from the one on fewer are kept, below the other again more."""
 
+RECLAIM_EVERY = 3600.0
+"""Seconds between two looks for unreachable memory: each stops everything while it lasts."""
+
 LEAST = 100
 LOGGED_EVERY = 60.0
 
@@ -33,7 +36,8 @@ class Bounded(Protocol):
 class MemoryGuard:
     """Moves the limits of what is kept, between `LEAST` and where they are at the start.
 
-    `resident` gives the bytes that the process holds, of the `most` that it may.
+    `resident` gives the bytes that the process holds, of the `most` that it may. `reclaim` frees
+    what nobody uses any more and is held all the same; it comes before anything else is let go.
     """
 
     def __init__(
@@ -43,8 +47,11 @@ class MemoryGuard:
         most: int | None,
         resident: Callable[[], int],
         telemetry: Telemetry,
+        reclaim: Callable[[], object] = lambda: None,
     ) -> None:
         self._kept = [(one, one.limit) for one in kept]
+        self._reclaim = reclaim
+        self._reclaimed_at = -RECLAIM_EVERY
         self._most = most
         self._resident = resident
         self._telemetry = telemetry
@@ -69,6 +76,10 @@ class MemoryGuard:
     def look(self, most: int) -> None:
         """Look once."""
         held = self._resident()
+        if held > most * HIGH and trio.current_time() - self._reclaimed_at >= RECLAIM_EVERY:
+            self._reclaimed_at = trio.current_time()
+            self._reclaim()
+            held = self._resident()
         if held > most * HIGH:
             for one, _ in self._kept:
                 one.limit = max(LEAST, min(one.limit, len(one)) * 7 // 8)

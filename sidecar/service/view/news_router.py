@@ -1,6 +1,7 @@
 """Routes the news of records that grew: questions, floors, signs of our own, and facts."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
@@ -9,10 +10,22 @@ from sidecar.service.view.view import View
 
 
 class Questions(Protocol):
-    """Answers what other sidecars ask all of them."""
+    """Takes up what concerns all sidecars: their questions, and the policies that they share."""
 
     def heard(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
-        """Take up news of the record of all sidecars; False where they are of another."""
+        """Take up news of its record; False where they are of another."""
+
+
+class TracedNews(Protocol):
+    """Records the way of events."""
+
+    def heard(
+        self,
+        hear: Callable[[bytes, Mapping[bytes, bytes]], bool],
+        key: bytes,
+        fields: Mapping[bytes, bytes],
+    ) -> None:
+        """Have news taken up, and record that."""
 
 
 class NewsRouter:
@@ -27,20 +40,39 @@ class NewsRouter:
         self._view: View | None = None
         self._guard: Guard | None = None
         self._acknowledger: Questions | None = None
+        self._way: TracedNews | None = None
+        self._policies: Questions | None = None
 
-    def connect(self, *, view: View, guard: Guard, acknowledger: Questions) -> None:
-        """Hand news to these from now on."""
+    def connect(
+        self,
+        *,
+        view: View,
+        guard: Guard,
+        acknowledger: Questions,
+        way: TracedNews | None = None,
+    ) -> None:
+        """Hand news to these from now on; `way` records that of events."""
         self._view, self._guard, self._acknowledger = view, guard, acknowledger
+        self._way = way
+
+    def connect_policies(self, policies: Questions) -> None:
+        """Hand news of the policies of the fleet to this from now on."""
+        self._policies = policies
 
     def deliver(self, key: bytes, fields: dict[bytes, bytes]) -> None:
         """Take up news; never raises. What comes before there are services concerns none."""
         if self._view is None or self._guard is None or self._acknowledger is None:
             return
         try:
+            if self._policies is not None and self._policies.heard(key, fields):
+                return
             if self._acknowledger.heard(key, fields):
                 self._guard.heard(fields)
-            elif not self._guard.has_heard(key):
-                self._view.hear(key, fields)
+            elif not self._guard.has_heard(key, fields):
+                if self._way is None:
+                    self._view.hear(key, fields)
+                else:
+                    self._way.heard(self._view.hear, key, fields)
         except Exception as error:  # noqa: BLE001 - a door: counted, and on
             self._telemetry.record(WorkerFailed(where="news", error=error))
 
@@ -52,6 +84,10 @@ class NewsRouter:
         if self._guard is None:
             raise LookupError("no services are connected")
         return self._guard.channel(tag)
+
+    def heard_since(self, channel: bytes) -> float:
+        """Return when what was heard last on a channel of our own was sent; else minus infinity."""
+        return -math.inf if self._guard is None else self._guard.heard_since(channel)
 
     async def restored(self) -> None:
         """Read what may have been missed: the link for news is whole again."""

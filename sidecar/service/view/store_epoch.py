@@ -1,8 +1,9 @@
 """Noticing that the store has lost something, so that a lost mark is not a cleared one.
 
 Every server of the store has an *epoch*: a record with an id, made by the first sidecar that finds
-none. Once a second each sidecar looks at all of them, and writes a sign of its own life beside
-each. Of a server it knows, it takes for a loss
+none. Every `BEAT` seconds each sidecar counts a sign of its own life beside each, and every
+`LOOK_EACH` times it looks at all of it: at the epoch, the rights that it has, and what the server
+says of itself. Of a server it knows, it takes for a loss
 
     emptied    another epoch, or none
     restored   a sign of its own that was acknowledged and is not there any more: an older backup,
@@ -10,6 +11,9 @@ each. Of a server it knows, it takes for a loss
     evicted    more keys evicted than when it looked last
     vanished   a record in its view that is gone before its time, or began anew; the view is gone
                through within `sessions.revalidate_interval`
+
+A count that is not beyond the one before shows the first two, and is looked into then and there. A
+server that may evict, or with which anything is amiss, is looked at each time.
 
 The epoch and the signs are also read behind the records of each session that comes into the view.
 
@@ -23,7 +27,7 @@ What nobody can know: where all sidecars are new as well, an empty store is simp
 
 import contextlib
 import math
-import operator
+import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 
@@ -50,13 +54,21 @@ from sidecar.service.records.epochs import (
     epoch_in,
     evicted_in,
     signs_in,
+    turn_in,
 )
+from sidecar.service.records.life_signs import LifeSigns
 from sidecar.service.view.live_session import Tracked
 from sidecar.service.view.view import View
 from sidecar.wire.store.losses import floors_in, tag_of
 
-BEAT = 1.0
-"""Seconds between looks: with an answer's time a loss is noticed within two."""
+BEAT = 1.75
+"""Seconds between signs: with an answer's time a loss is noticed within two."""
+
+PROMPT = 1.0
+"""Seconds between signs where views may be stale for a few seconds only."""
+
+LOOK_EACH = 12
+"""Signs of which one is written with a look at all else."""
 
 EPOCH_LIVES = 30 * 86400.0
 """Seconds for which an epoch is kept at least after the last look of any sidecar."""
@@ -65,25 +77,33 @@ KEEPS = "noeviction"
 """The one policy under which a server that is full forgets nothing."""
 
 
+def pace_of(max_staleness: float) -> float:
+    """Return the seconds between signs: some of them within what a view may be stale."""
+    return min(BEAT, max(PROMPT, max_staleness / 5))
+
+
 class _Known:
     """The knowledge of one server, as of the last look that found nothing amiss.
 
-    Of the two `signs` the one at `place` is written next; the other was acknowledged last.
+    `kept`: until when (ms) which epoch was last had to live. `turn` is that of the last look,
+    `counted` that of the last sign, and `keeping` that in which it last was to evict nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, draw: Callable[[], float]) -> None:
         self.epoch = b""
-        self.signs = [0, 0]
-        self.place = 0
+        self.signs = LifeSigns(draw)
+        self.counted = 0
         self.run = ""
         self.evicted = 0
         self.floor = 0
         self.turn = 0
+        self.keeping = -math.inf
         self.looked = -float("inf")
         self.written = -float("inf")
         self.refusal = ""
         self.lacks = ""
         self.echo = Echo()
+        self.kept = (b"", 0)
         self.looking = trio.Lock()
 
     def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
@@ -92,7 +112,12 @@ class _Known:
 
     def is_older(self, signs: Mapping[bytes, bytes]) -> bool:
         """Return whether a sign of ours that was acknowledged is not there."""
-        return any(map(operator.lt, signs_in(signs), self.signs))
+        return self.signs.is_lost or not self.signs.have(signs_in(signs))
+
+    def may_count(self, turn: int) -> bool:
+        """Return whether a sign is enough this time: all was well, and it was looked at of late."""
+        amiss = self.refusal or self.lacks or self.signs.is_lost or self.echo.is_waiting
+        return bool(self.epoch) and not amiss and turn - self.turn < LOOK_EACH
 
 
 class Guard:
@@ -121,7 +146,9 @@ class Guard:
         trouble: Callable[[str], None] = lambda _: None,
         refused: Callable[[str], None] = lambda _: None,
         listens: Callable[[], bool] = lambda: False,
+        draw: Callable[[], float] = random.random,
     ) -> None:
+        self._draw = draw
         self._listens = listens
         self._own = sidecar.encode()
         self._store = store
@@ -163,8 +190,8 @@ class Guard:
                 turn = self._next_turn()
                 for shard in self._shards:
                     if not self._known_of(shard).looking.locked():
-                        nursery.start_soon(self._keep_doing, partial(self._look, shard, turn), 0)
-                await trio.sleep(BEAT)
+                        nursery.start_soon(self._keep_doing, partial(self._count, shard, turn), 0)
+                await trio.sleep(pace_of(self._max_staleness()))
 
     async def _keep_doing(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
         """Do it, once or with pauses for ever; what goes wrong is counted, and on."""
@@ -204,7 +231,10 @@ class Guard:
         return self._view.turn
 
     def _known_of(self, shard: Shard) -> _Known:
-        return self._known.setdefault(shard.slot, _Known())
+        known = self._known.get(shard.slot)
+        if known is None:
+            known = self._known[shard.slot] = _Known(self._draw)
+        return known
 
     def _reckon(self) -> None:
         """Work out since when every server takes our writes."""
@@ -252,11 +282,28 @@ class Guard:
             if may_hide or known.is_other(epoch) or known.is_older(signs):
                 await self._look(shard, self._view.turn)
 
-    async def _look(self, shard: Shard, turn: int) -> None:
+    async def count(self) -> None:
+        """Write a sign at all servers, and look at those at which that is not enough."""
+        turn = self._next_turn()
+        for shard in self._shards:
+            await self._count(shard, turn)
+
+    async def _count(self, shard: Shard, turn: int) -> None:
+        known = self._known_of(shard)
+        keeps = self._policies.get(shard.slot, KEEPS) in {KEEPS, None}
+        await self._look(shard, turn, alone=keeps and known.may_count(turn))
+
+    async def _look(self, shard: Shard, turn: int, *, alone: bool = False) -> None:
+        """Look at a server; `alone`: a sign is enough, where its count is beyond the last."""
         known = self._known_of(shard)
         async with known.looking:
             try:
-                await self._examine(shard, known, turn)
+                if alone:
+                    await self._sign(shard, known)
+                if alone and not known.signs.is_lost:
+                    known.counted, known.looked = turn, self._clock()
+                else:
+                    await self._examine(shard, known, turn)
             except Unavailable as error:
                 known.refusal = str(error)
                 raise
@@ -285,6 +332,8 @@ class Guard:
             raise Unavailable(known.lacks)
         vitals = await self._store.vitals(shard)
         self._note_policy(shard, vitals)
+        if vitals is not None and vitals.policy == KEEPS:
+            known.keeping = turn
         epoch, signs = await self._records.look(shard)
         found = floors_in(epoch)
         is_reported = Floors(found).of(shard.slot) > known.floor and known.turn > 0
@@ -298,14 +347,18 @@ class Guard:
         finally:
             # Signs that are lost with it must not be missed once more. Until the floor stands they
             # are: they show the loss to whoever brings a session into the view meanwhile.
-            if loss is not None:
-                known.signs = [0, 0]
+            if loss is None and not known.is_older(signs):
+                known.signs.found(signs_in(signs))
+            else:
+                known.signs.forget()
+                known.kept = b"", 0
         await self._hand_on(shard, epoch, vitals)
         known.epoch = epoch_in(epoch)
         if vitals is not None:
             known.run, known.evicted = vitals.run, vitals.evicted
         known.floor = self._view.evaluator.floors.of(shard.slot)
-        known.turn, known.looked = turn, self._clock()
+        known.turn = known.counted = turn
+        known.looked = self._clock()
         await self._sign(shard, known)
 
     def _loss(
@@ -328,35 +381,37 @@ class Guard:
         return max(self._ttl(), EPOCH_LIVES)
 
     async def _sign(self, shard: Shard, known: _Known) -> None:
-        """Write a sign of life, in two places by turns, and have the epoch live on.
+        """Count a sign of life, and have the epoch live on. What it comes to shows what was there.
 
-        What is restored between a look and this has the older sign in the other place.
+        So what is restored between a look and this is noticed, too.
         """
-        moment = int(self._clock() * MICROSECONDS)
+        known.signs.begin(trio.current_time())
         try:
             # Confirmed: else a replica that takes over need not have it, and it would be missed.
-            await self._write_sign(shard, known, moment, confirmed=True)
+            count = await self._write_sign(shard, known, confirmed=True)
         except (Unavailable, Overloaded):
-            if await self._is_taken(shard, known, moment):
+            if await self._is_taken(shard, known):
                 known.written = trio.current_time()  # though it is not counted on
         else:
-            known.signs[known.place], known.place = moment, 1 - known.place
+            known.signs.acknowledged(count)
             known.written, known.refusal = trio.current_time(), ""
             if self._listens():
                 known.echo.sent(known.written)
             else:
                 known.echo.heard()
 
-    async def _write_sign(
-        self, shard: Shard, known: _Known, moment: int, *, confirmed: bool
-    ) -> None:
-        until = self._epoch_expires()
-        await self._records.sign(shard, known.place, moment, until, confirmed=confirmed)
+    async def _write_sign(self, shard: Shard, known: _Known, *, confirmed: bool) -> int:
+        kept = known.epoch, self._epoch_expires()
+        until = kept[1] if known.kept != kept else 0
+        signs = known.signs
+        count = await self._records.sign(shard, signs.step, signs.turn, until, confirmed=confirmed)
+        known.kept = kept
+        return count
 
-    async def _is_taken(self, shard: Shard, known: _Known, moment: int) -> bool:
+    async def _is_taken(self, shard: Shard, known: _Known) -> bool:
         """Return whether a server takes a write at all, though no replica may have it."""
         try:
-            await self._write_sign(shard, known, moment, confirmed=False)
+            await self._write_sign(shard, known, confirmed=False)
         except (Unavailable, Overloaded) as error:
             known.refusal = str(error)
             return False
@@ -377,15 +432,31 @@ class Guard:
         """
         return self._records.channel(tag)
 
-    def has_heard(self, key: bytes) -> bool:
+    def has_heard(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
         """Take up news that are a sign of our own; False where they are of something else."""
-        if not key.endswith(self._own):
+        known = self._known_by(key)
+        if known is None:
             return False
-        for shard in self._shards:
-            if key == self.channel(tag_of(shard.slot)):
-                self._known_of(shard).echo.heard()
-                return True
-        return False
+        known.echo.heard()
+        if turn_in(fields) == known.signs.turn:
+            known.signs.heard = known.signs.sent
+        return True
+
+    def heard_since(self, channel: bytes) -> float:
+        """Return when the latest sign was sent that was heard on this channel of ours.
+
+        What its server published before that has arrived, too.
+        """
+        known = self._known_by(channel)
+        return -math.inf if known is None else known.signs.heard
+
+    def _known_by(self, key: bytes) -> _Known | None:
+        """Return the knowledge of the server at which this is our signs' key, and channel."""
+        if not key.endswith(self._own):
+            return None
+        found = (one for one in self._shards if key == self.channel(tag_of(one.slot)))
+        shard = next(found, None)
+        return None if shard is None else self._known_of(shard)
 
     def _epoch_expires(self) -> int:
         """Unix milliseconds, by the hour: it need not be written at each look."""
@@ -401,7 +472,9 @@ class Guard:
         before = self._view.evaluator.floors
         moment = max(int(self._clock() * MICROSECONDS), 1 + before.of(shard.slot))
         spans = shard.spans if len(shard.spans) <= 8 else ((0, ALL_SLOTS - 1),)
-        vague = loss is StoreLoss.VANISHED
+        # A server that kept all is looked at now and then: some do not know since when it evicts.
+        kept_of_late = self._view.turn - self._known_of(shard).keeping < 3 * LOOK_EACH
+        vague = loss is StoreLoss.VANISHED or (loss is StoreLoss.EVICTED and kept_of_late)
         floors = [Floor(first, last, moment, vague) for first, last in spans]
         all_floors = before.joined(floors)
         is_gone = epoch is not None and not epoch_in(epoch)
@@ -451,19 +524,27 @@ class Guard:
         moment = max(one.moment for one in news)
         self._telemetry.record(StoreLost(loss=loss, floor=moment / MICROSECONDS, slots=slots))
         is_fresh = self._view.staleness() <= self._max_staleness()
-        self._view.lose(floors, lambda tracked: is_fresh and self._was_held(tracked, floors))
+        signs_show = loss is not StoreLoss.EVICTED
+        self._view.lose(
+            floors,
+            lambda tracked: is_fresh and self._was_held(tracked, floors, signs_show=signs_show),
+        )
         self._to_mend.set()
         self._say()
 
-    def _was_held(self, tracked: Tracked, floors: Floors) -> bool:
-        """Return whether a record was read before the last look that found its server whole."""
+    def _was_held(self, tracked: Tracked, floors: Floors, *, signs_show: bool) -> bool:
+        """Return whether a record was read before the last look that found its server whole.
+
+        `signs_show`: the last sign would have shown this loss as well as a look.
+        """
         shard = next((one for one in self._shards if one.has(tracked.slot)), None)
         known = self._known.get(shard.slot) if shard is not None else None
         if known is None:
             return False
         # What vanished may have done so at any time since the last round of looks.
-        rounds = int(2 * self._interval() / BEAT) + 2 if floors.is_vague(tracked.slot) else 0
-        return tracked.since < known.turn - rounds
+        since = 2 * self._interval() / pace_of(self._max_staleness())
+        rounds = int(since) + 2 if floors.is_vague(tracked.slot) else 0
+        return tracked.since < (known.counted if signs_show else known.turn) - rounds
 
     # What is written back
 

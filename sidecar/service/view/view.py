@@ -6,45 +6,43 @@ here; so the view needs no reading back, and a check no waiting. When news may h
 `revalidate` reads every record again before the view counts as fresh.
 """
 
-import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import trio
 
 from sidecar.domain.evaluation.decision import STANDINGS, coarse
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.fact_kinds import Fact
+from sidecar.domain.session.standing import Standing
 from sidecar.domain.values.lattice import Record, join
 from sidecar.domain.values.loss import Floors
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.turns import Turns
+from sidecar.service.compact.namesakes import Namesakes
+from sidecar.service.compact.packing import Packing
 from sidecar.service.observations.observations import Telemetry, ViewEvicted, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
-from sidecar.service.ports.store import Load, Loaded, News, Reader, Shards
+from sidecar.service.ports.store import Load, News, Reader, Shards
 from sidecar.service.records.writes import Write
-from sidecar.service.view.fold_records import facts_of
+from sidecar.service.view.changes import Changes
 from sidecar.service.view.growth import Growth, NewFacts, grow, spread
 from sidecar.service.view.live_session import UNREAD, Identity, Live, Tracked
+from sidecar.service.view.upkeep.departed import Departed
+from sidecar.service.view.upkeep.lagging import Lagging
+from sidecar.service.view.upkeep.rereading import Rereading
+from sidecar.service.view.upkeep.set_aside import SetAsideCounter
 from sidecar.service.view.watchers import Watches, change_of
 from sidecar.service.view.witness import Witness
 from sidecar.wire.store.entries import Encoded, Said, encode
-from sidecar.wire.store.keys import SessionName, StoreKeys, digest, session_name
+from sidecar.wire.store.event_keys import event_field
+from sidecar.wire.store.keys import SessionName, StoreKeys, digest, member_of_user, session_name
 from sidecar.wire.store.losses import vouched
-from sidecar.wire.store.records import event_field, owners_of
-
-LOADS_AT_ONCE = 512
+from sidecar.wire.store.records import owners_of
 
 AT_ONCE = 8
 """Sessions of one record that are folded as it grows; of more, all soon, or once asked for."""
-
-SHARE = 0.25
-"""Part of the time that it takes at most to fold what nobody has asked for."""
-
-CLOCKS_DIFFER = 60.0
-"""Seconds by which the store's clocks may differ from ours, and from each other."""
-
 
 BROUGHT_INTERVAL = 1.0
 """Seconds for which it counts as known who has a session: others may have come to have it since."""
@@ -81,21 +79,33 @@ class View:
         self._namespaces = namespaces
         self._waiting = waiting
         self._lives: OrderedDict[tuple[str, str, str], Live] = OrderedDict()
-        self._by_session: dict[str, dict[Live, None]] = {}
+        self._namesakes = Namesakes()
         self._brought: dict[str, float] = {}
         self._records: dict[bytes, Tracked] = {}
         self._opening: dict[Identity, trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()
-        self._behind: OrderedDict[Live, None] = OrderedDict()
-        self._falls_behind = trio.Event()
-        self._turns: Iterator[Tracked] = iter(())
+        self.packing = Packing()
+        self._lagging = Lagging(self._catch_up)
+        self._departed = Departed(bound)
+        self._set_aside = SetAsideCounter(telemetry)
+        self._rereading = Rereading(
+            store=store,
+            records=self._records,
+            clock=clock,
+            hear=self.hear,
+            keep=self._keep,
+            refused=self._refused,
+        )
         self.turn = 0
+        self.changes = Changes(self.__iter__)
         self.witness: Witness | None = None
+        self.stepped: Callable[[Live, Standing, float], None] = lambda _, __, ___: None
 
     def use(self, evaluator: Evaluator) -> None:
         """Judge by these policies from now on; each session is folded anew when next looked at."""
         self.evaluator = evaluator.above(self.evaluator.floors)
+        self.changes.add_all()
 
     def keep_namespaces(self) -> None:
         """Let go the sessions of namespaces that no issuer speaks for any more."""
@@ -116,6 +126,8 @@ class View:
                 # These only grow, and there is one of each: no need of a whole join.
                 tracked.record = {**tracked.record, **vouched(tracked.record, floor, known)}
         self.evaluator = self.evaluator.above(floors)
+        self._departed.forget()
+        self.changes.add_all()
 
     def __len__(self) -> int:
         return len(self._lives)
@@ -145,11 +157,8 @@ class View:
         self, session: str, namespaces: Collection[str] | None = None
     ) -> tuple[Live, ...]:
         """Return all sessions of this identifier in these namespaces (None: all), of any user."""
-        return tuple(
-            live
-            for live in self._by_session.get(session, ())
-            if namespaces is None or live.namespace in namespaces
-        )
+        found = self._namesakes.of(session)
+        return tuple(one for one in found if namespaces is None or one.namespace in namespaces)
 
     def held(self, name: SessionName) -> Live | None:
         """Return the session of this name, where all of it is here and the store lacks nothing."""
@@ -179,14 +188,37 @@ class View:
             if device or live.missing_device:
                 await self._attach(live, device or live.missing_device)
             return live
-        self._opening[key] = done = trio.Event()
+        (live,) = await self._open({key: device})
+        return live
+
+    async def open_all(self, wanted: Mapping[Identity, str]) -> None:
+        """Bring sessions, each with its device, into the view together: those that are not there.
+
+        It takes one round trip to follow them all and one to read them all. Raises `Unavailable`,
+        and then none has come: each can still be opened by itself.
+        """
+        strangers = {
+            whose: device
+            for whose, device in wanted.items()
+            if whose not in self._lives and whose not in self._opening
+        }
+        if strangers:
+            await self._open(strangers)
+
+    async def _open(self, wanted: Mapping[Identity, str]) -> list[Live]:
+        done = trio.Event()
+        self._opening.update(dict.fromkeys(wanted, done))
         try:
-            live = self._lives[key] = await self._read(key, device)
-            self._by_session.setdefault(session, {})[live] = None
+            lives = await self._read(wanted)
+            for live in lives:
+                self._lives[live.identity] = live
+                self._namesakes.add(live)
+                self.changes.add(live)
             self._make_room()
-            return live
+            return lives
         finally:
-            del self._opening[key]
+            for whose in wanted:
+                del self._opening[whose]
             done.set()
 
     async def bring(self, session: str) -> None:
@@ -201,30 +233,49 @@ class View:
             for namespace, answer in zip(namespaces, located, strict=True):
                 for owner in owners_of(answer.record):
                     await self.open(namespace, owner.user, session)
-            if session in self._by_session:
+            if session in self._namesakes:
                 self._brought[session] = now
         except (Unavailable, Overloaded):
             return  # its first check brings it
 
-    async def _read(self, whose: Identity, device: str) -> Live:
+    async def _read(self, wanted: Mapping[Identity, str]) -> list[Live]:
+        lives: list[Live] = []
+        turns = Turns(share=1)  # their calls wait for it
+        try:
+            lives += [self._unfolded(whose, device) for whose, device in wanted.items()]
+            # Followed before they are read: what grows in between comes as news, and twice at most.
+            # Were they read first, what grew between the two would be in neither.
+            await self._follow(*lives)
+            await self._load(*dict.fromkeys(one for live in lives for one in live.tracked))
+            turns.begin()
+            for live in lives:
+                if live is not lives[0]:
+                    await turns.give_way()
+                live.refold(self.evaluator)
+                self._set_aside.note(live)
+                if live.missing_device:
+                    await self._attach(live, live.missing_device)
+                now = self._clock()
+                self._departed.recall(live, now)
+                live.coarse = coarse(live.standing(self.evaluator, now), now)
+        except BaseException:
+            for live in lives:
+                self._untrack(live)
+            raise
+        return lives
+
+    def _unfolded(self, whose: Identity, device: str) -> Live:
+        """Make a session of records that are yet to be read."""
         name = session_name(*whose)
         channel = self._names.user_channel(name.user)
         own = self._track(self._names.session_record(name), channel)
         users = self._track(self._names.user_record(name.user), channel)
         locator = self._track(self._names.locator(name.session), None)
-        live = Live(whose, own, users, locator)
+        live = Live(whose, own, users, locator, self.packing)
+        if device:
+            live.put_device(device, self._device_of(live, device))
         for tracked in live.tracked:
-            tracked.lives.add(live)
-        try:
-            await self._follow(live, channel)
-            await self._load(own, users, live.locator)
-            live.refold(self.evaluator)
-            for known in {device, live.state.device} - {""}:
-                await self._attach(live, known)
-        except BaseException:
-            self._untrack(live)
-            raise
-        live.coarse = coarse(live.standing(self.evaluator, self._clock()), self._clock())
+            tracked.add(live)
         return live
 
     def unread(self, whose: Identity, device: str, shown: Iterable[Fact] = ()) -> Live:
@@ -239,7 +290,7 @@ class View:
         live = Live(whose, own, users, self._known(self._names.locator(name.session)))
         if device:
             key = self._names.device_record(digest(live.namespace, device))
-            live.devices[device] = self._known(key)
+            live.put_device(device, self._known(key))
         live.refold(self.evaluator)
         return live
 
@@ -253,7 +304,7 @@ class View:
 
     def _known(self, key: bytes) -> Tracked:
         """Return a copy of a record as far as it is known here."""
-        copy = self._new(key)
+        copy = Tracked(key, self._names.slot(key))
         for tracked in (self._records.get(key), self._dirty.get(key)):
             if tracked is not None:
                 copy.record = join(copy.record, join(tracked.record, tracked.unsaved))
@@ -266,7 +317,7 @@ class View:
         loaded = await self._store.load(*(Load(one.key) for one in tracked), *evidence)
         records, shown = loaded[: len(tracked)], loaded[len(tracked) :]
         for one, answer in zip(tracked, records, strict=True):
-            one.record = join(one.record, answer.record)
+            one.record, one.room = join(one.record, answer.record), 0
             one.since = min(one.since, self.turn)
         if self.witness:
             absent = [one.key for one in tracked if not one.record]
@@ -275,31 +326,44 @@ class View:
     async def _attach(self, live: Live, device: str) -> None:
         if device in live.devices:
             return
-        named = digest(live.namespace, device)
-        channel = self._names.device_channel(named)
-        tracked = self._track(self._names.device_record(named), channel)
+        tracked = self._device_of(live, device)
         # From here on news of the device reaches the record, though the session is not yet on it.
-        tracked.lives.add(live)
+        tracked.add(live)
         attached = False
         try:
-            await self._follow(live, channel)
+            await self._follow(live, only=tracked)
             await self._load(tracked)
             attached = not live.gone
         finally:
             if not attached:
-                tracked.lives.discard(live)
+                tracked.discard(live)
                 self._forget(tracked)
         if attached:
-            live.devices[device] = tracked
+            live.put_device(device, tracked)
             live.refold(self.evaluator)
+            self.changes.add(live)
 
-    async def _follow(self, live: Live, channel: bytes) -> None:
-        """Follow a channel for as long as the session is in the view."""
-        await self._news.follow(channel)
-        if live.gone:  # it was put out of the view meanwhile, and nobody would undo this
-            self._news.unfollow(channel)
-        else:
-            live.channels.append(channel)
+    def _device_of(self, live: Live, device: str) -> Tracked:
+        named = digest(live.namespace, device)
+        return self._track(self._names.device_record(named), self._names.device_channel(named))
+
+    async def _follow(self, *lives: Live, only: Tracked | None = None) -> None:
+        """Follow the channels of sessions (or of one record) while they are in the view."""
+        wanted = {
+            live: dict.fromkeys(
+                one.publish
+                for one in ((only,) if only else live.tracked)
+                if one.publish is not None
+            )
+            for live in lives
+        }
+        await self._news.follow(*(channel for each in wanted.values() for channel in each))
+        for live, channels in wanted.items():
+            if live.gone:  # it was put out of the view meanwhile, and nobody would undo this
+                for channel in channels:
+                    self._news.unfollow(channel)
+            else:
+                live.channels += tuple(channels)
 
     def device(self, device: str) -> Tracked:
         """Return a device's record (by digest) to write to, also where no session is on it."""
@@ -308,7 +372,7 @@ class View:
         return self._records.get(key) or self._dirty.get(key) or self._new(key, channel)
 
     def _new(self, key: bytes, publish: bytes | None = None) -> Tracked:
-        return Tracked(key, self._names.slot(key), publish)
+        return Tracked(key, self._names.slot(key), publish, self.packing)
 
     def _track(self, key: bytes, publish: bytes | None) -> Tracked:
         tracked = self._records.get(key)
@@ -319,13 +383,13 @@ class View:
 
     def _untrack(self, live: Live) -> None:
         live.gone = True
+        self.changes.add(live)
+        self.packing.leave(live)
         for tracked in live.tracked:
-            tracked.lives.discard(live)
+            tracked.discard(live)
             self._forget(tracked)
-        namesakes = self._by_session.get(live.session, {})
-        namesakes.pop(live, None)
-        if not namesakes:
-            self._by_session.pop(live.session, None)
+        self._namesakes.discard(live)
+        if live.session not in self._namesakes:
             self._brought.pop(live.session, None)
         for channel in live.channels:
             self._news.unfollow(channel)
@@ -333,6 +397,7 @@ class View:
     def _forget(self, tracked: Tracked) -> None:
         if not tracked.lives and self._records.get(tracked.key) is tracked:
             del self._records[tracked.key]
+            self.packing.records.discard(tracked)
 
     def _make_room(self) -> None:
         evicted = 0
@@ -344,6 +409,7 @@ class View:
                 self._lives[key] = live
                 continue
             self._untrack(live)
+            self._departed.note(live)
             evicted += 1
         if evicted:
             self._telemetry.record(ViewEvicted(sessions=evicted))
@@ -352,6 +418,12 @@ class View:
         """Let a session go, as it has expired."""
         if self._lives.pop(live.identity, None) is not None:
             self._untrack(live)
+
+    def _refused(self, tracked: Tracked, error: StoreRefused) -> None:
+        """Let the sessions of a record go that the store refuses to read."""
+        self._telemetry.record(WorkerFailed(where="view", error=error))
+        for live in tuple(tracked.lives):
+            self.drop(live)
 
     def has_event(self, key: bytes, event: str) -> bool:
         """Return whether the view lacks nothing of an event that went into this record.
@@ -369,7 +441,7 @@ class View:
         growth = self._grow(key, fields)
         if growth is not None:
             news: NewFacts = {}
-            self._spread(growth, facts_of((growth.fields,)), news)
+            self._spread(growth, self._set_aside.facts_of(growth.fields), news)
             self._fold_in(news)
         return growth is not None
 
@@ -393,37 +465,24 @@ class View:
         if len(growth.tracked.lives) <= AT_ONCE:
             spread(growth, facts, news)
         elif facts or growth.has_vouchers:
-            self._leave_behind(growth.tracked)
+            self._lagging.leave(growth.tracked.lives, self.evaluator)
 
     def _fold_in(self, news: NewFacts) -> None:
         for live, facts in news.items():
+            self.changes.add(live)
             if facts is None:
                 live.refold(self.evaluator)
                 self.note(live)
             else:
                 self._advance(live, facts)
 
-    def _leave_behind(self, tracked: Tracked) -> None:
-        """Have the sessions of a record folded soon, or once asked for; most may be behind yet."""
-        current = [live for live in tracked.lives if not live.is_behind]
-        for live in current:
-            live.fall_behind(self.evaluator)
-        self._behind.update(dict.fromkeys(current))
-        self._falls_behind.set()
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fold what has fallen behind and notify its watchers, for ever, and give way meanwhile."""
-        task_status.started()
-        while True:
-            await self._falls_behind.wait()
-            self._falls_behind = trio.Event()
-            turns = Turns(SHARE)
-            while self._behind:
-                self._catch_up(self._behind.popitem(last=False)[0])
-                await turns.give_way()
+        await self._lagging.run(task_status=task_status)
 
     def _catch_up(self, live: Live) -> None:
         if not live.gone:
+            self.changes.add(live)
             try:
                 self.note(live)
             except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
@@ -439,19 +498,28 @@ class View:
             self._telemetry.record(WorkerFailed(where="fold", error=error))
             self.drop(live)
 
-    def write(self, tracked: Tracked, said: Iterable[Said]) -> None:
-        """Take up what this sidecar itself says: at once here, soon in the store (`WriteBack`)."""
-        encoded = encode(said)
-        kept = self._keep(tracked, encoded.fields)
+    def write(self, *sayings: tuple[Tracked, Iterable[Said]]) -> None:
+        """Take up what this sidecar says of records: here at once, soon in the store (`WriteBack`).
+
+        Each session is folded once, however many of its records have something new.
+        """
+        by_record: dict[Tracked, list[Said]] = {}
+        for tracked, said in sayings:
+            by_record.setdefault(tracked, []).extend(said)
         news: NewFacts = {}
-        self._take_up(tracked.key, encoded, news)
+        kept: list[tuple[Tracked, Tracked]] = []
+        for tracked, all_said in by_record.items():
+            encoded = encode(all_said)
+            kept.append((tracked, self._keep(tracked, encoded.fields)))
+            self._take_up(tracked.key, encoded, news)
         self._fold_in(news)
-        for live in tuple(tracked.lives):
-            if live.own is tracked:
-                self._fold_for_good(live)
-        # What fell out of the record behind a checkpoint need not be saved any more.
-        if len(kept.unsaved) > len(tracked.record):
-            kept.unsaved = {f: v for f, v in kept.unsaved.items() if f in tracked.record}
+        for tracked, saved in kept:
+            for live in tuple(tracked.lives):
+                if live.own is tracked:
+                    self._fold_for_good(live)
+            # What fell out of the record behind a checkpoint need not be saved any more.
+            if len(saved.unsaved) > len(tracked.record):
+                saved.unsaved = {f: v for f, v in saved.unsaved.items() if f in tracked.record}
 
     def _fold_for_good(self, live: Live) -> None:
         """Have a checkpoint made before the record lets facts go: checks can bring many of them."""
@@ -463,16 +531,17 @@ class View:
 
     def list_session(self, live: Live, until: int, device: str = "") -> None:
         """List a session among those of its user, or of a device (by digest), until then (ms)."""
+        tracked, index = live.own, self._names.user_index(live.name.user)
+        member = member_of_user(live.name)
         if device:
             tracked, index = self.device(device), self._names.device_index(device)
-        else:
-            tracked, index = live.own, self._names.user_index(live.name.user)
-        self._keep(tracked, {}).indexes[index, str(live.name).encode()] = until
+            member = str(live.name).encode()
+        self._keep(tracked, {}).list_in({(index, member): until})
 
     def _keep(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> Tracked:
         """Have fields saved. A record may have left the view and come back meanwhile."""
         kept = self._dirty.setdefault(tracked.key, self._records.get(tracked.key) or tracked)
-        kept.unsaved.update(fields)
+        kept.lack(fields)
         kept.expire_at = max(kept.expire_at, tracked.expire_at)
         self._has_dirty.set()
         return kept
@@ -499,93 +568,33 @@ class View:
         indexes: Mapping[tuple[bytes, bytes], int],
     ) -> None:
         """Undo `take_unsaved` for a record that could not be saved."""
-        newer = self._keep(tracked, {})
-        for field, value in fields.items():
-            if newer.unsaved.get(field, b"") < value:
-                newer.unsaved[field] = value
-        newer.indexes.update(
-            (entry, at) for entry, at in indexes.items() if entry not in newer.indexes
-        )
+        self._keep(tracked, {}).put_back(fields, indexes)
 
     def note(self, live: Live) -> None:
-        """Notify watchers if the session's standing has changed.
+        """Have the history know of new facts, and watchers if the session's standing has changed.
 
         They know sessions by their names alone: of several that bear it, the one counts that stands
         worst.
         """
         now = self._clock()
         standing = live.standing(self.evaluator, now)
+        self.stepped(live, standing, now)
         word = coarse(standing, now)
         if word == live.coarse:
             return
         live.coarse = word
         if len(self._watches):
             worst = max(
-                (live, *self._by_session.get(live.session, ())),
+                (live, *self._namesakes.of(live.session)),
                 key=lambda one: STANDINGS.index(one.coarse),
             )
             standing = worst.standing(self.evaluator, now)
             self._watches.notify(change_of(live.session, worst.coarse, standing, now))
 
     async def revalidate(self) -> int:
-        """Read all records again, as news may have been missed; write back what the store lacks.
-
-        Gives how many records lacked something.
-        """
-        everything = tuple(self._records.values())
-        lacking = 0
-        for start in range(0, len(everything), LOADS_AT_ONCE):
-            batch = everything[start : start + LOADS_AT_ONCE]
-            answers = await self._read_again(batch)
-            turns = Turns()
-            for tracked, answer in answers:
-                await turns.give_way()
-                self.hear(tracked.key, answer.record)
-                missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
-                if missing:
-                    self._keep(tracked, missing)
-                    lacking += 1
-        return lacking
+        """Read all records again, as news may have been missed; see `Rereading`."""
+        return await self._rereading.revalidate()
 
     async def vanished(self, store: Shards, share: float) -> list[Tracked]:
-        """Look whether the next records in turn are in the store still; gives those that are not.
-
-        `share` of all are looked at, so that each has its turn after `1 / share` looks. What has
-        vanished is written back.
-        """
-        count = math.ceil(len(self._records) * min(1.0, share))
-        vanished = []
-        while count > 0:
-            batch = self._next(min(count, LOADS_AT_ONCE))
-            count -= LOADS_AT_ONCE
-            expiries = await store.expiries(*(one.key for one in batch))
-            for tracked, expires_at in zip(batch, expiries, strict=True):
-                # An expiry only grows: an earlier one is that of another record under the same key.
-                # It may shift by as much as clocks differ where its slot moves to another server.
-                known, tracked.expires_at = tracked.expires_at, expires_at
-                expired = not expires_at and known <= (self._clock() + CLOCKS_DIFFER) * 1000
-                if expires_at < known - CLOCKS_DIFFER * 1000 and not expired:
-                    self._keep(tracked, tracked.record)
-                    vanished.append(tracked)
-        return vanished
-
-    def _next(self, count: int) -> list[Tracked]:
-        """Return the next records in turn; from the first on after the last."""
-        batch = list(itertools.islice(self._turns, count))
-        if len(batch) < count:
-            self._turns = iter(tuple(self._records.values()))
-            batch += itertools.islice(self._turns, count - len(batch))
-        return [one for one in batch if self._records.get(one.key) is one]
-
-    async def _read_again(self, batch: Sequence[Tracked]) -> list[tuple[Tracked, Loaded]]:
-        """Read records; what the store refuses leaves the view, and does not hold up the others."""
-        try:
-            loaded = await self._store.load(*(Load(tracked.key) for tracked in batch))
-            return list(zip(batch, loaded, strict=True))
-        except StoreRefused as error:
-            if len(batch) > 1:
-                return [pair for one in batch for pair in await self._read_again((one,))]
-            self._telemetry.record(WorkerFailed(where="view", error=error))
-            for live in tuple(batch[0].lives):
-                self.drop(live)
-            return []
+        """Look whether the next records in turn are in the store still; see `Rereading`."""
+        return await self._rereading.vanished(store, share)

@@ -83,4 +83,4 @@ class ViewRescore:
         stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
         sighted = relocated(seen, self._place_of, stamp)
         if sighted is not None:
-            self._view.write(live.own, (sighted,))
+            self._view.write((live.own, (sighted,)))

@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from sidecar.domain.values.lattice import Record
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.writes import Write
-from sidecar.service.view.live_session import Tracked
+from sidecar.service.view.live_session import NO_ENTRIES, NO_FIELDS, Entries, Fields, Tracked
 from sidecar.service.view.view import View
 
 _BATCH = 256
@@ -70,11 +69,11 @@ class WriteBack:
                 raise
 
     async def _save(self, batch: list[Tracked]) -> None:
-        attempts: list[tuple[Tracked, Record, dict[tuple[bytes, bytes], int]]] = []
+        attempts: list[tuple[Tracked, Fields, Entries]] = []
         writes: list[Write] = []
         for tracked in batch:
-            fields, tracked.unsaved = tracked.unsaved, {}
-            indexes, tracked.indexes = tracked.indexes, {}
+            fields, tracked.unsaved = tracked.unsaved, NO_FIELDS
+            indexes, tracked.indexes = tracked.indexes, NO_ENTRIES
             attempts.append((tracked, fields, indexes))
             until, channel = tracked.expire_at, tracked.publish
             writes.append(

@@ -1,18 +1,19 @@
 """Posts Security Event Tokens to recipients (RFC 8935, section 2)."""
 
-import email.utils
+from __future__ import annotations
+
 import ssl
 from collections.abc import Callable
 
 import httpx
-import msgspec
 import trio
 
-from sidecar.adapters.http.causes import CALL_FAILURES, calling, tls_context, why
+from sidecar.adapters.http.causes import call_failures, calling, tls_context, why
 from sidecar.adapters.tokens.documents import beginning_of
 from sidecar.shared_signals.service.push_delivery import PushResponse, PushResult
 from sidecar.shared_signals.wire.security_event_tokens import MEDIA_TYPE
 from sidecar.wire.events.security_event_names import Fault
+from sidecar.wire.tokens.jws import bounded_object
 
 MAX_ANSWER = 16384
 LONGEST_RETRY_AFTER = 86400.0
@@ -52,7 +53,7 @@ class Courier:
                     body = (await beginning_of(response, MAX_ANSWER))[:MAX_ANSWER]
         except trio.TooSlowError:
             return PushResponse(PushResult.FAILED, "no answer in time")
-        except (*CALL_FAILURES, ValueError) as error:
+        except call_failures(ValueError) as error:
             return PushResponse(PushResult.FAILED, f"the post failed: {why(error)}")
         return self._judge(response, body)
 
@@ -71,8 +72,10 @@ class Courier:
         value = response.headers.get("retry-after", "").strip()
         if value.isascii() and value.isdigit() and len(value) < 10:
             return min(float(value), LONGEST_RETRY_AFTER)
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few recipients send dates
+
         try:
-            at = email.utils.parsedate_to_datetime(value).timestamp()
+            at = parsedate_to_datetime(value).timestamp()
         except (ValueError, TypeError, OverflowError):
             return 0.0
         return min(max(0.0, at - self._clock()), LONGEST_RETRY_AFTER)
@@ -81,7 +84,7 @@ class Courier:
 def _error(body: bytes) -> str:
     """Return the `err` of an answer, where it is one that is defined (RFC 8935, section 2.4)."""
     try:
-        err = msgspec.json.decode(body).get("err")
-    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError):
+        err = bounded_object(body).get("err")
+    except ValueError:
         return ""
     return err if isinstance(err, str) and err in _ERRORS else ""

@@ -18,7 +18,7 @@ from sidecar.shared_signals.wire.security_event_tokens import (
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import KnownTransmitter
 from sidecar.wire.tokens.claims import InvalidToken
-from sidecar.wire.tokens.jws import Unverified, read
+from sidecar.wire.tokens.jws import Unverified, read_jws
 
 
 class Verified(NamedTuple):
@@ -48,7 +48,7 @@ class SetVerifier:
         if not text.isascii():
             raise InvalidSet(Fault.INVALID_REQUEST, "a SET is ASCII text")
         try:
-            parts = read(text, self._max_bytes)
+            parts = read_jws(text, self._max_bytes)
         except InvalidToken as error:
             raise InvalidSet(Fault.INVALID_REQUEST, error.description) from None
         transmitter, keys = self._issuer(parts)

@@ -17,7 +17,7 @@ after an answer was lost.
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-import redis
+from redis.client import Redis
 
 from sidecar.adapters.redis.links import call
 from sidecar.domain.evaluation.announcement import Announcement, TopicAnnouncement
@@ -38,7 +38,7 @@ from sidecar.shared_signals.wire.outbound import (
     encode_announcement,
 )
 from sidecar.shared_signals.wire.stream_config import Outgoing, decode_outgoing, encode_outgoing
-from sidecar.wire.privacy.sealing import UNSEALED, Sealing
+from sidecar.wire.privacy.sealed_forms import UNSEALED, Sealing
 from sidecar.wire.store.keys import StoreKeys, digest
 
 REMEMBERED = 86_400_000
@@ -58,7 +58,7 @@ T = TypeVar("T")
 class NodeClients(Protocol):
     """The part of `RedisStore` that streams use: the client of the node that holds a key."""
 
-    async def ask(self, key: bytes, use: Callable[[redis.Redis], T]) -> T:
+    async def ask(self, key: bytes, use: Callable[[Redis], T]) -> T:
         """Use the client of the node that holds a key. Raises `Unavailable`."""
 
 
@@ -101,7 +101,7 @@ class RedisStreams:
             self._names.transmitter, ("cursor", "recorded", "revision")
         )
 
-        def read(client: redis.Redis) -> tuple[str, list[Any], int]:
+        def read(client: Redis) -> tuple[str, list[Any], int]:
             at = (call(client, "GET", cursor) or b"0-0").decode()
             entries = call(client, "XRANGE", recorded, f"({at}", "+", "COUNT", count)
             return at, entries, int(call(client, "GET", revision) or 0)
@@ -149,7 +149,7 @@ class RedisStreams:
         streams, revision = map(self._names.transmitter, ("streams", "revision"))
         others = [self._names.transmitter(name) for name in names]
 
-        def forget(client: redis.Redis) -> None:
+        def forget(client: Redis) -> None:
             call(client, "HDEL", streams, stream.id)
             call(client, "DEL", *others)
             call(client, "INCR", revision)
@@ -204,7 +204,7 @@ class RedisStreams:
         """Drop an exception."""
         key, revision = map(self._names.transmitter, (f"subjects:{stream}", "revision"))
 
-        def drop(client: redis.Redis) -> None:
+        def drop(client: Redis) -> None:
             call(client, "HDEL", key, *self._sealing.names_of(name))
             call(client, "INCR", revision)
 
@@ -226,7 +226,7 @@ class RedisStreams:
     ) -> Any:
         keys = [self._names.transmitter(name) for name in names]
 
-        def run(client: redis.Redis) -> Any:
+        def run(client: Redis) -> Any:
             return call(client, "EVAL", script, len(keys), *keys, *arguments)
 
         return await self._store.ask(keys[0], run)

@@ -5,6 +5,8 @@ bounded, plain HTTP only reaches this machine itself, and no redirect is followe
 goes with each request.
 """
 
+from __future__ import annotations
+
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
@@ -13,8 +15,7 @@ import httpx
 import msgspec
 import trio
 
-from sidecar.adapters.http.causes import CALL_FAILURES, calling, cause_of, tls_context
-from sidecar.adapters.http.causes import shown as shown_url
+from sidecar.adapters.http.causes import call_failures, calling, cause_of, shown_url, tls_context
 from sidecar.adapters.tokens.documents import check_onward, is_permitted, whole_of
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.wire.stream_api import (
@@ -217,7 +218,7 @@ class TransmitterApi:
                     )
                 finally:
                     await response.aclose()
-        except CALL_FAILURES as error:
+        except call_failures() as error:
             raise Unavailable(cause_of(error, request.url)) from error
 
     def _context(self) -> ssl.SSLContext:

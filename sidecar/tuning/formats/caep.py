@@ -27,7 +27,7 @@ from sidecar.wire.settings.receiver import SubjectMatch, SubjectSettings
 from sidecar.wire.subjects.subject_rules import SubjectRules, Unmatched
 from sidecar.wire.tokens.claims import InvalidToken
 from sidecar.wire.tokens.jwks import KeySet, signed_by
-from sidecar.wire.tokens.jws import read as read_jws
+from sidecar.wire.tokens.jws import read_jws
 
 _LONGEST = 1024 * 1024
 _COMPACT = re.compile(r"[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*")

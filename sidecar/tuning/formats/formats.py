@@ -8,11 +8,7 @@ came. `recognise` finds a format by what stands in a recording.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from sidecar.tuning.formats import caep as recorded_caep
-from sidecar.tuning.formats import cloudtrail as recorded_cloudtrail
-from sidecar.tuning.formats import entra as recorded_entra
-from sidecar.tuning.formats import okta as recorded_okta
-from sidecar.tuning.formats import sshd as recorded_sshd
+from sidecar.tuning.formats import caep, cloudtrail, entra, okta, sshd
 from sidecar.tuning.formats.foreign_records import Foreign, LeftOut, Ours
 from sidecar.tuning.formats.format_names import Format
 from sidecar.tuning.recording.json_documents import WRAPPERS
@@ -28,10 +24,10 @@ class _Known(NamedTuple):
 
 
 _FORMATS = (
-    _Known(Format.CAEP, recorded_caep.is_one, recorded_caep.read),
-    _Known(Format.CLOUDTRAIL, recorded_cloudtrail.is_one, recorded_cloudtrail.read),
-    _Known(Format.OKTA, recorded_okta.is_one, recorded_okta.read),
-    _Known(Format.ENTRA, recorded_entra.is_one, recorded_entra.read),
+    _Known(Format.CAEP, caep.is_one, caep.read),
+    _Known(Format.CLOUDTRAIL, cloudtrail.is_one, cloudtrail.read),
+    _Known(Format.OKTA, okta.is_one, okta.read),
+    _Known(Format.ENTRA, entra.is_one, entra.read),
 )
 _READERS: Mapping[Format, _Known] = {known.format: known for known in _FORMATS}
 _TOKENS = "sets"
@@ -61,13 +57,9 @@ def recognise(records: Sequence[object]) -> Format:
 
 def recognise_text(lines: Sequence[str]) -> Format | None:
     """Return the format of text that is no JSON; None where it may be CSV."""
-    if any(recorded_sshd.is_one(line) for line in lines):
+    if any(sshd.is_one(line) for line in lines):
         return Format.SSHD
-    return (
-        Format.CAEP
-        if any(recorded_caep.is_compact(line.strip().strip('"')) for line in lines)
-        else None
-    )
+    return Format.CAEP if any(caep.is_compact(line.strip().strip('"')) for line in lines) else None
 
 
 def unwrapped(record: object) -> Iterator[Foreign | str]:
@@ -75,7 +67,7 @@ def unwrapped(record: object) -> Iterator[Foreign | str]:
 
     A text is a security event token that has yet to be taken apart.
     """
-    if isinstance(record, str) and recorded_caep.is_compact(record):
+    if isinstance(record, str) and caep.is_compact(record):
         yield record
     if isinstance(record, list):
         for item in record:

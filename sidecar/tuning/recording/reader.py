@@ -8,8 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.values.plural import counted
-from sidecar.tuning.formats import caep as recorded_caep
-from sidecar.tuning.formats import sshd as recorded_sshd
+from sidecar.tuning.formats import caep, sshd
 from sidecar.tuning.formats.foreign_records import Foreign, LeftOut, Ours
 from sidecar.tuning.formats.format_names import Format
 from sidecar.tuning.formats.formats import reader_of, unwrapped
@@ -24,6 +23,7 @@ from sidecar.tuning.recording.occurrences import (
     is_own,
     read,
 )
+from sidecar.tuning.recording.repeated_lines import RepeatedLines
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.tokens.jwks import KeySet
 
@@ -71,6 +71,7 @@ class RecordingReader:
         self._strict = strict
         self._strangers = strangers
         self._keys = keys
+        self._again = RepeatedLines()
 
     @property
     def verifies(self) -> bool:
@@ -81,6 +82,15 @@ class RecordingReader:
         """Yield the occurrences in lines of JSON, or of whole tokens. Blank lines are nothing."""
         for number, line in enumerate(lines, 1):
             if not line or line.isspace():
+                continue
+            again = self._again.read(line) if source.format is Format.NDJSON else None
+            if again is not None and len(line) <= LONGEST_RECORD:
+                self.account.records += 1
+                self._note(source.file, Format.NDJSON)
+                try:
+                    yield from self._known(again)
+                except InvalidSignal as error:
+                    self._refuse(f"{source.file}:{number}", error)
                 continue
             where = f"{source.file}:{number}"
             try:
@@ -148,7 +158,7 @@ class RecordingReader:
                 continue
             self.account.records += 1
             try:
-                found = recorded_sshd.read(line, latest)
+                found = sshd.read(line, latest)
             except ValueError as error:
                 self._refuse(f"{file}:{number}", InvalidSignal("", str(error)))
                 continue
@@ -177,10 +187,10 @@ class RecordingReader:
         self, source: RecordingSource, where: str, one: object, line: bytes
     ) -> Iterator[Occurrence]:
         """Return the occurrences in one record, by what it is; raises `InvalidSignal`."""
-        if isinstance(one, str) and recorded_caep.is_compact(one):
-            one = Foreign(recorded_caep.claims_of(one, self._keys))
+        if isinstance(one, str) and caep.is_compact(one):
+            one = Foreign(caep.claims_of(one, self._keys))
             self.account.tokens += 1
-            if not recorded_caep.is_one(one):
+            if not caep.is_one(one):
                 raise InvalidSignal("(token)", "is no security event token")
         if isinstance(one, Foreign):
             found, reader = reader_of(one, source.format)
@@ -198,7 +208,10 @@ class RecordingReader:
         text = line or _text_of(one)
         if len(text) > LONGEST_RECORD:
             raise InvalidSignal("", f"is longer than {counted(LONGEST_RECORD, 'byte')}")
-        return self._known(read(dict(one), text))
+        recorded = read(dict(one), text)
+        if line and isinstance(recorded, Occurrence):
+            self._again.keep(line, recorded)
+        return self._known(recorded)
 
     def _note(self, file: str, found: Format) -> None:
         self.formats.setdefault(file, {})[found] = None
@@ -255,7 +268,7 @@ def _record_in(line: bytes, longest: int) -> object:
     line = line.removeprefix(codecs.BOM_UTF8)  # of a file that was put behind another one
     if line[:1] == b"e":  # as every compact JWS begins
         text = line.decode("utf-8", "replace").strip()
-        if recorded_caep.is_compact(text):
+        if caep.is_compact(text):
             return text
     return decode(line)
 

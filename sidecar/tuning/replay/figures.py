@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from sidecar.domain.policy.policy import Policy, PolicyState, SessionControls
+from sidecar.domain.policy.conditional_access import Policy, PolicyState, SessionControls
 from sidecar.tuning.replay.comparison import comparison
 from sidecar.tuning.replay.replay import CountOptions, ReplayOutcome
 from sidecar.tuning.replay.run import PolicySet
@@ -34,7 +34,7 @@ from sidecar.tuning.report.report import (
 )
 
 
-def report(
+def report_of(
     recording: Recording,
     model: UserModel,
     outcomes: Sequence[ReplayOutcome],

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide, judge
-from sidecar.domain.evaluation.incremental import IncrementalEvaluator, Restless
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.explanation.explain import proofs_of
-from sidecar.domain.facts.facts import Fact, SignedIn
+from sidecar.domain.facts.fact_kinds import Fact, SignedIn
 from sidecar.domain.session.fold import Surroundings, came_from
 from sidecar.domain.session.presented import Alone, Presented, always_alone
 from sidecar.domain.session.single_use import EMPTY, keep_spent
@@ -33,7 +33,8 @@ class Passage:
     show, and `answered` the last one that was made; `asked` are demands that
     nobody answers, `refused` and `tried` those that were counted already. `asked_by` are the
     policies that had a part in asking, `would` what report-only ones would have done. `forks` are
-    its twins under other thresholds, from where they part.
+    its twins under other thresholds, from where they part. `standing` is the last one that was
+    found, where nothing has come since that it depends on but the time.
     """
 
     __slots__ = (
@@ -50,8 +51,7 @@ class Passage:
         "refusals",
         "refused",
         "reported",
-        "restless",
-        "shadows_restless",
+        "standing",
         "state",
         "tried",
         "triggers",
@@ -61,8 +61,6 @@ class Passage:
     def __init__(self, state: State, around: Surroundings) -> None:
         self.state = state
         self.around = around
-        self.restless: Restless | None = None
-        self.shadows_restless: Restless | None = None
         self.reported: dict[str, int] = {}
         self.marked_at: dict[str, int] = {}
         self.answer_at = 0
@@ -78,6 +76,7 @@ class Passage:
         self.triggers: Counter[str] = Counter()
         self.would: Counter[tuple[str, Verdict]] = Counter()
         self.forks: dict[int, Passage] = {}
+        self.standing: Standing | None = None
 
     def fork(self) -> "Passage":
         """Return a twin that goes its own way from here on."""
@@ -172,14 +171,24 @@ class Walker:
 
     def look(self, life: Life, passage: Passage, moment: Moment) -> Standing:
         """Return the session's standing now; report its new marks, and ask about them."""
-        standing = self.evaluator.standing(passage.state, moment.now)
-        if not standing.demands and not standing.tried and standing.revoked is None:
+        standing = self._standing(passage, moment.now)
+        if not standing.enforced and not standing.on_trial and standing.revoked is None:
             return standing
         fresh = self._report(life, passage, standing, moment.now)
         if moment.attack:
             self._detect(passage, standing, fresh, moment.now)
         if fresh and self._model.at_mark:
             self._ask_at_mark(life, passage, standing, fresh, moment)
+        return standing
+
+    def _standing(self, passage: Passage, now: int) -> Standing:
+        state, kept = passage.state, passage.standing
+        is_steady = self.evaluator.at(state, now) is state
+        if kept is not None and is_steady:
+            return kept
+        standing = self.evaluator.standing(state, now)
+        # What an operator asks for may depend on the time by itself.
+        passage.standing = standing if is_steady and not state.asked else None
         return standing
 
     def _report(self, life: Life, passage: Passage, standing: Standing, now: int) -> list[Demand]:
@@ -264,6 +273,7 @@ class Walker:
         trying = [d for d in standing.tried if self._asks(d, access)]
         if decision.uses_proof and proofs.proof is not None:
             keep_spent(state, proofs.proof.known_by, SpentHeld("", moment.now))
+            passage.standing = None
         self.observer.judged(decision, [*asking, *trying])
         if trying:
             self._try(passage, trying)

@@ -39,8 +39,55 @@ class ReplayOutcome(NamedTuple):
     curves: tuple[CurveTally, ...]
 
 
+class ReplayCounts:
+    """The counts of a replay, or of one of its parts: those of some of the users.
+
+    `tallies` and `curves` are by policy set, in order.
+    """
+
+    def __init__(self, sets: Sequence[PolicySet], counting: CountOptions) -> None:
+        calendar = Calendar(counting.timezone)
+        repeat = counting.repeat_within * MICROSECONDS
+        self.activity = Activity(calendar)
+        self.tallies = tuple(Tally(calendar, repeat) for _ in sets)
+        self.curves = tuple(
+            tuple(CurveTally(one.counted, report_only=one.report_only) for one in each.curves)
+            for each in sets
+        )
+        self.occurrences = 0
+        self.calls = 0
+        self.labelled = 0
+        self.begins = 0
+        self.ends = 0
+        self.sessions = 0
+        self.users = 0
+        self.ownerless = 0
+
+    def add(self, other: "ReplayCounts") -> None:
+        """Add a part, in which nothing happened to any of these users."""
+        self.activity.add(other.activity)
+        for tally, more in zip(self.tallies, other.tallies, strict=True):
+            tally.add(more)
+        for curves, others in zip(self.curves, other.curves, strict=True):
+            for curve, another in zip(curves, others, strict=True):
+                curve.add(another)
+        self.begins = min(filter(None, (self.begins, other.begins)), default=0)
+        self.ends = max(self.ends, other.ends)
+        for name in ("occurrences", "calls", "labelled", "sessions", "users", "ownerless"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def outcomes(self, sets: Sequence[PolicySet]) -> tuple[ReplayOutcome, ...]:
+        """Return the outcome of each policy set."""
+        return tuple(map(ReplayOutcome, sets, self.tallies, self.curves))
+
+
 class Replay:
-    """A replay under way. Occurrences must come in the order of their stamps."""
+    """A replay under way. Occurrences must come in the order of their stamps.
+
+    What happens to a user depends on nothing that happens to others: so several may each have some
+    of the users, and their counts are added. Time passes for each session by itself: it ends when
+    it does, and not when somebody else's next occurrence shows that.
+    """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -52,27 +99,11 @@ class Replay:
         min_ttl: float = 86400.0,
         namespaces: Namespaces = NO_NAMESPACES,
     ) -> None:
-        calendar = Calendar(counting.timezone)
         sources = sets[0].evaluator.world.sources
-        self.timeline = Timeline(locate, min_ttl, sources, namespaces)
-        self.activity = Activity(calendar)
-        self.occurrences = 0
-        self.calls = 0
-        self.labelled = 0
-        self.begins = 0
-        self.ends = 0
+        self._timeline = Timeline(locate, min_ttl, sources, namespaces)
+        self.counts = ReplayCounts(sets, counting)
+        self._outcomes = self.counts.outcomes(sets)
         silent = Silent()
-        self._outcomes = tuple(
-            ReplayOutcome(
-                policies,
-                Tally(calendar, counting.repeat_within * MICROSECONDS),
-                tuple(
-                    CurveTally(curve.counted, report_only=curve.report_only)
-                    for curve in policies.curves
-                ),
-            )
-            for policies in sets
-        )
         self._runs = tuple(
             Run(outcome.policies, index, model, outcome.tally, silent)
             for index, outcome in enumerate(self._outcomes)
@@ -82,18 +113,16 @@ class Replay:
     def take(self, occurrence: Occurrence) -> None:
         """Let something happen."""
         now = occurrence.signal.stamp.time
-        self.occurrences += 1
-        self.begins = self.begins or now
-        self.ends = max(self.ends, now)
-        for run in self._runs:
-            run.answers(now)
-        for life in self.timeline.expired(now):
-            self._end(life)
+        counts = self.counts
+        counts.occurrences += 1
+        counts.begins = counts.begins or now
+        counts.ends = max(counts.ends, now)
+        self._pass_time(now)
         if occurrence.attack is not None:
-            self.labelled += 1
+            counts.labelled += 1
         attack = occurrence.attack is True
         session = occurrence.signal.subject.session
-        for delivery in self.timeline.take(occurrence):
+        for delivery in self._timeline.take(occurrence):
             life = delivery.life
             if not life.passages:
                 life.passages = [None] * len(self._runs)
@@ -103,14 +132,23 @@ class Replay:
         if session:
             self._of_session(occurrence, now)
 
+    def _pass_time(self, now: int) -> None:
+        """Let sessions end, and sign-ins come that are due, in the order of their moments."""
+        for life in self._timeline.expired(now):
+            for run in self._runs:
+                run.answers(life.expires_at)
+            self._end(life)
+        for run in self._runs:
+            run.answers(now)
+
     def _of_session(self, occurrence: Occurrence, now: int) -> None:
-        life = self.timeline.find(occurrence.signal.subject)
+        life = self._timeline.find(occurrence.signal.subject)
         if life is None:
             return
-        self.activity.seen(life.user or life.session, now)
+        self.counts.activity.seen(life.user or life.session, now)
         if occurrence.call is None:
             return
-        self.calls += 1
+        self.counts.calls += 1
         if self._at_mark:
             return
         for run in self._runs:
@@ -118,13 +156,13 @@ class Replay:
             attack = occurrence.attack is True
             run.call(life, occurrence.call, Moment(now, app, attack, occurrence.authentication))
 
-    def finish(self) -> tuple[ReplayOutcome, ...]:
-        """End the replay; return the outcome of each policy set."""
-        for run in self._runs:
-            run.answers(_NEVER)
-        for life in self.timeline.rest():
-            self._end(life)
-        return self._outcomes
+    def finish(self) -> ReplayCounts:
+        """End the replay, and all sessions in their time; return what was counted."""
+        self._pass_time(_NEVER)
+        counts, timeline = self.counts, self._timeline
+        counts.sessions, counts.users = timeline.sessions, len(timeline.users)
+        counts.ownerless = timeline.ownerless
+        return counts
 
     def _end(self, life: Life) -> None:
         for passage, outcome in zip(life.passages, self._outcomes, strict=False):

@@ -14,15 +14,18 @@ from typing import NamedTuple
 
 from sidecar.domain.evaluation import dependencies
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
+    AgentSeen,
     AssuranceLowered,
     ComplianceReported,
     Fact,
     PlaceProven,
     Revoked,
+    Seen,
+    Sighted,
     SignedIn,
 )
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.session.fold import apply
 from sidecar.domain.session.presented import Alone, always_alone
 from sidecar.domain.session.state import PLACES_BOUND, State
@@ -42,6 +45,9 @@ BASE = -1
 
 _SEEN_IN_STANDING = (AssuranceLowered, ComplianceReported, Revoked)
 
+
+QUIET: frozenset[type[Fact]] = frozenset({AgentSeen, Seen, Sighted})
+"""Facts that a standing depends on through activations alone."""
 
 _CALLS_BOUND = 65536
 
@@ -244,11 +250,10 @@ class Run:
             _conclude(walker.evaluator, shadows, passage, dependencies.EVERYTHING)
         if any(isinstance(fact, SignedIn) for fact in facts):
             passage.signed_in()
-        return (
-            state.activations != held
-            or state.device != device
-            or any(isinstance(fact, _SEEN_IN_STANDING) for fact in facts)
-        )
+        changed = state.activations != held or state.device != device
+        if changed or history or not all(type(fact) in QUIET for fact in facts):
+            passage.standing = None
+        return changed or any(isinstance(fact, _SEEN_IN_STANDING) for fact in facts)
 
     def _part(self, life: Life, passage: Passage) -> list[int]:
         """Part from the thresholds under which their policy now holds otherwise."""
@@ -264,6 +269,7 @@ class Run:
             for other in self.policies.variants:
                 twin.state.activations.pop(other.shadow, None)
             twin.state.activations[variant.policy] = shadow
+            twin.standing = None
             self._expect(life, twin, 0, at)
             parted.append(at)
         return parted
@@ -314,9 +320,9 @@ def _fold(
 ) -> None:
     """Fold facts into a passage, and evaluate the policies and beside them their shadows."""
     state, moment = passage.state, facts[0].stamp.time
-    evaluator.begin(state, moment, passage.restless)
+    evaluator.begin(state, moment)
     if shadows is not None:
-        shadows.begin(state, moment, passage.shadows_restless)
+        shadows.begin(state, moment)
     was = dependencies.before(state)
     apply(state, facts, passage.around)
     _conclude(evaluator, shadows, passage, dependencies.changes(was, state, facts))
@@ -330,7 +336,6 @@ def _conclude(
 ) -> None:
     state = passage.state
     moment = state.last.time
-    passage.restless = evaluator.conclude(state, moment, changed, passage.restless)
+    evaluator.conclude(state, moment, changed)
     if shadows is not None:
-        restless = passage.shadows_restless
-        passage.shadows_restless = shadows.conclude(state, moment, changed, restless)
+        shadows.conclude(state, moment, changed)

@@ -40,6 +40,11 @@ class Activity:
         self._calendar = calendar
         self.days: dict[str, set[int]] = {}
 
+    def add(self, other: "Activity") -> None:
+        """Add what was counted of other sessions."""
+        for user, days in other.days.items():
+            self.days.setdefault(user, set()).update(days)
+
     def seen(self, user: str, now: int) -> None:
         """Count a user who was seen."""
         day = self._calendar.day_and_hour(now)[0]
@@ -48,6 +53,16 @@ class Activity:
             self.days[user] = {day}
         elif day not in days:
             days.add(day)
+
+
+_COUNTERS = (
+    *("triggers", "hours", "flaps", "flapping", "prompts_by_policy", "refusals_by_policy"),
+    *("verdicts", "decisions", "detected", "false_by_policy"),
+)
+_NUMBERS = (
+    *("prompts", "answered_prompts", "refusals", "repeated", "attacked", "legitimate"),
+    *("false_sessions", "false_prompts"),
+)
 
 
 class Tally:
@@ -78,6 +93,18 @@ class Tally:
         self._calendar = calendar
         self._repeat = repeat
         self._prompted_at: dict[str, int] = {}
+
+    def add(self, other: "Tally") -> None:
+        """Add what was counted of other users' sessions."""
+        for name in _COUNTERS:
+            getattr(self, name).update(getattr(other, name))
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for policy, sessions in other.marked.items():
+            self.marked[policy] = self.marked.get(policy, 0) + sessions
+        for user, days in other.by_user.items():
+            self.by_user.setdefault(user, Counter()).update(days)
+        self.by_hour = [a + b for a, b in zip(self.by_hour, other.by_hour, strict=True)]
 
     def triggered(self, trigger: Trigger) -> None:
         """Count that a policy marked a session, or would have."""
@@ -189,6 +216,13 @@ class CurveTally:
         self.report_only = report_only
         self.present = Share()
         self.differences: dict[int, Share] = {}
+
+    def add(self, other: "CurveTally") -> None:
+        """Add what was counted of other users' sessions."""
+        self.present = self.present.plus(other.present)
+        for variant, difference in other.differences.items():
+            known = self.differences.get(variant, Share())
+            self.differences[variant] = known.plus(difference)
 
     def ended(self, life: Life, passage: Passage) -> None:
         """Add a session that is over to the present figures."""

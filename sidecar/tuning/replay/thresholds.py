@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
     Condition,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     ClaimsSeen,
     DeviceBound,
@@ -147,7 +147,7 @@ class Timeline:
         return name if alone or not name else f"{name} ({issuer})"
 
     def expired(self, now: int) -> Iterator[Life]:
-        """Sessions that end before `now` (microseconds); they are forgotten."""
+        """Sessions that end before `now` (microseconds), by when they do; they are forgotten."""
         expiring = self._expiring
         while expiring and expiring[0][0] < now:
             at, named = heapq.heappop(expiring)
@@ -159,11 +159,6 @@ class Timeline:
                 continue
             self._forget(life)
             yield life
-
-    def rest(self) -> Iterator[Life]:
-        """Yield the sessions that still live when the recording ends."""
-        lives, self._lives = self._lives, {}
-        yield from lives.values()
 
     def _forget(self, life: Life) -> None:
         del self._lives[_Session(life.issuer, life.session)]

@@ -10,15 +10,6 @@ from sidecar.domain.explanation.explanation import (
     PolicyOutcome,
 )
 
-_ELSEWHERE = frozenset(
-    {
-        PolicyOutcome.DISABLED,
-        PolicyOutcome.OTHER_USER,
-        PolicyOutcome.OTHER_APP,
-        PolicyOutcome.OTHER_CONTEXT,
-    }
-)
-
 
 class Tried(NamedTuple):
     """A policy (`condition` empty) or one of its conditions, and which ways it has gone."""
@@ -48,7 +39,7 @@ class Coverage:
         for explained in explanation.policies:
             if explained.outcome is PolicyOutcome.DISABLED:
                 continue
-            counts = explained.outcome not in _ELSEWHERE
+            counts = not explained.outcome.is_elsewhere
             self._note(explained.policy, "", explained.outcome.fires if counts else None)
             if explained.conditions is not None:
                 self._condition(explained, explained.conditions, "", counts=counts)

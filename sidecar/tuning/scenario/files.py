@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.domain.values.location import Place as Somewhere
+from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.tuning.scenario.given import GIVEN, SESSION, Duration, Places, ScenarioStart
 from sidecar.tuning.scenario.simulation import Described
@@ -20,7 +20,7 @@ from sidecar.tuning.scenario.then import SESSION_NAME, CallOrVerdict, Check
 from sidecar.tuning.scenario.when import Action, StepFrame, Whens, action_schema
 from sidecar.wire.grammar.records import REQUIRED, Record, RecordKey
 from sidecar.wire.grammar.rules import FileReading, Name, Schema, Several, Text
-from sidecar.wire.policies.policy import CONTEXT, ISSUER
+from sidecar.wire.policies.policy_grammar import CONTEXT, ISSUER
 from sidecar.wire.yaml.nodes import Named, inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import FilePosition, Listing, Node, Problems, Table, read_tree
@@ -54,7 +54,7 @@ class Scenario(msgspec.Struct, frozen=True):
     name: str
     start: float
     sessions: tuple[tuple[str, Described], ...]
-    places: Mapping[str, Somewhere]
+    places: Mapping[str, Place]
     policies: tuple[str, ...]
     steps: tuple[Step, ...]
 

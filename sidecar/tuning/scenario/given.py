@@ -5,9 +5,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values import address
-from sidecar.domain.values.location import Place as Somewhere
+from sidecar.domain.values.location import Place
 from sidecar.tuning.formats.times import zoned
 from sidecar.tuning.scenario.simulation import Described
 from sidecar.wire.grammar.records import Given, Record, RecordKey
@@ -27,9 +27,9 @@ from sidecar.wire.grammar.rules import (
 from sidecar.wire.names import composed
 from sidecar.wire.places import place_values
 from sidecar.wire.policies.conditions import ANONYMIZERS
-from sidecar.wire.policies.policy import ISSUER
+from sidecar.wire.policies.policy_grammar import ISSUER
 from sidecar.wire.tokens.claim_values import claim_text
-from sidecar.wire.yaml import scalars as spellings
+from sidecar.wire.yaml import scalars
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Node, Scalar, Table
@@ -54,20 +54,20 @@ class Duration(msgspec.Struct, frozen=True):
         if self.signed and isinstance(value, str):
             value = value.removeprefix("+")
         try:
-            seconds = spellings.duration(value)
+            seconds = scalars.duration(value)
         except ValueError as error:
             reading.add(node, field, str(error))
             return MISSING
-        if not 0 <= seconds <= spellings.LONGEST:
+        if not 0 <= seconds <= scalars.LONGEST:
             reading.add(node, field, "must be a duration from 0s to 3650d")
             return MISSING
         return float(seconds)
 
     def schema(self) -> Schema:
         """Return the schema of a number, and of a text with units."""
-        number = {"type": "number", "minimum": 0, "maximum": spellings.LONGEST}
+        number = {"type": "number", "minimum": 0, "maximum": scalars.LONGEST}
         start = r"^\+?" if self.signed else "^"
-        pattern = start + spellings.DURATION_PATTERN.removeprefix("^")
+        pattern = start + scalars.DURATION_PATTERN.removeprefix("^")
         return {"anyOf": [number, {"type": "string", "pattern": pattern}]}
 
     def words(self) -> str:
@@ -148,7 +148,7 @@ class Weights(msgspec.Struct, frozen=True):
 class PlaceValue(msgspec.Struct, Generic[T], frozen=True):
     """Accepts one thing that is known of a place, as `place_values` reads it."""
 
-    means: Callable[[spellings.Plain], T]
+    means: Callable[[scalars.Plain], T]
     shape: Schema
     called: str
 
@@ -174,7 +174,7 @@ class PlaceValue(msgspec.Struct, Generic[T], frozen=True):
 class Places(msgspec.Struct, frozen=True):
     """Accepts a mapping of addresses to places."""
 
-    def read(self, node: Node, field: str, reading: FileReading) -> dict[str, Somewhere] | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> dict[str, Place] | Missing:
         """Return the places by the canonical spellings of their addresses."""
         if not isinstance(node, Table):
             return refuse(reading.problems, node, field, "a mapping of addresses to places")
@@ -226,7 +226,7 @@ class ScenarioStart(NamedTuple):
     time: float | None = None
     session: Described | None = None
     sessions: Mapping[str, Described] = {}
-    places: Mapping[str, Somewhere] = {}
+    places: Mapping[str, Place] = {}
     policies: tuple[str, ...] = ()
 
 
@@ -251,12 +251,12 @@ def _proven(text: str) -> str:
     return ip
 
 
-def _place(**known: Any) -> Somewhere:
+def _place(**known: Any) -> Place:
     latitude, longitude = place_values.coordinates(
         known.pop("latitude", None), known.pop("longitude", None)
     )
     radius = known.pop("accuracy_km", None) or 0.0
-    return Somewhere(
+    return Place(
         latitude=latitude,
         longitude=longitude,
         accuracy_km=radius,
@@ -282,7 +282,7 @@ def _number(key: str, least: float, most: float) -> RecordKey:
 
 _WEIGHT = Number(0, 100)
 ADDRESS = Spelled(_canonical, dict(TEXT), "address")
-PLACE: Record[Somewhere] = Record(
+PLACE: Record[Place] = Record(
     {
         "country": RecordKey(
             PlaceValue(place_values.country, {"type": "string"}, "code or English name")

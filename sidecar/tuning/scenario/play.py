@@ -120,9 +120,8 @@ def _ask(simulation: Simulation, check: Check, now: float, stage: Stage) -> Expl
     contexts = frozenset(check.contexts)
     if check.path:
         contexts |= frozenset(stage.contexts_of(check.method, check.host, check.path))
-    app = stage.app or check.app
+    app = check.app or stage.app
     comes = CalledFrom("") if check.addressless else None
-    app = check.app or app
     return simulation.call(check.session, contexts, now, app, comes, token=check.token)
 
 

@@ -17,14 +17,12 @@ from sidecar.wire.events.events import decode_event
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.places import place_values
 from sidecar.wire.policies.conditions import ANONYMIZERS
-from sidecar.wire.yaml import scalars as spellings
+from sidecar.wire.yaml import scalars
 from sidecar.wire.yaml.structs import suggestion
 
 SESSION = "session"
 DUMMY = "192.0.0.8"
 """Where a session is that is only said to be in a country: an address of nobody's (RFC 7600)."""
-
-_PLACE = ("country", "region", "asn", "coordinates", "anonymizer")
 
 
 class InvalidChange(ValueError):  # noqa: N818 - named by who must act: whoever typed it
@@ -58,10 +56,10 @@ def pause_of(text: str) -> float:
     if after is None:
         return DEFAULT_PAUSE
     try:
-        seconds = spellings.duration(after)
+        seconds = scalars.duration(after)
     except ValueError as error:
         raise InvalidChange(f"after: {error}") from None
-    if not 0 <= seconds <= spellings.LONGEST:
+    if not 0 <= seconds <= scalars.LONGEST:
         raise InvalidChange("after: must be a duration from 0s to 3650d")
     return float(seconds)
 
@@ -70,7 +68,7 @@ def read_change(text: str, frame: ChangeFrame) -> Change:
     """Read one change; raises `InvalidChange`."""
     words = _words(text)
     pause = pause_of(text)
-    given = {key: words.pop(key) for key in ("ip", *_PLACE) if key in words}
+    given = {key: words.pop(key) for key in PLACE_KEYS if key in words}
     words.pop("after", None)
     actions: list[Action] = []
     places: dict[str, Place] = {}
@@ -79,7 +77,7 @@ def read_change(text: str, frame: ChangeFrame) -> Change:
         places[ip] = place
         actions.append(_event("session-presented", {"ip": ip}, frame, len(actions)))
     for key, value in words.items():
-        actions.append(_action(key, value, frame, len(actions)))
+        actions.append(_READ[key](value, frame, len(actions)))
     return Change(text, pause, tuple(actions), places)
 
 
@@ -144,6 +142,8 @@ _READ_PLACE: Mapping[str, Callable[[str], dict[str, object]]] = {
     "coordinates": _coordinates,
     "anonymizer": _anonymizer,
 }
+PLACE_KEYS = ("ip", *_READ_PLACE)
+"""What says where a session is, in the order in which `read_place` takes it."""
 
 
 def read_signal(text: str) -> tuple[str, float]:
@@ -231,12 +231,8 @@ _READ: Mapping[str, Callable[[str, ChangeFrame, int], Action]] = {
     "revoked": lambda v, frame, i: _event("session-revoked", {"reason": v}, frame, i),
     "sign-in": _sign_in,
 }
-KEYS = frozenset({*_READ, *_PLACE, "ip", "after"})
+KEYS = frozenset({*_READ, *PLACE_KEYS, "after"})
 """What a change can be of."""
-
-
-def _action(key: str, value: str, frame: ChangeFrame, index: int) -> Action:
-    return _READ[key](value, frame, index)
 
 
 def _event(

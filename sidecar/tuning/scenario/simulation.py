@@ -13,7 +13,7 @@ import msgspec
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import Explanation
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     ClaimsSeen,
     ComplianceReported,
@@ -32,7 +32,7 @@ from sidecar.domain.facts.facts import (
 from sidecar.domain.facts.from_signal import facts_from
 from sidecar.domain.facts.memberships import GROUPS, ROLES
 from sidecar.domain.facts.signal import Signal, Subject
-from sidecar.domain.policy.policy import Circumstance, RiskLevel
+from sidecar.domain.policy.conditional_access import Circumstance, RiskLevel
 from sidecar.domain.session.fold import came_from
 from sidecar.domain.session.presented import Alone, Presented, always_alone
 from sidecar.domain.session.scene import CalledFrom

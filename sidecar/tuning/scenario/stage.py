@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sidecar.adapters.geography.geography import Geography
-from sidecar.daemon.configuration.loading import (
+from sidecar.daemon.configuration.files import (
     Configuration,
     evaluator_of,
     read_configuration,

@@ -19,7 +19,7 @@ from sidecar.wire.grammar.rules import (
     Spelled,
     Text,
 )
-from sidecar.wire.policies.policy import CONTEXT
+from sidecar.wire.policies.policy_grammar import CONTEXT
 from sidecar.wire.routes.readings import PathInvalid, normalise
 from sidecar.wire.yaml.structs import Missing
 from sidecar.wire.yaml.tree import MappingEntry, Node, Scalar, Table

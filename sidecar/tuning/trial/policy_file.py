@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from sidecar.daemon.configuration.loading import policy_files, read_configuration
-from sidecar.domain.policy.policy import PolicyState
+from sidecar.daemon.configuration.files import policy_files, read_configuration
+from sidecar.domain.policy.conditional_access import PolicyState
 from sidecar.domain.values.causes import words_of
 from sidecar.tuning.trial.promotion import NotPromoted, Promoted, promoted
 from sidecar.wire.policies.policy_files import read_policies

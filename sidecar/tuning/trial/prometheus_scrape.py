@@ -3,7 +3,7 @@
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.adapters.http.causes import CALL_FAILURES, why
+from sidecar.adapters.http.causes import call_failures, why
 from sidecar.service.ports.calls import Unavailable
 from sidecar.tuning.trial.forecast import Sample
 
@@ -24,7 +24,7 @@ def scrape(url: str, seconds: float) -> list[Sample]:
                 body += part
                 if len(body) > MOST_BYTES:
                     raise Unavailable("the answer is too long to be metrics")
-    except CALL_FAILURES as error:
+    except call_failures() as error:
         raise Unavailable(f"nobody answers ({why(error)})") from error
     try:
         return [

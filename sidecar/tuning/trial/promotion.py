@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import yaml
 
-from sidecar.domain.policy.policy import PolicyState
+from sidecar.domain.policy.conditional_access import PolicyState
 
 
 class NotPromoted(Exception):  # noqa: N818 - named by who must act: the policies' author

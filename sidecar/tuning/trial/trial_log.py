@@ -69,7 +69,7 @@ def read_logged(line: bytes) -> Logged | None:
     try:
         line_read = _DECODER.decode(line)
         time = moment(line_read.time)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
         return None
     who = (line_read.policy, line_read.session, line_read.subject)
     match line_read.event:

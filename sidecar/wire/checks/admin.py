@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sidecar.wire.settings.admin import ADMIN, Admin
+from sidecar.wire.settings.admin import ADMIN, Admin, Role
 from sidecar.wire.yaml.tree import Problems, Table, place_of, shown
 
 
@@ -22,6 +22,9 @@ def check_operators(root: Table, values: Mapping[str, Any], problems: Problems) 
         if operator.name == ADMIN and of_admin:
             message = f"{ADMIN!r} is whose `admin.token` is"
             problems.add(place, f"{field}.name", message)
+        if operator.role not in {None, Role.VIEWER} and not operator.acts:
+            message = "says more than `acts: false`: leave that out"
+            problems.add(place, f"{field}.role", message)
         credential = operator.token.strip()  # as a header has it
         if credential:
             owner = owners.setdefault(credential, operator.name)

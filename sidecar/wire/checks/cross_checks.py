@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecar.domain.policy.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
-from sidecar.wire.checks.hardening import check_accepted
+from sidecar.domain.policy.conditional_access import BLOCK, COMPLIANT_DEVICE, ROUTINE
+from sidecar.wire.central.checks import check_central
 from sidecar.wire.checks.intake import check_intake
 from sidecar.wire.checks.issuers import check_issuers
 from sidecar.wire.checks.listeners import check_listeners
 from sidecar.wire.checks.receiver import check_receiver
 from sidecar.wire.checks.sources import check_sources
+from sidecar.wire.checks.weaknesses import check_accepted
 from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.routes.routes import InvalidRoute, Routes
 from sidecar.wire.settings.settings import (
@@ -83,6 +84,7 @@ def cross_check(root: Table, values: Mapping[str, Any], problems: Problems) -> N
                 pass
     check_receiver(root, values, problems)
     check_intake(root, values, problems)
+    check_central(root, values, problems)
     check_issuers(root, values, problems)
     check_sources(root, values, problems)
     check_listeners(root, values, problems)

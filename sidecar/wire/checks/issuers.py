@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from sidecar.domain.policy.policy import NOBODY
+from sidecar.domain.policy.conditional_access import NOBODY
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.wire.checks.reach import is_fetchable
 from sidecar.wire.settings.settings import Assurance, BreakGlass, Context

@@ -5,20 +5,24 @@ from itertools import combinations
 from posixpath import normpath
 from typing import Any
 
-from sidecar.wire.checks.reach import binds_of, clash
-from sidecar.wire.settings.settings import Admin, Http, Socket
+from sidecar.wire.checks.reach import binds_of, clash, is_open
+from sidecar.wire.settings.settings import Admin, Http, Socket, Warnings
 from sidecar.wire.yaml.tree import Problems, Table, place_of
 
 LONGEST_SOCKET = 107 - len(".new")
 """Bytes of the longest path of a unix socket: unix(7), and the name that it is first bound by."""
 
-_SECTIONS = ("http", "admin", "grpc", "receiver", "intake", "transmitter")
+EXPOSED = "data-listener-exposed"
+"""The warning that accepts a data listener that others reach."""
+
+_SECTIONS = ("http", "admin", "grpc", "receiver", "intake", "central", "transmitter")
 _TWO = frozenset({"http", "admin"})
 
 
 def check_listeners(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
     """Add what does not fit together, of the sections that could be read."""
-    for field, message in (*_addresses(values), *_paths(values), *_certificate(values)):
+    found = (*_addresses(values), *_paths(values), *_certificate(values), *_exposed(values))
+    for field, message in found:
         problems.add(place_of(root, field), field, message)
 
 
@@ -68,3 +72,15 @@ def _certificate(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(admin, Admin) and bool(admin.tls.certificate) != bool(admin.tls.key):
         missing = "key" if admin.tls.certificate else "certificate"
         yield f"admin.tls.{missing}", "is required: a certificate and its key go together"
+
+
+def _exposed(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the problem of a data listener that others reach: it does not ask who they are."""
+    http, warnings = values.get("http"), values.get("warnings")
+    accepted = warnings.accept if isinstance(warnings, Warnings) else ()
+    if not isinstance(http, Http) or not http.enabled or EXPOSED in accepted:
+        return
+    cure = f"give `central.bind` and `central.askers`, or say `warnings.accept: [{EXPOSED}]`"
+    for bind in filter(is_open, binds_of(http)):
+        words = "is reached from other machines, and nobody who asks there is known"
+        yield "http.bind", f"{bind} {words}: {cure}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from sidecar.domain.facts.facts import SIGNALS
+from sidecar.domain.facts.fact_kinds import SIGNALS
 from sidecar.domain.sources.source import ISSUER_PREFIX, LOCAL_PREFIX, OPERATOR_PREFIX
 from sidecar.wire.checks.receiver import transmitters
 from sidecar.wire.settings.receiver import Receiver

@@ -83,6 +83,6 @@ def _listening(settings: Settings) -> Iterator[str]:
         yield "grpc"
     if settings.admin.enabled:
         yield "admin"
-    for name in ("receiver", "intake", "transmitter"):
+    for name in ("receiver", "intake", "central", "transmitter"):
         if getattr(settings, name).bind:
             yield name

@@ -12,9 +12,12 @@ from sidecar.wire.settings.settings import Sessions, Settings, Tokens
 EMPTY = 96 << 20
 """Bytes of a daemon without sessions, and of what it works with."""
 
-SESSION = 16 << 10
+SESSION = 8 << 10
 TOKEN = 5 << 10
-"""Bytes of one session in the view, and of one verified token."""
+"""Bytes of one session in the view, and of one verified token.
+
+Of many sessions each takes half of that, as all but the latest lie packed.
+"""
 
 USED = 0.85
 """Part of the limit that is planned with: memory is given back late, and in pieces."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sidecar.domain.explanation.diagnosis import Diagnosis, Part, doubtful, right, wrong
 from sidecar.domain.policy.asked_for import PossibleDemand, demands, unoffered
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.values.assurance import Ladder
 from sidecar.wire.providers.known import OTHER, KnownProvider, provider_of
 from sidecar.wire.providers.offered import acr_values_offered

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from sidecar.domain.explanation.diagnosis import Diagnosis, Part, Soundness
-from sidecar.wire.checks.hardening import ALL_ADVICE
+from sidecar.wire.checks.weaknesses import ALL_ADVICE
 from sidecar.wire.yaml.tree import ConfigProblem
 
 _BROKEN = frozenset(

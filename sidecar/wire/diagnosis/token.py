@@ -14,7 +14,7 @@ from sidecar.wire.settings.settings import Issuer, Tokens
 from sidecar.wire.settings.tokens import SessionNaming
 from sidecar.wire.tokens.claims import ClaimNeed, Flaw, InvalidToken, Token, token_of, validity_of
 from sidecar.wire.tokens.expectations import Configured, expected_of, names_of
-from sidecar.wire.tokens.identifying import limited
+from sidecar.wire.tokens.issuer_limits import limited
 from sidecar.wire.tokens.jws import Unverified
 from sidecar.wire.yaml.tree import shown
 

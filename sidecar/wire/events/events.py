@@ -17,11 +17,13 @@ from sidecar.wire.events.members import InvalidSignal, Members, MemberText, numb
 from sidecar.wire.names import is_fit
 from sidecar.wire.store.keys import content_digest
 from sidecar.wire.tokens.jws import strict_object
+from sidecar.wire.traces.trace_context import TRACE_MEMBERS
 
 _KEYS = frozenset(ENVELOPE)
-_DOOR_KEYS = frozenset({"op", "ref", "wait", "timeout", "credential"})
+_DOOR_KEYS = frozenset({"op", "ref", "wait", "timeout", "credential", *TRACE_MEMBERS})
 _LABEL = MemberText()
 _NAME = MemberText(required=True)
+_as_said = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` makes one for each text
 
 
 def decode_event(
@@ -38,7 +40,8 @@ def decode_event(
     A time above `now + skew` is refused, since it would freeze its fact (contract, "Meaning" 5).
     `source` is who says it, as the door has authenticated it; what the event itself calls its
     source is then a label. None: there is no door, but a file whose author is believed.
-    The doors' own keys (`op`, `ref`, `wait`, `timeout`, `credential`) are passed over.
+    The doors' own keys (`op`, `ref`, `wait`, `timeout`, `credential`, `traceparent`,
+    `tracestate`) are passed over.
     """
     event = raw if isinstance(raw, Mapping) else _parse(raw)
     _refuse_unknown(event, _KEYS | _DOOR_KEYS, "")
@@ -70,7 +73,7 @@ def decode_event(
 def _content_of(event: Mapping[str, object]) -> str:
     """Return the digest of what an event says, without its id and what only its sender calls it."""
     said = {name: event.get(name) for name in ("type", "subject", "data", "time")}
-    return content_digest(json.dumps(said, sort_keys=True).encode())
+    return content_digest(_as_said(said).encode())
 
 
 def _parse(raw: bytes) -> Mapping[str, object]:

@@ -17,7 +17,7 @@ from sidecar.domain.facts.signal import (
     Signal,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.wire.events.members import (
     MAX_TEXT,
     Informing,

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from sidecar.domain.facts.facts import Scope
+from sidecar.domain.facts.fact_kinds import Scope
 from sidecar.wire.events.events import event_id
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import wait_of
@@ -40,7 +40,7 @@ ROUTES = {
 _COMMON = frozenset({"reason", "id", "issuer", "user", "unseen", "wait", "timeout"})
 _KNOWN = {
     Act.REVOKE: _COMMON,
-    Act.MARK: _COMMON | {"contexts", "acr", "max_age"},
+    Act.MARK: _COMMON | {"contexts", "acr", "max_age", "confirm_risk"},
     Act.CLEAR: _COMMON | {"dismiss_risk"},
 }
 MAX_CONTEXTS = 99
@@ -65,8 +65,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     also where nobody has heard of it. `wait`: for every sidecar, so many seconds.
 
     A mark is for `contexts` (empty: all) and asks for `acr`, a level, strength or `acr` value
-    (empty: as usual), at most `max_age` seconds old (negative: of any age). A clear may say besides
-    that the risk is low (`dismiss_risk`).
+    (empty: as usual), at most `max_age` seconds old (negative: of any age). A mark may say besides
+    that the risk is high (`confirm_risk`), and a clear that it is low (`dismiss_risk`).
     """
 
     act: Act
@@ -81,6 +81,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     contexts: tuple[str, ...] = ()
     acr: str = ""
     max_age: int = -1
+    confirm_risk: bool = False
     dismiss_risk: bool = False
 
     @property
@@ -90,6 +91,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             return ""
         said = msgspec.structs.replace(self, id="", wait=None, unseen=False)
         return content_digest(msgspec.json.encode(said))
+
+
+def members_of(act: Act) -> frozenset[str]:
+    """Return the members that the order of an act may have."""
+    return _KNOWN[act]
 
 
 def where_of(path: str) -> Where | None:
@@ -126,6 +132,7 @@ def order_of(where: Where, body: bytes) -> Order:
         contexts=_contexts(values),
         acr=_text(values, "acr"),
         max_age=_age(values),
+        confirm_risk=_flag(values, "confirm_risk"),
         dismiss_risk=_flag(values, "dismiss_risk"),
     )
 

@@ -18,8 +18,11 @@ from sidecar.wire.http.gateway_calls import InvalidCall, contexts_of
 from sidecar.wire.names import MAX_NAME, InvalidName, is_fit, name_of
 from sidecar.wire.routes.readings import PathInvalid, normalise
 from sidecar.wire.tokens.jws import strict_object
+from sidecar.wire.traces.trace_context import TRACE_MEMBERS, SentContext, sent_members
 
 MAX_REF = 256
+REF_BOUND = 2**63
+MAX_IP = 80
 MAX_CREDENTIAL = 8192
 MAX_WAIT = 60.0
 MAX_WATCHED = 1024
@@ -29,16 +32,16 @@ DEFAULT_WAIT = 5.0
 Ref: TypeAlias = str | int | float | bool | msgspec.UnsetType | None
 """What the request wants to have back; UNSET: nothing."""
 
-_CHECK_TEXTS = {"token": 65536, "method": 32, "host": 260, "path": 65536, "user_agent": 1024}
-_CHECK_TEXTS |= {"dpop": 8192, "certificate": 64}
+CHECK_TEXTS = {"token": 65536, "method": 32, "host": 260, "path": 65536, "user_agent": 1024}
+CHECK_TEXTS |= {"dpop": 8192, "certificate": 64}
 _KNOWN = {
-    "check": frozenset({"op", "ref", "context", "ip", *_CHECK_TEXTS}),
+    "check": frozenset({"op", "ref", "context", "ip", *CHECK_TEXTS, *TRACE_MEMBERS}),
     "watch": frozenset({"op", "ref", "sessions", "credential"}),
     "ping": frozenset({"op", "ref"}),
 }
 
 
-class EventRequest(msgspec.Struct, frozen=True):
+class EventRequest(msgspec.Struct, frozen=True, gc=False):
     """Take this event. `wait`: answer when every sidecar has, after so many seconds at the most.
 
     `credential`: what its sender shows, to speak as the source that it belongs to.
@@ -48,16 +51,17 @@ class EventRequest(msgspec.Struct, frozen=True):
     wait: float | None = None
     ref: Ref = msgspec.UNSET
     credential: str = ""
+    trace: SentContext | None = None
 
 
-class CheckRequest(msgspec.Struct, frozen=True):
+class CheckRequest(msgspec.Struct, frozen=True, gc=False):
     """A request to check a call. `path` is normalised; empty texts were not given.
 
     `dpop` and `certificate` are what the client showed with its token (RFC 9449, RFC 8705).
     """
 
     token: str
-    contexts: tuple[str, ...] = ()
+    contexts: frozenset[str] = frozenset()
     method: str = ""
     host: str = ""
     path: str = ""
@@ -66,9 +70,10 @@ class CheckRequest(msgspec.Struct, frozen=True):
     dpop: str = ""
     certificate: str = ""
     ref: Ref = msgspec.UNSET
+    trace: SentContext | None = None
 
 
-class WatchRequest(msgspec.Struct, frozen=True):
+class WatchRequest(msgspec.Struct, frozen=True, gc=False):
     """A request to be notified when these sessions' standing changes (None: all of this pod's)."""
 
     sessions: frozenset[str] | None = None
@@ -76,13 +81,13 @@ class WatchRequest(msgspec.Struct, frozen=True):
     credential: str = ""
 
 
-class PingRequest(msgspec.Struct, frozen=True):
+class PingRequest(msgspec.Struct, frozen=True, gc=False):
     """Only asks for a reply."""
 
     ref: Ref = msgspec.UNSET
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """The line is refused: a code of the contract, the field (if one is to blame), and why."""
 
     error: str
@@ -134,7 +139,7 @@ def event_request(  # noqa: PLR0913 - what a door knows, by name
     """Read an event and how long its sender wants to wait; raises `InvalidSignal`."""
     fresh = new_id() if values.get("id") is None else ""
     signal = decode_event(values, now=now, skew=skew, new_id=fresh, source=source)
-    return EventRequest(signal, wait_of(values), ref, credential_of(values))
+    return EventRequest(signal, wait_of(values), ref, credential_of(values), sent_members(values))
 
 
 def credential_of(values: Mapping[str, object]) -> str:
@@ -180,17 +185,18 @@ def _check(values: Mapping[str, object], ref: Ref) -> LineRequest:
     token = values.get("token", "")
     if not isinstance(token, str):
         return Refusal("invalid_token", "must be text", "token", ref)
-    texts = {name: _text(values, name, limit) for name, limit in _CHECK_TEXTS.items()}
+    texts = {name: _text(values, name, limit) for name, limit in CHECK_TEXTS.items()}
     if texts["path"]:
         try:
             texts["path"] = normalise(texts["path"])
         except PathInvalid as error:
             raise InvalidSignal("path", str(error)) from None
-    ip = _text(values, "ip", 80)
+    ip = _text(values, "ip", MAX_IP)
     canonical = address.canonical(ip)
     if ip and not canonical:
         raise InvalidSignal("ip", "must be an IPv4 or IPv6 address")
-    return CheckRequest(**texts, contexts=_contexts(values.get("context")), ip=canonical, ref=ref)
+    contexts, trace = _contexts(values.get("context")), sent_members(values)
+    return CheckRequest(**texts, contexts=contexts, ip=canonical, ref=ref, trace=trace)
 
 
 def _text(values: Mapping[str, object], name: str, limit: int) -> str:
@@ -202,15 +208,15 @@ def _text(values: Mapping[str, object], name: str, limit: int) -> str:
     return value
 
 
-def _contexts(value: object) -> tuple[str, ...]:
+def _contexts(value: object) -> frozenset[str]:
     if value is None:
-        return ()
+        return frozenset()
     named = value if isinstance(value, list) else [value]
     texts = [name for name in named if isinstance(name, str)]
     if len(texts) != len(named):
         raise InvalidSignal("context", "must be a string or a list of strings")
     try:
-        return contexts_of(texts)
+        return frozenset(contexts_of(texts))
     except InvalidCall as error:
         raise InvalidSignal("context", str(error)) from None
 
@@ -244,7 +250,7 @@ def ref_of(values: Mapping[str, object]) -> Ref:
             return value
         case str() if len(value) <= MAX_REF:
             return value
-        case int() if abs(value) < 2**63:
+        case int() if abs(value) < REF_BOUND:
             return value
         case float() if math.isfinite(value):
             return value

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import msgspec
+
 from sidecar.wire.yaml.nodes import Leaves, Named, inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
-from sidecar.wire.yaml.tree import MappingEntry, Node, Table, shown
+from sidecar.wire.yaml.tree import MAX_DEPTH, MappingEntry, Node, Table, levels_of, shown
 
 T = TypeVar("T")
 
@@ -14,16 +16,29 @@ MOST_USES = 1000
 """A definition that comes to more uses of others is refused: they double what they double."""
 
 
+class _Definition(msgspec.Struct, eq=False):
+    """A definition, and once it `is_read` its value and how often it uses others.
+
+    It has so many levels of its `own`, and so many with what it uses.
+    """
+
+    name: str
+    field: str
+    entry: MappingEntry
+    own: int
+    levels: int
+    uses: int = 0
+    value: Any = MISSING
+    is_read: bool = False
+
+
 class Definitions:
     """The definitions of all files; what is wrong goes to the leaves' problems."""
 
     def __init__(self, leaves: Leaves, kinds: Iterable[str]) -> None:
         self._leaves = leaves
-        self._entries: dict[str, dict[str, tuple[str, MappingEntry]]] = {kind: {} for kind in kinds}
-        self._read: dict[tuple[str, str], Any] = {}
-        self._uses: dict[tuple[str, str], int] = {}
-        self._open: list[tuple[str, str]] = []
-        self._counts = [0]
+        self._entries: dict[str, dict[str, _Definition]] = {kind: {} for kind in kinds}
+        self._open: list[_Definition] = []
 
     def take(self, node: Node, field: str) -> None:
         """Take up the definitions of a file."""
@@ -34,16 +49,19 @@ class Definitions:
                 refuse(self._leaves.problems, below, at, "a mapping of names")
                 continue
             for name, entry in below.entries.items():
-                known = self._entries[kind].setdefault(name, (inside(at, name), entry))[1]
-                if known is not entry:
-                    first = f"{known.place.file}:{known.place.line}"
-                    message = f"is defined already, in {first}"
-                    self._leaves.problems.add(entry.place, inside(at, name), message)
+                path, known = inside(at, name), self._entries[kind].get(name)
+                if known is not None:
+                    first = known.entry.place
+                    message = f"is defined already, in {first.file}:{first.line}"
+                    self._leaves.problems.add(entry.place, path, message)
+                    continue
+                own = levels_of(entry.node)
+                self._entries[kind][name] = _Definition(name, path, entry, own, own)
 
     def check(self, kind: str, read: Callable[[Node, str], object]) -> None:
         """Read all definitions of a kind, used or not."""
-        for name in self._entries[kind]:
-            self._value(kind, name, read)
+        for definition in self._entries[kind].values():
+            self._value(definition, read)
 
     def use(
         self, kind: str, node: Node, field: str, read: Callable[[Node, str], T | Missing]
@@ -52,32 +70,39 @@ class Definitions:
         text = self._leaves.text(node, field)
         if text is None:
             return MISSING
-        if text not in self._entries[kind]:
+        used = self._entries[kind].get(text)
+        if used is None:
             named = Named(text, field, node.place)
             self._leaves.unknown(named, self._entries[kind], f"in `definitions.{kind}`")
             return MISSING
-        if (kind, text) in self._open:
-            loop = [name for _, name in self._open[self._open.index((kind, text)) :]]
+        if used in self._open:
+            loop = [one.name for one in self._open[self._open.index(used) :]]
             way = " uses ".join(shown(name) for name in (*loop, text))
             self._leaves.add(node, field, f"uses itself: {way}")
             return MISSING
-        value: T | Missing = self._value(kind, text, read)
-        self._counts[-1] += 1 + self._uses[kind, text]
+        if sum(one.own for one in self._open) + used.levels > MAX_DEPTH:
+            message = f"comes to more than {MAX_DEPTH} levels, with those of what it uses"
+            self._leaves.add(node, field, message)
+            return MISSING
+        value: T | Missing = self._value(used, read)
+        if self._open:
+            user = self._open[-1]
+            user.uses += 1 + used.uses
+            user.levels = max(user.levels, user.own + used.levels)
         return value
 
-    def _value(self, kind: str, name: str, read: Callable[[Node, str], T | Missing]) -> T | Missing:
-        key = (kind, name)
-        if key not in self._read:
-            field, entry = self._entries[kind][name]
-            self._open.append(key)
-            self._counts.append(0)
-            value = read(entry.node, field)
-            uses = self._counts.pop()
+    def _value(
+        self, definition: _Definition, read: Callable[[Node, str], T | Missing]
+    ) -> T | Missing:
+        if not definition.is_read:
+            field, node = definition.field, definition.entry.node
+            self._open.append(definition)
+            definition.value = read(node, field)
             self._open.pop()
-            if uses > MOST_USES:
+            if definition.uses > MOST_USES:
                 message = f"comes to more than {MOST_USES} uses of others"
-                self._leaves.add(entry.node, field, message)
-                value, uses = MISSING, 0
-            self._read[key], self._uses[key] = value, uses
-        found: T | Missing = self._read[key]
+                self._leaves.add(node, field, message)
+                definition.value, definition.uses = MISSING, 0
+            definition.is_read = True
+        found: T | Missing = definition.value
         return found

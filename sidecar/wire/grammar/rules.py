@@ -19,7 +19,7 @@ import msgspec
 
 from sidecar.wire.grammar.definitions import Definitions
 from sidecar.wire.tokens.claim_values import number_text
-from sidecar.wire.yaml import scalars as spellings
+from sidecar.wire.yaml import scalars
 from sidecar.wire.yaml.nodes import MAX_TEXT, Leaves, Named
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Listing, Node, Problems, Scalar, Table, shown
@@ -222,19 +222,19 @@ class Seconds(msgspec.Struct, frozen=True):
     """Accepts a duration of whole seconds within bounds."""
 
     least: int = 1
-    most: int = spellings.LONGEST
+    most: int = scalars.LONGEST
 
     def read(self, node: Node, field: str, reading: FileReading) -> int | Missing:
         """Return the seconds."""
         if not isinstance(node, Scalar) or node.value is None:
             return refuse(reading.problems, node, field, "a duration")
         try:
-            found = spellings.duration(node.value)
+            found = scalars.duration(node.value)
         except ValueError as error:
             reading.add(node, field, str(error))
             return MISSING
         if not self.least <= found <= self.most or found != int(found):
-            longest = "3650d" if self.most == spellings.LONGEST else f"{self.most}s"
+            longest = "3650d" if self.most == scalars.LONGEST else f"{self.most}s"
             message = f"must be whole seconds, from {self.least}s to {longest}"
             reading.add(node, field, message)
             return MISSING
@@ -243,7 +243,7 @@ class Seconds(msgspec.Struct, frozen=True):
     def schema(self) -> Schema:
         """Return the schema of a number, and of a text with units."""
         number = {"type": "integer", "minimum": self.least, "maximum": self.most}
-        return {"anyOf": [number, {"type": "string", "pattern": spellings.DURATION_PATTERN}]}
+        return {"anyOf": [number, {"type": "string", "pattern": scalars.DURATION_PATTERN}]}
 
     def words(self) -> str:
         """Return what it is."""

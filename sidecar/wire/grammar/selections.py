@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from sidecar.domain.policy.policy import Selection
+from sidecar.domain.policy.conditional_access import Selection
 from sidecar.wire.grammar.records import Record, RecordKey, Short
 from sidecar.wire.grammar.rules import FileReading, Schema, Several, TextRule
 from sidecar.wire.yaml.nodes import Named

@@ -25,6 +25,7 @@ CONTEXT_EXTENSION = b"auth-context"
 
 PASSED_ON = (
     b"x-sidecar-decision",
+    b"x-sidecar-decision-id",
     b"x-sidecar-session",
     b"x-sidecar-subject",
     b"x-sidecar-assurance",

@@ -51,6 +51,11 @@ class Message:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    return ((number, value) for number, kind, value in _values(data) if kind == _BYTES)
+
+
+def _values(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, wire type and bytes of each field."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -58,7 +63,9 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
         if not 1 <= number <= _MAX_FIELD:
             raise MessageInvalid("a field has no number")
         if kind == _VARINT:
+            begun = at
             _, at = _varint(data, at)
+            yield number, kind, data[begun:at]
             continue
         if kind == _BYTES:
             size, at = _varint(data, at)
@@ -69,8 +76,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
         end = at + size
         if end > len(data):
             raise MessageInvalid("a field ends after its message")
-        if kind == _BYTES:
-            yield number, data[at:end]
+        yield number, kind, data[at:end]
         at = end
 
 
@@ -86,6 +92,28 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def number_field(number: int, value: int) -> bytes:
     """Encode an integer, boolean or enumeration, not negative. Zero is left out, as proto3."""
     return _encoded(number << 3 | _VARINT) + _encoded(value) if value else b""
+
+
+def fixed64_field(number: int, value: int) -> bytes:
+    """Encode a `fixed64`, or the bits of a `double`."""
+    return _encoded(number << 3 | _FIXED64) + value.to_bytes(8, "little")
+
+
+def fixed32_field(number: int, value: int) -> bytes:
+    """Encode a `fixed32`."""
+    return _encoded(number << 3 | _FIXED32) + value.to_bytes(4, "little")
+
+
+def number_in(data: bytes, wanted: int) -> int:
+    """Return an integer of a message that is not negative; 0 where it is not there.
+
+    Raises `MessageInvalid`.
+    """
+    found = 0
+    for number, kind, value in _values(data):
+        if kind == _VARINT and number == wanted:
+            found = _varint(value, 0)[0]
+    return found if found < 1 << 63 else 0
 
 
 def bytes_field(number: int, value: bytes) -> bytes:

@@ -22,12 +22,13 @@ What is not in this table is not looked at, as the specification asks of unknown
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
 
 from sidecar.domain.values import address
-from sidecar.wire.http.gateway_calls import InvalidCall, contexts_of
+from sidecar.wire.http.gateway_calls import KEPT, SHORT, InvalidCall, contexts_of
 from sidecar.wire.names import InvalidName, is_fit, name_of
 from sidecar.wire.routes.readings import PathInvalid, normalise
 from sidecar.wire.routes.routes import bare_host
@@ -37,6 +38,8 @@ MAX_EVALUATIONS = 512
 """Of one request."""
 
 _LONGEST = {"token": 65536, "user_agent": 1024, "ip": 80, "host": 260}
+_known_path = lru_cache(KEPT)(normalise)
+_known_address = lru_cache(KEPT)(address.canonical)
 _METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 )
@@ -57,14 +60,14 @@ class InvalidEvaluation(Exception):  # noqa: N818 - named by who must act: the s
         self.message = message
 
 
-class ByToken(msgspec.Struct, frozen=True):
+class ByToken(msgspec.Struct, frozen=True, gc=False):
     """The holder of a token (empty: none was sent). `user`: who it must be; empty: anybody."""
 
     token: str
     user: str = ""
 
 
-class BySession(msgspec.Struct, frozen=True):
+class BySession(msgspec.Struct, frozen=True, gc=False):
     """A session that the daemon knows. With a token, it must be that token's."""
 
     session: str
@@ -74,7 +77,7 @@ class BySession(msgspec.Struct, frozen=True):
 Who: TypeAlias = ByToken | BySession
 
 
-class Evaluation(msgspec.Struct, frozen=True):
+class Evaluation(msgspec.Struct, frozen=True, gc=False):
     """One evaluation: may this call pass? Empty texts were not given."""
 
     who: Who
@@ -104,14 +107,14 @@ class Semantic(StrEnum):
                 return permitted
 
 
-class EvaluationBatch(msgspec.Struct, frozen=True):
+class EvaluationBatch(msgspec.Struct, frozen=True, gc=False):
     """Several evaluations, in order; one that is malformed fails for itself alone."""
 
     items: tuple[Evaluation | InvalidEvaluation, ...]
     semantic: Semantic = Semantic.EXECUTE_ALL
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """An answer to one evaluation. `context` is what else there is to know."""
 
     decision: bool
@@ -307,7 +310,7 @@ def _target(resource: Mapping[str, object], what: Mapping[str, object]) -> tuple
     hosts |= {_host(_text(what, name, f"resource.properties.{name}", "host")) for name in _HOSTS}
     hosts -= {""}
     try:
-        paths = {normalise(path) for _, path in given}
+        paths = {_known_path(path) if len(path) <= SHORT else normalise(path) for _, path in given}
     except PathInvalid as error:
         raise InvalidEvaluation("resource", str(error)) from None
     if len(hosts) > 1 or len(paths) > 1:
@@ -347,7 +350,7 @@ def _ip(context: Mapping[str, object], about: Mapping[str, object]) -> str:
         _text(about, "ip_address", "subject.properties.ip_address", "ip"),
     )
     ip = next((one for one in given if one), "")
-    canonical = address.canonical(ip)
+    canonical = _known_address(ip) if ip else ""
     if ip and not canonical:
         raise InvalidEvaluation("context.ip", "must be an IPv4 or IPv6 address")
     return canonical

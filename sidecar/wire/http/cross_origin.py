@@ -7,7 +7,7 @@ is refused before it.
 
 from typing import NamedTuple
 
-from sidecar.wire.http.messages import Request, Response
+from sidecar.wire.http.messages import Fields, Request, Response
 from sidecar.wire.settings.settings import Cors
 
 ANY = "*"
@@ -21,9 +21,16 @@ class CrossOrigin(NamedTuple):
 
     def readable(self, request: Request, refusal: Response) -> Response:
         """Add to a refusal what lets the page that called read it, if its origin may."""
+        fields = self.fields(request)
+        return (
+            Response(refusal.status, refusal.fields + fields, refusal.body) if fields else refusal
+        )
+
+    def fields(self, request: Request) -> Fields:
+        """Return the fields of refusals that let the page that called read them."""
         allowed = self.settings.origins
         if not allowed:
-            return refusal
+            return ()
         fields = [] if ANY in allowed else [("Vary", "Origin")]
         origins = request.values(b"origin")
         if len(origins) == 1 and (allow := self._allowed(origins[0].decode("latin-1"))):
@@ -31,7 +38,7 @@ class CrossOrigin(NamedTuple):
             if self.settings.credentials:
                 fields.append(("Access-Control-Allow-Credentials", "true"))
             fields.append(("Access-Control-Expose-Headers", EXPOSED))
-        return Response(refusal.status, (*refusal.fields, *fields), refusal.body)
+        return tuple(fields)
 
     def _allowed(self, origin: str) -> str:
         """Return the origin as the response allows it, empty for one that is not allowed."""

@@ -21,6 +21,7 @@ error, too.
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, assert_never
 from urllib.parse import unquote_plus
 
@@ -34,6 +35,9 @@ MAX_CONTEXTS = 16
 MAX_HOPS = 64
 """Proxies that are looked at, from the nearest on."""
 EXT_AUTHZ = b"/v1/ext_authz"
+
+KEPT, SHORT = 2048, 256
+"""Calls, contexts and clients whose spelling is remembered, the latest used; and their bytes."""
 
 _CONTEXT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
@@ -116,11 +120,22 @@ def _nginx(request: Request) -> Original:
 
 
 def _original(method: bytes | None, host: bytes | None, target: bytes) -> Original:
-    query = target.partition(b"?")[2].decode("latin-1")
-    sent = _method(method)
-    if query and _OVERRIDING.search(unquote_plus(query)):
-        sent = ""
-    return Original(sent, _host(host), _path(target), query)
+    path, _, query = target.partition(b"?")
+    read = _known_original if len(path) + len(host or b"") <= SHORT else _read_original
+    original = read(method, host, path)
+    if not query:
+        return original
+    # It may hold what is secret, and is not remembered.
+    text = query.decode("latin-1")
+    sent = "" if _OVERRIDING.search(unquote_plus(text)) else original.method
+    return original._replace(method=sent, query=text)
+
+
+def _read_original(method: bytes | None, host: bytes | None, path: bytes) -> Original:
+    return Original(_method(method), _host(host), _path(path))
+
+
+_known_original = lru_cache(KEPT)(_read_original)
 
 
 def _believed(request: Request, name: bytes) -> bytes | None:
@@ -172,7 +187,15 @@ def asked_contexts(request: Request) -> tuple[str, ...]:
     """Return the contexts that the request itself asks for; raises `InvalidCall`."""
     if b"x-auth-context" not in request.headers:
         return ()
-    return contexts_of(value.decode("latin-1") for value in request.values(b"x-auth-context"))
+    values = request.values(b"x-auth-context")
+    return (_known_contexts if sum(map(len, values)) <= SHORT else _read_contexts)(values)
+
+
+def _read_contexts(values: tuple[bytes, ...]) -> tuple[str, ...]:
+    return contexts_of(value.decode("latin-1") for value in values)
+
+
+_known_contexts = lru_cache(KEPT)(_read_contexts)
 
 
 def asked_call(request: Request, gateway: Gateway) -> tuple[Original, tuple[str, ...]]:
@@ -261,6 +284,8 @@ class ClientAddresses:
         self._real_ip = chosen is ClientAddress.REAL_IP or (
             chosen is ClientAddress.EITHER and settings.gateway in (Gateway.NONE, Gateway.NGINX)
         )
+        self._known: dict[tuple[bytes, ...], str] = {}
+        self._peers: dict[str, str] = {}
 
     def client(self, request: Request) -> str:
         """Return the client's address in canonical text; empty where it is unknown.
@@ -270,9 +295,11 @@ class ClientAddresses:
         `X-Forwarded-For` is read from the right: each trusted proxy appends whom it was called by,
         so the first that is not trusted is the client. What stands left of it, the client wrote.
         """
-        peer = address.parse(request.peer) if request.peer else None
-        if peer is not None and not self._is_trusted(peer.packed):
-            return peer.text
+        if request.peer:
+            known = self._peers.get(request.peer)
+            peer = self._peer(request.peer) if known is None else known
+            if peer:
+                return peer
         headers = request.headers
         if self._forwarded_for and b"x-forwarded-for" in headers:
             return self._walk(request.values(b"x-forwarded-for"))
@@ -280,12 +307,32 @@ class ClientAddresses:
             return self._walk((_believed(request, b"x-real-ip") or b"",))
         return ""
 
+    def _peer(self, peer: str) -> str:
+        """Return the address of a peer that is the client; empty: a trusted proxy, or none."""
+        found = address.parse(peer)
+        is_client = found is not None and not self._is_trusted(found.packed)
+        text = found.text if found is not None and is_client else ""
+        if len(self._peers) >= KEPT:
+            self._peers.clear()
+        self._peers[peer] = text
+        return text
+
     def is_from_proxy(self, request: Request) -> bool:
         """Return whether the request came from a trusted proxy, or over a unix socket."""
         peer = address.parse(request.peer) if request.peer else None
         return peer is None or self._is_trusted(peer.packed)
 
-    def _walk(self, values: Sequence[bytes]) -> str:
+    def _walk(self, values: tuple[bytes, ...]) -> str:
+        known = self._known.get(values)
+        if known is None:
+            known = self._nearest(values)
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            if sum(map(len, values)) <= SHORT:
+                self._known[values] = known
+        return known
+
+    def _nearest(self, values: Sequence[bytes]) -> str:
         nearest = ""
         hops = b",".join(values).decode("latin-1").rsplit(",", MAX_HOPS)
         for hop in reversed(hops[-MAX_HOPS:]):

@@ -50,6 +50,18 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
 
 
+class PreparedResponse(msgspec.Struct, frozen=True, gc=False):
+    """An answer whose fields are lines already, as `header_lines` writes them."""
+
+    status: int
+    lines: bytes = b""
+    body: bytes = b""
+
+    def with_lines(self, more: bytes) -> "PreparedResponse":
+        """Return the same with further lines."""
+        return PreparedResponse(self.status, self.lines + more, self.body)
+
+
 def header_lines(fields: Fields) -> bytes:
     """Return the fields as lines of HTTP/1.1, each ended; values as `printable` has them."""
     values = "".join([value for _, value in fields])

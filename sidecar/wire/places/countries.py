@@ -6,7 +6,7 @@ The codes are those that the package `tzdata` lists, which is kept with each cha
 """
 
 import functools
-import importlib.resources
+import pkgutil
 import unicodedata
 from collections.abc import Mapping
 
@@ -56,8 +56,10 @@ _SAME = ("UK", "EL")
 @functools.cache
 def names() -> Mapping[str, str]:
     """Return the English name of each code."""
-    listed = importlib.resources.files("tzdata").joinpath("zoneinfo/iso3166.tab")
-    lines = listed.read_text(encoding="utf-8").splitlines()
+    listed = pkgutil.get_data("tzdata", "zoneinfo/iso3166.tab")
+    if listed is None:
+        raise ModuleNotFoundError("tzdata")
+    lines = listed.decode().splitlines()
     rows = (line.split("\t") for line in lines if line and not line.startswith("#"))
     return {**{code: name for code, name, *_ in rows}, "XK": "Kosovo"}
 

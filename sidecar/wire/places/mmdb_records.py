@@ -51,7 +51,7 @@ _YES = frozenset({"true", "1", "yes"})
 Path = tuple[str | int, ...]
 
 
-class InvalidRecord(ValueError):  # noqa: N818 - named by whose it is
+class InvalidPlaceRecord(ValueError):  # noqa: N818 - named by whose it is
     """A record is not what a geography database holds; the message names the field."""
 
 
@@ -182,7 +182,7 @@ def _at(record: object, path: Path) -> Any:
     Raises InvalidRecord for a record that is no map at all.
     """
     if not isinstance(record, Mapping):
-        raise InvalidRecord("the record is not a map")
+        raise InvalidPlaceRecord("the record is not a map")
     value: Any = record if path else None
     for step in path:
         if isinstance(value, Mapping):
@@ -198,7 +198,7 @@ def _text(value: Any, field: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InvalidRecord(f"{field} is not text")
+        raise InvalidPlaceRecord(f"{field} is not text")
     return "" if value in _NOT_SAID else value
 
 
@@ -211,7 +211,7 @@ def _country(value: Any) -> str:
     if code in _NO_COUNTRY:
         return ""
     if code and not (len(code) == 2 and code.isascii() and code.isalpha()):
-        raise InvalidRecord("country is not an ISO 3166-1 alpha-2 code")
+        raise InvalidPlaceRecord("country is not an ISO 3166-1 alpha-2 code")
     return code_of(code)
 
 
@@ -226,11 +226,11 @@ def _number(value: Any, field: str, least: float, most: float) -> float | None:
     try:
         return place_values.number(value, least, most)
     except ValueError as error:
-        raise InvalidRecord(f"{field} {error}") from None
+        raise InvalidPlaceRecord(f"{field} {error}") from None
 
 
 def _as_number(value: Any) -> int:
     try:
         return place_values.asn(value)
     except ValueError:
-        raise InvalidRecord("asn is not an AS number") from None
+        raise InvalidPlaceRecord("asn is not an AS number") from None

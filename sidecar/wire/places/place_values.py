@@ -11,7 +11,7 @@ from typing import TypeVar
 from sidecar.domain.values.location import Place
 from sidecar.wire.places.countries import code_of, meant_by
 from sidecar.wire.tokens.claim_values import claim_text
-from sidecar.wire.yaml import scalars as spellings
+from sidecar.wire.yaml import scalars
 
 T = TypeVar("T")
 FARTHEST_KM = 20_000
@@ -52,7 +52,7 @@ def asn(value: object) -> int:
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and text.endswith(".0"):  # a table's column of numbers with gaps
         text = text[:-2]
-    return spellings.asn(text if isinstance(text, str | int) else "")
+    return scalars.asn(text if isinstance(text, str | int) else "")
 
 
 def number(value: object, least: float, most: float) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sidecar.domain.policy.policy import NOBODY, Assignment, Principals
+from sidecar.domain.policy.conditional_access import NOBODY, Assignment, Principals
 from sidecar.wire.grammar.definitions import USE
 from sidecar.wire.grammar.records import ByShape, Given, Record, RecordKey, shape_of
 from sidecar.wire.grammar.rules import TEXT, Built, FileReading, Rule, Schema, Spelled, Use

@@ -1,7 +1,7 @@
 """Describes the conditions of a policy, each in one row: reader, schema and page come from it.
 
 A mapping with several keys, and a list, mean that all of it holds. A new condition is a row here
-and its type in `domain.policy.policy`, besides what evaluates it.
+and its type in `domain.policy.conditional_access`, besides what evaluates it.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,
@@ -58,7 +58,7 @@ from sidecar.wire.grammar.rules import (
 from sidecar.wire.grammar.selections import selection, selection_with
 from sidecar.wire.names import composed
 from sidecar.wire.tokens.claim_paths import InvalidPath, parts_of
-from sidecar.wire.yaml import scalars as spellings
+from sidecar.wire.yaml import scalars
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Node, Table
@@ -154,7 +154,7 @@ def _signal(text: str) -> str:
 
 
 def _asn(text: str) -> str:
-    return str(spellings.asn(text))
+    return str(scalars.asn(text))
 
 
 def _minutes(text: str) -> int:
@@ -204,7 +204,7 @@ CONDITION: Rule[Condition] = ByShape(Conjunction(), listing=Built(_PARTS, _one_o
 """Conditions as they stand in a policy."""
 
 _COUNTRY = Spelled(
-    spellings.country, {"type": "string", "pattern": "^([A-Za-z]{2}|all)$"}, "country codes"
+    scalars.country, {"type": "string", "pattern": "^([A-Za-z]{2}|all)$"}, "country codes"
 )
 _ASN = Spelled(
     _asn,

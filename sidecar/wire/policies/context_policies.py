@@ -6,7 +6,13 @@ policy is named `context-c3`.
 
 from collections.abc import Mapping
 
-from sidecar.domain.policy.policy import Assignment, Grant, Policy, Selection, SessionControls
+from sidecar.domain.policy.conditional_access import (
+    Assignment,
+    Grant,
+    Policy,
+    Selection,
+    SessionControls,
+)
 from sidecar.wire.settings.settings import Context, Requires, Settings
 
 PREFIX = "context-"

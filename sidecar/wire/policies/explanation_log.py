@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.domain.explanation.explanation import Explanation, PolicyExplanation, PolicyOutcome
+from sidecar.domain.explanation.explanation import Explanation, PolicyExplanation
 
 MOST_BYTES = 8192
 """Of an explanation's policies in a log line, as JSON."""
@@ -18,22 +18,13 @@ MOST_BYTES = 8192
 MOST_NAMES = 50
 """Of reasons, groups and roles."""
 
-_ELSEWHERE = frozenset(
-    {
-        PolicyOutcome.DISABLED,
-        PolicyOutcome.OTHER_USER,
-        PolicyOutcome.OTHER_APP,
-        PolicyOutcome.OTHER_CONTEXT,
-    }
-)
-
 
 def shortened(explanation: Explanation, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     """Return the explanation as plain values, its policies of at most so many bytes of JSON.
 
     `left_out` counts the policies that are not there.
     """
-    here = [policy for policy in explanation.policies if policy.outcome not in _ELSEWHERE]
+    here = [policy for policy in explanation.policies if not policy.outcome.is_elsewhere]
     firing = [policy for policy in here if policy.outcome.fires]
     bare = [msgspec.structs.replace(policy, conditions=None) for policy in firing]
     quiet = [p if p.outcome.fires else msgspec.structs.replace(p, conditions=None) for p in here]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from sidecar.domain.policy.policy import BLOCK, Grant
+from sidecar.domain.policy.conditional_access import BLOCK, Grant
 from sidecar.wire.grammar.definitions import USE
 from sidecar.wire.grammar.records import ByShape, RecordKey, shape_of
 from sidecar.wire.grammar.rules import TEXT, FileReading, Name, Reference, Rule, Schema, Use

@@ -1,14 +1,15 @@
 """Reads policy files, or finds every problem at once.
 
 A policy decides who gets in, so what is not understood is refused: keys and names that are not
-known, an empty list of those it is for, a file without policies. `policy` says what a file holds.
+known, an empty list of those it is for, a file without policies. `policy_grammar` says what a file
+holds.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     BLOCK,
     COMPLIANT_DEVICE,
     NOBODY,
@@ -20,7 +21,7 @@ from sidecar.domain.session.standing import OF_THE_DAEMON
 from sidecar.wire.grammar.records import Given
 from sidecar.wire.grammar.rules import FileReading, Lookup, Rule
 from sidecar.wire.names import InvalidName, composed, name_of
-from sidecar.wire.policies import policy as grammar
+from sidecar.wire.policies import policy_grammar
 from sidecar.wire.policies.conditions import LOCATION, NETWORK, TIMEZONE
 from sidecar.wire.policies.context_policies import context_policies, policy_ids
 from sidecar.wire.policies.grants import CONTROL
@@ -55,9 +56,9 @@ class _Reader:
         self._problems = problems
         self._namespaces = settings.tokens.namespaces
         self._names = _Names(problems, settings)
-        self._reading = FileReading(problems, self._names.lookups(), grammar.DEFINED)
-        policy = msgspec.structs.replace(grammar.POLICY, check=self._check)
-        self._policies = grammar.ListOfPolicies(policy)
+        self._reading = FileReading(problems, self._names.lookups(), policy_grammar.DEFINED)
+        policy = msgspec.structs.replace(policy_grammar.POLICY, check=self._check)
+        self._policies = policy_grammar.ListOfPolicies(policy)
 
     def file(self, file: str, text: str) -> Mapping[str, Node] | None:
         """Return what a file holds, and take up its definitions; None if it cannot be read."""
@@ -66,7 +67,7 @@ class _Reader:
             return None
         if isinstance(tree, Scalar) and tree.value is None:
             tree = Table({}, tree.place)
-        table = self._reading.table(tree, "", grammar.FILE.keys)
+        table = self._reading.table(tree, "", policy_grammar.FILE.keys)
         if table is None:
             return None
         if "definitions" in table:
@@ -78,7 +79,7 @@ class _Reader:
 
     def check_definitions(self) -> None:
         """Read all definitions, used or not."""
-        for kind, rule in grammar.DEFINED.items():
+        for kind, rule in policy_grammar.DEFINED.items():
             self._reading.definitions.check(kind, self._read(rule))
 
     def policies(self, table: Mapping[str, Node]) -> Iterable[Policy]:
@@ -92,7 +93,7 @@ class _Reader:
         return lambda node, field: rule.read(node, field, self._reading)
 
     def _check(self, given: Given) -> Iterable[tuple[str, str]]:
-        yield from grammar.check_policy(given)
+        yield from policy_grammar.check_policy(given)
         users = given.values.get("users")
         if not isinstance(users, Assignment) or users.exclude == NOBODY:
             return
@@ -124,10 +125,10 @@ class _Names:
         locations = frozenset({ALL_TRUSTED, *(one.name for one in settings.locations)})
         networks = frozenset(one.name for one in settings.networks)
         return {
-            grammar.ID: self._id,
-            grammar.ISSUER: self._issuer,
-            grammar.APP: self._app,
-            grammar.CONTEXT: self._context,
+            policy_grammar.ID: self._id,
+            policy_grammar.ISSUER: self._issuer,
+            policy_grammar.APP: self._app,
+            policy_grammar.CONTEXT: self._context,
             CONTROL: self._among(controls, "a control"),
             LOCATION: self._among(locations, "in `locations`"),
             TIMEZONE: self._among(timezones(), "a time zone"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sidecar.domain.policy.policy import EveryTime, SessionControls
+from sidecar.domain.policy.conditional_access import EveryTime, SessionControls
 from sidecar.wire.grammar.records import ByShape, Given, Record, RecordKey
 from sidecar.wire.grammar.rules import FileReading, Rule, Schema, Seconds
 from sidecar.wire.yaml.structs import MISSING, Missing

@@ -34,6 +34,7 @@ class _Rule(NamedTuple):
     methods: frozenset[str]
     hosts: frozenset[str]
     domains: tuple[str, ...]
+    template: str
 
     def concerns(self, method: str, host: str) -> bool:
         return (not self.methods or not method or method in self.methods) and (
@@ -91,19 +92,28 @@ class Routes:
         `path` is normalised; empty: the caller names no path, and no route applies. An empty
         `method` or `host` is one that is not known. A host may have a port and a dot at its end.
         """
+        fitting = sorted(self._fitting(method, host, path))
+        return tuple(dict.fromkeys(name for rule in fitting for name in rule.contexts))
+
+    def template(self, method: str, host: str, path: str) -> str:
+        """Return the longest template of those that `match` finds; empty: there is none."""
+        return max(
+            (rule.template for rule in self._fitting(method, host, path)), key=len, default=""
+        )
+
+    def _fitting(self, method: str, host: str, path: str) -> list[_Rule]:
         if not path:
-            return ()
+            return []
         path = path.strip("/").lower()
         found = list(self._exact.get(path, ()))
         if self._has_templates:
             found.extend(self._walk(path))
         if not found:
-            return ()
+            return []
         method = method.upper()
         method = "GET" if method == "HEAD" else method
         host = _as_sent(bare_host(host))
-        fitting = sorted(rule for rule in found if rule.concerns(method, host))
-        return tuple(dict.fromkeys(name for rule in fitting for name in rule.contexts))
+        return [rule for rule in found if rule.concerns(method, host)]
 
     def _walk(self, path: str) -> Iterator[_Rule]:
         nodes = [self._root]
@@ -125,6 +135,7 @@ class Routes:
             frozenset("GET" if (m := method.upper()) == "HEAD" else m for method in route.methods),
             frozenset(host for host in hosts if not host.startswith("*.")),
             tuple(host[1:] for host in hosts if host.startswith("*.")),
+            route.path,
         )
         segments = template_segments(index, route.path)
         if not any("{" in segment or segment in ("*", "**") for segment in segments):

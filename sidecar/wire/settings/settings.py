@@ -1,7 +1,6 @@
 """The configuration as values: `reading` reads them from YAML and the environment.
 
-Every struct's docstring and every field's comment becomes the configuration reference.
-Durations are seconds.
+Docstrings of structs and comments of fields become the reference. Durations are seconds.
 """
 
 import enum
@@ -11,9 +10,12 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.domain.policy.policy import Principals
+from sidecar.domain.policy.conditional_access import Principals
 from sidecar.domain.session.risk import Thresholds, Weight, default_weights
 from sidecar.domain.values.assurance import DEFAULT_LEVELS, Level, Strength
+from sidecar.wire.bundles.settings import PolicyBundles
+from sidecar.wire.central.settings import CentralSettings
+from sidecar.wire.decision_log.settings import DecisionLogSettings
 from sidecar.wire.settings.admin import Admin
 from sidecar.wire.settings.app import (
     App,
@@ -23,13 +25,16 @@ from sidecar.wire.settings.app import (
     ProofOf,
     Redirect,
 )
+from sidecar.wire.settings.history import HistorySettings
 from sidecar.wire.settings.intake import IntakeSettings
 from sidecar.wire.settings.privacy import Privacy
 from sidecar.wire.settings.receiver import Receiver
 from sidecar.wire.settings.reload import Live, Restart
+from sidecar.wire.settings.shared_table import SharedTable
 from sidecar.wire.settings.sources import Limits, SourceSettings
 from sidecar.wire.settings.tokens import ContextProof, Introspection, Issuer, Tokens
 from sidecar.wire.settings.transmitter import Transmitter
+from sidecar.wire.traces.settings import TracesSettings
 from sidecar.wire.yaml.scalars import (
     Asn,
     Binds,
@@ -64,6 +69,7 @@ __all__ = [
     "Issuer",
     "ProofOf",
     "Redirect",
+    "SharedTable",
     "Tokens",
 ]
 """What stands in modules of its own, as one file would be too long; all else is defined here."""
@@ -511,6 +517,7 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     path: Live[File] = "policies"  # a directory
+    bundle: PolicyBundles = PolicyBundles()  # in the place of `path`: signed bundles
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -519,11 +526,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     app: App = App()
     apps: Live[dict[str, AppChallenges]] = {}
     socket: Socket = Socket()
+    shared_table: SharedTable = SharedTable()
     http: Http = Http()
     grpc: Grpc = Grpc()
     admin: Admin = Admin()
     receiver: Receiver = Receiver()
     intake: IntakeSettings = IntakeSettings()
+    central: CentralSettings = CentralSettings()
     sources: Live[tuple[SourceSettings, ...]] = ()
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
@@ -543,6 +552,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     friction: Friction = Friction()
     break_glass: BreakGlass = BreakGlass()
     sessions: Sessions = Sessions()
+    history: HistorySettings = HistorySettings()
+    decision_log: DecisionLogSettings = DecisionLogSettings()
+    traces: TracesSettings = TracesSettings()
     memory: Memory = Memory()
     work: Work = Work()
     shutdown: Shutdown = Shutdown()

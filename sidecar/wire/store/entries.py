@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from sidecar.domain.facts.facts import Fact, PlaceProven, Seen, Spent
+from sidecar.domain.facts.fact_kinds import Fact, PlaceProven, Seen, Spent
 from sidecar.domain.session.state import Checkpoint
 from sidecar.domain.values.lattice import Record
 from sidecar.wire.store.records import (
@@ -22,6 +22,7 @@ from sidecar.wire.store.records import (
     encode_proven,
     encode_seen,
     encode_spent,
+    encode_together,
     keep_until,
     owner_fields,
 )
@@ -61,21 +62,27 @@ class Moved(NamedTuple):
     seen: Seen
 
 
-Note: TypeAlias = Identified | UsedIn | OwnedBy | KeptUntil | Moved | Checkpoint
+class Together(NamedTuple):
+    """All that one call shows of a session; no other facts ever have their stamp."""
+
+    facts: tuple[Fact, ...]
+
+
+Note: TypeAlias = Identified | UsedIn | OwnedBy | KeptUntil | Moved | Together | Checkpoint
 
 Said: TypeAlias = Fact | Note
 """What can be said for a record."""
 
 
-class Encoded(msgspec.Struct, frozen=True):
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """The fields of a record, and which facts they hold."""
 
     fields: Record
-    facts: Mapping[bytes, Fact]
+    facts: Mapping[bytes, tuple[Fact, ...]]
 
     def facts_in(self, fields: Iterable[bytes]) -> list[Fact]:
         """Return the facts of some of the fields, each once though several fields hold it."""
-        found = {id(fact): fact for field in fields if (fact := self.facts.get(field)) is not None}
+        found = {id(fact): fact for field in fields for fact in self.facts.get(field, ())}
         return list(found.values())
 
 
@@ -85,7 +92,7 @@ NOTHING_SAID = Encoded({}, {})
 def encode(said: Iterable[Said]) -> Encoded:
     """Return the fields of facts and notes."""
     fields: Record = {}
-    facts: dict[bytes, Fact] = {}
+    facts: dict[bytes, tuple[Fact, ...]] = {}
     for one in said:
         match one:
             case Identified():
@@ -98,11 +105,15 @@ def encode(said: Iterable[Said]) -> Encoded:
                 fields |= keep_until(expire_at)
             case Checkpoint():
                 fields |= encode_checkpoint(one)
+            case Together(shown):
+                together = encode_together(shown)
+                fields |= {field: value for field, (value, _) in together.items()}
+                facts |= {field: some for field, (_, some) in together.items()}
             case _:
                 fact = one.seen if isinstance(one, Moved) else one
                 encoded = _encoded(one)
                 fields |= encoded
-                facts.update(dict.fromkeys(encoded, fact))
+                facts.update(dict.fromkeys(encoded, (fact,)))
     return Encoded(fields, facts)
 
 

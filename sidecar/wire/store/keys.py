@@ -2,15 +2,19 @@
 
     PREFIX:{uUSER}:f       record of the user's facts        PREFIX:{uUSER}   its channel
     PREFIX:{uUSER}:s:SID   record of one session             PREFIX:{uUSER}:x index of sessions
+    PREFIX:{uUSER}:h       history of the user               PREFIX:{dDEVICE}:h  of the device
     PREFIX:{dDEVICE}:f     record of the device's facts      PREFIX:{dDEVICE} its channel
     PREFIX:{dDEVICE}:x     index of the sessions on it
     PREFIX:{sSID}:l        who has the session; what was logged of it, whoever has it
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{sidecars}:p    in which forms they write names and facts, and which they read
+    PREFIX:{policies}:f    which bundle of policies is in force  PREFIX:{policies}  its channel
+    PREFIX:{policies}:x    index of the live sidecars that take up bundles
     PREFIX:{TAG}:e         epoch of one server of the store, by a tag of its first slot; floors
     PREFIX:{TAG}:b:SIDECAR the last signs of life that a sidecar wrote to that server, and
                            the channel on which it hears of them
+    PREFIX:{cDECISION}:f   whose history has a decision
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
     PREFIX:{wN}:q          work log: events whose marks may be unlogged, by user or device
     PREFIX:{dead}:q        dead letters: events that nobody could deal with
@@ -26,6 +30,7 @@ is two things, and identifiers may be long, private, or full of braces.
 import base64
 import functools
 import hashlib
+import re
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -37,17 +42,38 @@ WORK_LOGS = 16
 """Parts of the work log. All sidecars of a release must agree on it."""
 
 
-@functools.lru_cache(maxsize=65536)
+@functools.lru_cache(maxsize=8192)
 def digest(*parts: str) -> str:
     """Sixteen bytes of BLAKE2b over the parts, as 22 characters of base64url.
 
-    Each part goes in with its length, so that no two lists of parts are taken for one.
+    Each part goes in with its length, so that no two lists of parts are taken for one. The latest
+    are remembered: opening a session asks for the same ones several times.
     """
+    return digest_once(*parts)
+
+
+def digest_once(*parts: str) -> str:
+    """Return the same, and remember nothing: for what is not asked for again."""
     hashed = hashlib.blake2b(digest_size=16)
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
         hashed.update(len(encoded).to_bytes(8, "big") + encoded)
     return base64.urlsafe_b64encode(hashed.digest())[:22].decode()
+
+
+_CANONICAL = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
+
+
+def digest_bytes(name: str) -> bytes | None:
+    """Return the sixteen bytes of a digest; None for anything else."""
+    if _CANONICAL.fullmatch(name) is None:
+        return None
+    return base64.urlsafe_b64decode(name + "==")
+
+
+def digest_text(name: bytes) -> str:
+    """Undo `digest_bytes`."""
+    return base64.urlsafe_b64encode(name)[:22].decode()
 
 
 def content_digest(content: bytes) -> str:
@@ -75,6 +101,23 @@ def parse_name(member: bytes) -> SessionName | None:
     """Undo `str(SessionName)`; None for anything else."""
     user, slash, session = member.decode("ascii", "replace").partition("/")
     return SessionName(user, session) if slash and user and session else None
+
+
+_USER_INDEX = re.compile(rb"\{u([A-Za-z0-9_-]{22})\}:x")
+_DIGEST_BYTES = 16
+
+
+def member_of_user(name: SessionName) -> bytes:
+    """Return a session's entry in the index of its user, whose key names the user already."""
+    return digest_bytes(name.session) or str(name).encode()
+
+
+def listed_name(index: bytes, member: bytes) -> SessionName | None:
+    """Return the session of an entry of an index of sessions; None for anything else."""
+    if len(member) != _DIGEST_BYTES:
+        return parse_name(member)
+    found = _USER_INDEX.search(index)
+    return SessionName(found[1].decode(), digest_text(member)) if found else None
 
 
 def _as_it_is(key: bytes) -> bytes:
@@ -121,6 +164,18 @@ class StoreKeys:
         """Return the index of a user's sessions, by the user's digest."""
         return self.user_channel(user) + b":x"
 
+    def user_history(self, user: str) -> bytes:
+        """Return the history of a user, by the user's digest."""
+        return self.user_channel(user) + b":h"
+
+    def device_history(self, device: str) -> bytes:
+        """Return the history of a device, by the device's digest."""
+        return self.device_channel(device) + b":h"
+
+    def decision_record(self, decision: str) -> bytes:
+        """Return the record of whose history has a decision."""
+        return f"{self._prefix}:{{c{digest(decision)}}}:f".encode()
+
     def session_record(self, name: SessionName) -> bytes:
         """Return the record of a session."""
         return self.user_channel(name.user) + b":s:" + name.session.encode()
@@ -156,6 +211,18 @@ class StoreKeys:
     def forms_record(self) -> bytes:
         """Return the record of the forms that sidecars write and read."""
         return self.sidecars_channel() + b":p"
+
+    def policies_channel(self) -> bytes:
+        """Return the channel of news of which bundle of policies is in force."""
+        return f"{self._prefix}:{{policies}}".encode()
+
+    def policies_record(self) -> bytes:
+        """Return the record of which bundle of policies is in force."""
+        return self.policies_channel() + b":f"
+
+    def policies_index(self) -> bytes:
+        """Return the index of the live sidecars that take up bundles of policies."""
+        return self.policies_channel() + b":x"
 
     def epoch_record(self, tag: str) -> bytes:
         """Return the record of the epoch of the server that has this hash tag's slot."""

@@ -1,13 +1,14 @@
 """Facts as fields of a record, and back.
 
-A field is `GROUP:STAMP`; its value is the stamp, a zero byte, a byte that names the version of
-what follows, and the fact in MessagePack: so of two values the later fact is the greater one, which
-is what `lattice.join` keeps. What a source says lies in `GROUP@SOURCE:STAMP`, a group that is
-bounded by itself: no number of words of one source pushes out those of another. Beside facts a
+A field is `GROUP:STAMP`; how its value is written, `wire.facts.values` says: of two values the
+later fact's is the greater one, which is what `lattice.join` keeps. What one call shows lies in two
+fields, each of the group of the first of its facts; what an event says has a field for each fact.
+What a source says lies in `GROUP@SOURCE:STAMP`, a group that is bounded by itself: no number of
+words of one source pushes out those of another. Beside facts a
 record has
 
-    who:issuer                          whose names these are: the namespace
-    who:user, who:session, who:device   identifiers in plain text
+    who:i                               whose names these are: the namespace
+    who:u, who:s, who:d                 user, session and device, in plain text
     owner:USER                          in a locator, a user who has the session: `1` where a token
                                         has shown it, `0` where an event has named it
     app:NAME                            the apps the session was used in
@@ -19,14 +20,18 @@ record has
     keep:until                          a token must be stopped for longer than facts are kept
 """
 
+import base64
+import functools
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -49,29 +54,55 @@ from sidecar.domain.facts.facts import (
 )
 from sidecar.domain.facts.signal import Signal
 from sidecar.domain.session.state import Checkpoint
-from sidecar.domain.values.lattice import Record, group_of
+from sidecar.domain.values.lattice import Record, bound_of, group_of
 from sidecar.domain.values.places import proof_key
 from sidecar.domain.values.stamp import Stamp, decode
+from sidecar.wire.facts.claimed import decode_claimed, encode_claimed
+from sidecar.wire.facts.shown import decode_shown, encode_shown
+from sidecar.wire.facts.values import (
+    HEAD,
+    VERSION,
+    Reading,
+    Said,
+    decode_proof,
+    decode_seen,
+    decoder_of,
+    encode_move,
+    encode_plain,
+    encode_proof,
+    encode_where_seen,
+    head_of,
+    moment_of,
+    said_in,
+    said_under,
+    stamp_in,
+    whole_head_of,
+)
+from sidecar.wire.store.event_keys import event_field, event_key
 
-WHO_ISSUER = b"who:issuer"
-WHO_USER = b"who:user"
-WHO_SESSION = b"who:session"
-WHO_DEVICE = b"who:device"
+WHO_ISSUER = b"who:i"
+WHO_USER = b"who:u"
+WHO_SESSION = b"who:s"
+WHO_DEVICE = b"who:d"
 CHECKPOINT = b"checkpoint:state"
 _KEEP = b"keep:until"
 _LOGGED = b"told:"
 _APP = b"app:"
-_OWNER = b"owner:"
+OWNERS = b"owner"
+"""The group of a locator's fields that name who has the session."""
 
-_GROUPS: Mapping[str, type[Fact]] = {
+_OWNER = OWNERS + b":"
+
+_SHOWN: Mapping[str, type[Fact]] = {
     "place": Sighted,
-    "agent": AgentSeen,
     "device": DeviceBound,
+    "agent": AgentSeen,
     "auth": SignedIn,
+}
+_CLAIMED: Mapping[str, type[Fact]] = {"claims": ClaimsSeen, "member": MembershipsShown}
+_PLAIN: Mapping[str, type[Fact]] = {
     "contexts": ContextsShown,
     "assurance": AssuranceLowered,
-    "claims": ClaimsSeen,
-    "member": MembershipsShown,
     "network": NetworkReported,
     "risk": RiskReported,
     "signal": SignalRaised,
@@ -83,22 +114,51 @@ _GROUPS: Mapping[str, type[Fact]] = {
     "asked": StepUpAsked,
     "cleared": MarksCleared,
     "spent": Spent,
-    "seen": Seen,
-    "move": Seen,
-    "proven": PlaceProven,
 }
-_COPIES = frozenset({"move", "ended", "barred", "raised"})
-_GROUP_OF = {kind: group for group, kind in _GROUPS.items() if group not in _COPIES}
+_COPIES = frozenset({"ended", "barred", "raised"})
+_GROUP_OF = {
+    kind: group
+    for group, kind in (*_SHOWN.items(), *_CLAIMED.items(), *_PLAIN.items())
+    if group not in _COPIES
+}
+_TOGETHER = {kind: place for place, kind in enumerate((*_SHOWN.values(), *_CLAIMED.values()))}
+"""Kinds of facts of which one value holds several; its group is that of the first of them."""
+
 _LATEST = frozenset({b"seen", b"ended", b"barred", b"raised", b"proven"})
 """Groups that keep the latest of each kind, so that no number of others can push it out."""
 
+_NAMED_OTHERWISE = _LATEST | {b"spent", b"checkpoint"}
+"""Groups whose fields are named by something else than the stamp of a fact."""
+
 _HISTORY_OF = {b"ended": b"revoked", b"barred": b"revoked", b"raised": b"signal"}
 
-VERSION = b"\x02"
-"""Of the values of facts and checkpoints. Those of another version are set aside, never guessed at:
-the first had no version, and its facts no source."""
 
-_DECODERS = {group.encode(): msgspec.msgpack.Decoder(kind) for group, kind in _GROUPS.items()}
+def _read_shown(said: Said, source: str) -> list[Fact]:
+    return decode_shown(stamp_in(said), source, said[2])
+
+
+def _read_claimed(said: Said, source: str) -> list[Fact]:
+    return decode_claimed(stamp_in(said), source, said[2])
+
+
+_READINGS: Mapping[bytes, Reading] = {
+    **dict.fromkeys((group.encode() for group in _SHOWN), _read_shown),
+    **dict.fromkeys((group.encode() for group in _CLAIMED), _read_claimed),
+    **{group.encode(): decoder_of(kind) for group, kind in _PLAIN.items()},
+    b"seen": decode_seen,
+    b"move": decode_seen,
+    b"proven": decode_proof,
+}
+_KINDS: Mapping[bytes, frozenset[type[Fact]]] = {
+    **dict.fromkeys((group.encode() for group in _SHOWN), frozenset(_SHOWN.values())),
+    **dict.fromkeys((group.encode() for group in _CLAIMED), frozenset(_CLAIMED.values())),
+    **{group.encode(): frozenset({kind}) for group, kind in _PLAIN.items()},
+    b"seen": frozenset({Seen}),
+    b"move": frozenset({Seen}),
+    b"proven": frozenset({PlaceProven}),
+}
+"""The kinds of facts that a value of a group may hold."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _checkpoint_decoder = msgspec.msgpack.Decoder(Checkpoint)
 
@@ -107,33 +167,36 @@ class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever w
     """A field that is not ours, or that another version wrote. Names the field, not its value.
 
     `stamp` is the fact's, as far as it can be made out. `ends`: it may have been a revocation;
-    `helps`: it can only have been to the session's advantage.
+    `helps`: it can only have been to the session's advantage. `foreign`: another version wrote it.
     """
 
     def __init__(self, field: bytes, value: bytes) -> None:
         super().__init__(f"field {field[:64]!r} cannot be read")
         group = _kind_of(field)
         self.field = field
+        self.foreign = value[:1] != VERSION
         self.stamp = stamp_of(field, value)
         self.ends = group in {b"revoked", b"ended", b"barred"}
         self.helps = group in {b"auth", b"proven", b"cleared"}
 
 
 def stamp_of(field: bytes, value: bytes) -> Stamp:
-    """Return the stamp of a fact that cannot be read, by its value or else its name.
+    """Return the stamp of a fact that cannot be read, by its name or else its value.
 
     Where neither says: the beginning of time, of which every sign-in is the later one.
     """
-    for text in (value.partition(b"\0")[0], field.partition(b":")[2]):
-        try:
-            return decode(text.decode())
-        except ValueError:
-            continue
+    with suppress(ValueError):
+        if _kind_of(field) not in _NAMED_OTHERWISE:
+            return decode(field.partition(b":")[2].decode())
+    with suppress(ValueError):
+        return Stamp(moment_of(value), "")
+    with suppress(ValueError):
+        return decode(value.partition(b"\0")[0].decode())
     return Stamp(1, "")
 
 
 def encode_facts(facts: Iterable[Fact]) -> Record:
-    """Return the fields of facts.
+    """Return the fields of facts, each by itself.
 
     Beside the history of all, the latest signal of each name is kept, the latest revocation of
     each device, and apart from these the latest of all of a user's or a session's, by each source:
@@ -143,37 +206,60 @@ def encode_facts(facts: Iterable[Fact]) -> Record:
     for fact in facts:
         group = _GROUP_OF[type(fact)]
         by = _by(fact)
-        stamp = fact.stamp.encode()
-        value = _value(fact)
-        record[f"{group}{by}:{stamp}".encode()] = value
+        name = f"{group}{by}:{fact.stamp.encode()}".encode()
+        if group in _SHOWN:
+            record[name] = head_of(fact.stamp) + encode_shown(fact.stamp, (fact,))
+            continue
+        if group in _CLAIMED:
+            record[name] = head_of(fact.stamp) + encode_claimed(fact.stamp, (fact,))
+            continue
+        said = encode_plain(fact)
+        record[name] = head_of(fact.stamp) + said
         match fact:
             case Revoked(device=""):
-                record[f"ended{by}:".encode()] = value
+                record[f"ended{by}:".encode()] = whole_head_of(fact.stamp) + said
             case Revoked(device=device):
-                record[f"barred{by}:{device}".encode()] = value
-            case SignalRaised(name=name):
-                record[f"raised{by}:{name}".encode()] = value
+                record[f"barred{by}:{device}".encode()] = whole_head_of(fact.stamp) + said
+            case SignalRaised(name=signal):
+                record[f"raised{by}:{signal}".encode()] = whole_head_of(fact.stamp) + said
     return record
+
+
+def encode_together(facts: Iterable[Fact]) -> dict[bytes, tuple[bytes, tuple[Fact, ...]]]:
+    """Return the fields of what one call shows, with the facts of each.
+
+    They are of one stamp that nothing else has, so that no other field is ever named like theirs:
+    surroundings go into one value, what the token says of its user into another.
+    """
+    shown = sorted(facts, key=lambda fact: _TOGETHER.get(type(fact), len(_TOGETHER)))
+    fields: dict[bytes, tuple[bytes, tuple[Fact, ...]]] = {}
+    for kinds, encode in ((_SHOWN, encode_shown), (_CLAIMED, encode_claimed)):
+        some = tuple(fact for fact in shown if _GROUP_OF[type(fact)] in kinds)
+        if some:
+            stamp = some[0].stamp
+            name = f"{_GROUP_OF[type(some[0])]}{_by(some[0])}:{stamp.encode()}".encode()
+            fields[name] = head_of(stamp) + encode(stamp, some), some
+    for fact in shown:
+        if type(fact) not in _TOGETHER:
+            fields |= {name: (value, (fact,)) for name, value in encode_facts((fact,)).items()}
+    return fields
 
 
 def _by(fact: Fact) -> str:
     """Return the suffix that distinguishes the groups of a source from those of all others."""
-    return f"@{quote(fact.source, safe='')}" if fact.source else ""
+    return f"@{_quoted(fact.source)}" if fact.source else ""
 
 
-def _value(fact: Fact) -> bytes:
-    return fact.stamp.encode().encode() + b"\0" + VERSION + _encode(fact)
+@functools.lru_cache(maxsize=1024)
+def _quoted(source: str) -> str:
+    """Return a source's name as it stands in fields; sources are few, their facts many."""
+    return quote(source, safe="")
 
 
-def _payload(value: bytes) -> bytes:
-    """Return what a value holds after its stamp.
-
-    Raises `ValueError` if another version wrote it.
-    """
-    begin = value.index(b"\0") + 1
-    if value[begin : begin + 1] != VERSION:
-        raise ValueError("of another version")
-    return value[begin + 1 :]
+@functools.lru_cache(maxsize=1024)
+def _source_of(by: bytes) -> str:
+    """Return the source that a group's name ends with."""
+    return unquote(by.decode(), errors="strict")
 
 
 def _kind_of(field: bytes) -> bytes:
@@ -187,29 +273,38 @@ def encode_seen(fact: Seen, *, moved: bool) -> Record:
     One holds the session's latest, by each source; if the session moved, one more stays when it
     moves on.
     """
-    stamp, by = fact.stamp.encode(), _by(fact)
-    value = _value(fact)
+    by = _by(fact)
+    value = whole_head_of(fact.stamp) + encode_where_seen(fact)
     record: Record = {f"seen{by}:{fact.session}".encode(): value}
     if moved:
-        record[f"move{by}:{stamp}".encode()] = value
+        value = head_of(fact.stamp) + encode_move(fact)
+        record[f"move{by}:{fact.stamp.encode()}".encode()] = value
     return record
+
+
+def last_seen(record: Mapping[bytes, bytes], session: str) -> float:
+    """Return when a session was last noted as seen, by a user's record (seconds); 0.0: never."""
+    field = f"seen:{session}".encode()
+    return stamp_of(field, record[field]).seconds if field in record else 0.0
 
 
 def encode_proven(facts: Iterable[PlaceProven]) -> Record:
     """Return the fields of places that a user has proven, in the user's record.
 
-    One holds the latest proof of each way of signing in, of each place and device.
+    One holds the latest proof of each way of signing in, of each place and device, by 96 bits of
+    their digest: two that anybody made to collide would be two of their own, of which one stays.
     """
     record: Record = {}
     for fact in facts:
-        name = hashlib.blake2b(proof_key(fact).encode(), digest_size=12).hexdigest()
-        record[f"proven:{name}".encode()] = _value(fact)
+        hashed = hashlib.blake2b(proof_key(fact).encode(), digest_size=12).digest()
+        name = b"proven:" + base64.urlsafe_b64encode(hashed)
+        record[name] = whole_head_of(fact.stamp) + encode_proof(fact)
     return record
 
 
 def encode_spent(fact: Spent) -> tuple[bytes, bytes]:
     """Return the field that records that a proof is spent, and its value: one for each proof."""
-    return f"spent:{fact.auth_time}".encode(), _value(fact)
+    return f"spent:{fact.auth_time}".encode(), whole_head_of(fact.stamp) + encode_plain(fact)
 
 
 def spent_in(record: Mapping[bytes, bytes], auth_time: int) -> Spent | None:
@@ -224,34 +319,62 @@ def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[Invali
     facts: list[Fact] = []
     broken: list[InvalidRecord] = []
     for field, value in record.items():
-        decoder = _DECODERS.get(_kind_of(field))
-        if decoder is None or _is_twice(field, value, record):
+        group, _, name = field.partition(b":")
+        kind, _, by = group.partition(b"@")
+        reading = _READINGS.get(kind)
+        if reading is None:
             continue
         try:
-            facts.append(decoder.decode(_payload(value)))
-        except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
+            if kind not in _NAMED_OTHERWISE:
+                said = said_under(name, value)
+            else:
+                said = said_in(value)
+                if kind in _HISTORY_OF and _is_twice(kind, by, said, record):
+                    continue
+            if value[:1] != VERSION:
+                broken.append(InvalidRecord(field, value))
+                continue
+            source = _source_of(by) if by else ""
+            if kind == b"seen":
+                facts += decode_seen(said, source, name.decode())
+            else:
+                facts += reading(said, source)
+        except (msgspec.MsgspecError, ValueError):
             broken.append(InvalidRecord(field, value))
     return facts, broken
 
 
+def kinds_in(record: Mapping[bytes, bytes]) -> frozenset[type[Fact]] | None:
+    """Return the kinds of facts that a record may hold, by the names of its fields.
+
+    None: it has a checkpoint, which stands for facts that are not there any more.
+    """
+    if CHECKPOINT in record:
+        return None
+    return _kinds_of(frozenset({field.partition(b":")[0] for field in record}))
+
+
+@functools.lru_cache(maxsize=4096)
+def _kinds_of(groups: frozenset[bytes]) -> frozenset[type[Fact]]:
+    nothing: frozenset[type[Fact]] = frozenset()
+    return nothing.union(*(_KINDS.get(group.partition(b"@")[0], nothing) for group in groups))
+
+
+def _is_twice(kind: bytes, by: bytes, said: Said, record: Mapping[bytes, bytes]) -> bool:
+    """Return whether this is the latest of its kind, and the history has it as well."""
+    history = _HISTORY_OF[kind]
+    group = history + b"@" + by if by else history
+    return b"%b:%016d%b" % (group, int.from_bytes(said[0]), said[1]) in record
+
+
 def holds_fact(field: bytes) -> bool:
     """Return whether a field of this name holds a fact."""
-    return _kind_of(field) in _DECODERS
-
-
-def _is_twice(field: bytes, value: bytes, record: Mapping[bytes, bytes]) -> bool:
-    """Return whether this is the latest of its kind, and the history has it as well."""
-    kind, at, source = group_of(field).partition(b"@")
-    history = _HISTORY_OF.get(kind)
-    if history is None:
-        return False
-    return history + at + source + b":" + value.partition(b"\0")[0] in record
+    return _kind_of(field) in _READINGS
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> Record:
     """Return the field of a checkpoint: of two, the one that reaches further is the greater."""
-    stamp = checkpoint.state.last.encode().encode()
-    return {CHECKPOINT: stamp + b"\0" + VERSION + _encode(checkpoint)}
+    return {CHECKPOINT: whole_head_of(checkpoint.state.last) + _encode(checkpoint)}
 
 
 def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
@@ -260,8 +383,8 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
     if value is None:
         return None
     try:
-        return _checkpoint_decoder.decode(_payload(value))
-    except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
+        return _checkpoint_decoder.decode(said_in(value)[2]) if value[:1] == VERSION else None
+    except (msgspec.MsgspecError, ValueError):
         return None
 
 
@@ -284,7 +407,7 @@ def bindings_in(record: Mapping[bytes, bytes]) -> list[DeviceBound]:
 
     What cannot be read is left out.
     """
-    facts = decode_facts(_of_kind(record, b"device"))[0]
+    facts = decode_facts(_of_kind(record, b"device", b"place"))[0]
     return [fact for fact in facts if isinstance(fact, DeviceBound)]
 
 
@@ -294,8 +417,8 @@ def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
     return [fact for fact in facts if isinstance(fact, Sighted)]
 
 
-def _of_kind(record: Mapping[bytes, bytes], kind: bytes) -> Record:
-    begins = (kind + b":", kind + b"@")
+def _of_kind(record: Mapping[bytes, bytes], *kinds: bytes) -> Record:
+    begins = tuple(kind + end for kind in kinds for end in (b":", b"@"))
     return {field: value for field, value in record.items() if field.startswith(begins)}
 
 
@@ -325,23 +448,10 @@ def owners_of(record: Mapping[bytes, bytes]) -> tuple[Owned, ...]:
     return tuple(sorted(owners, key=lambda one: (not one.shown, one.user)))
 
 
-def event_key(signal: Signal) -> str:
-    """Return an event's id within all sources: ids are each source's own."""
-    if not signal.source:
-        return signal.stamp.id
-    return f"{quote(signal.source, safe=':')}/{signal.stamp.id}"
-
-
-def event_field(event: str) -> bytes:
-    """Return the field that records that an event, by its key, has counted."""
-    return f"event:{event}".encode()
-
-
 def encode_event(signal: Signal) -> Record:
     """Return the field that records that an event has counted, and for what."""
-    value = (
-        f"{signal.stamp.encode()}\0{signal.content}" if signal.content else signal.stamp.encode()
-    )
+    moment = f"{signal.stamp.time:016d}"
+    value = f"{moment}\0{signal.content}" if signal.content else moment
     return {event_field(event_key(signal)): value.encode()}
 
 
@@ -410,11 +520,32 @@ def logged_in(record: Mapping[bytes, bytes], policy: str) -> bytes:
 
 def last_logged_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
     """Return what was last logged, by policy."""
+    # Most records have nothing of it, and all of it is asked for after each event.
+    if _LOGGED not in b"\n".join(record):
+        return {}
     return {
         field[len(_LOGGED) :].decode(): value
         for field, value in record.items()
         if field.startswith(_LOGGED)
     }
+
+
+def has_open_facts(group: bytes) -> bool:
+    """Return whether a group holds facts of which more than the latest count."""
+    kind = _kind_of(group)
+    return kind in _READINGS and kind not in _LATEST
+
+
+def folded_of(record: Mapping[bytes, bytes]) -> bytes:
+    """Up to where a session's record is folded, as its values begin; empty: nothing is."""
+    return record.get(CHECKPOINT, b"")[:HEAD]
+
+
+FEWEST = 4
+"""Fields that fill half of any group that is folded; most groups of most records have fewer."""
+
+WHOLE_ROOM = 256
+"""The room of a record of whose facts nothing is open; small numbers take no memory."""
 
 
 def nearly_full(
@@ -425,18 +556,39 @@ def nearly_full(
     `folded` is the beginning of the checkpoint's value, up to which all is folded. Then it is time
     for another one: what a bound lets go must have been folded before.
     """
-    counts: dict[bytes, int] = {}
-    for field, value in record.items():
-        if value > folded:
-            group = group_of(field)
-            counts[group] = counts.get(group, 0) + 1
     return any(
-        count * 2 >= bound_of(group)
-        for group, count in counts.items()
-        if _kind_of(group) in _DECODERS and _kind_of(group) not in _LATEST
+        count >= FEWEST and count * 2 >= bound_of(group) and has_open_facts(group)
+        for group, count in _open_fields(record, folded).items()
     )
 
 
-def folded_of(record: Mapping[bytes, bytes]) -> bytes:
-    """Up to where a session's record is folded, as its values begin; empty: nothing is."""
-    return record.get(CHECKPOINT, b"").partition(b"\0")[0]
+def room_in(record: Mapping[bytes, bytes], folded: bytes = b"") -> int:
+    """Return how much may grow, as `room_taken` counts, before a group may be nearly full.
+
+    0: one is. So a record that grew by a field or two need not be gone through to know that none
+    is.
+    """
+    taken = (count * _part(group) for group, count in _open_fields(record, folded).items())
+    return max(0, WHOLE_ROOM - max(taken, default=0))
+
+
+def room_taken(fields: Iterable[bytes]) -> int:
+    """Return at least how much of its record's room fields take that grew."""
+    return sum(_part(field.partition(b":")[0]) for field in fields)
+
+
+@functools.lru_cache(maxsize=4096)
+def _part(group: bytes) -> int:
+    """Return which part of the room one field of a group takes, rounded up; 0: it holds no facts.
+
+    Half of the group's bound are at least the whole room.
+    """
+    return -(-2 * WHOLE_ROOM // bound_of(group)) if has_open_facts(group) else 0
+
+
+def _open_fields(record: Mapping[bytes, bytes], folded: bytes) -> Mapping[bytes, int]:
+    """Return how many fields of each group are not folded."""
+    if len(record) < FEWEST:
+        return {}
+    # `group_of`, without a call for each field: a record may have hundreds of them.
+    return Counter([field.partition(b":")[0] for field, value in record.items() if value > folded])

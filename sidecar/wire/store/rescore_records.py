@@ -66,6 +66,16 @@ def current_of(record: Mapping[bytes, bytes]) -> RescoreRequest | None:
     return RescoreRequest(latest.decode("utf-8", "replace"), int(wanted[latest]))
 
 
+def previous_of(record: Mapping[bytes, bytes], current: RescoreRequest) -> RescoreRequest | None:
+    """Return what had been asked for last, before the current; None: nothing is known of it."""
+    earlier = {
+        field: value
+        for field, value in record.items()
+        if field != WANT + current.generation.encode()
+    }
+    return current_of(earlier)
+
+
 def encode_finished(finished: Finished) -> bytes:
     """Return the value of `swept:ASKED`."""
     return number(finished.at) + msgspec.msgpack.encode(finished)

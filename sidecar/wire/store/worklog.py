@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.domain.facts.facts import Scope
+from sidecar.domain.facts.fact_kinds import Scope
 from sidecar.domain.facts.signal import Signal
 from sidecar.wire.store.spool_records import UnknownRecord, decode_signal, encode_signal
 
@@ -15,7 +15,7 @@ class InvalidEntry(Exception):  # noqa: N818 - named by who must act: whoever wr
     """An entry that is not ours, or that a newer version wrote."""
 
 
-class Work(msgspec.Struct, frozen=True, array_like=True):
+class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that is in force, and whose marks may be unlogged: whose sessions to look at.
 
     `cause` is the event's type, `event` its id, `of` the digest of the user or device, or the
@@ -29,7 +29,7 @@ class Work(msgspec.Struct, frozen=True, array_like=True):
     signal: bytes
 
 
-class Letter(msgspec.Struct, frozen=True, array_like=True):
+class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that was given up, when (seconds) and why.
 
     `reason` is of a closed set, `error` for a human; `tries` were made.

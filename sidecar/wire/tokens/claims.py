@@ -126,7 +126,7 @@ class Missing(NamedTuple):
     claim: str
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True, gc=False):
     """A believed token. Times are whole seconds since the epoch, 0 where the token does not say.
 
     `user`, `session`, `device` and `groups` are names of `namespace`.
@@ -376,6 +376,10 @@ def _acr(claims: Mapping[str, object], name: str) -> str:
     return _text(claims, name)
 
 
+_NONE = frozenset[str]()
+"""The names of a token that lists none: one set for all of them, which are many."""
+
+
 class _Listed(NamedTuple):
     """Groups or roles as a token lists them: see `Token`."""
 
@@ -388,8 +392,8 @@ def _listed(claims: Mapping[str, object], name: str, absent: Absent) -> _Listed:
     names = _texts(claims, name)
     elsewhere = _overage(claims, name)
     if names or (names is not None and not elsewhere):
-        return _Listed(frozenset(names), known=True, listed=True)
-    return _Listed(frozenset(), known=absent is Absent.EMPTY and not elsewhere, listed=False)
+        return _Listed(frozenset(names) or _NONE, known=True, listed=True)
+    return _Listed(_NONE, known=absent is Absent.EMPTY and not elsewhere, listed=False)
 
 
 def _overage(claims: Mapping[str, object], name: str) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from sidecar.wire.routes.readings import PathInvalid, normalise
 from sidecar.wire.tokens.claims import Flaw, InvalidToken
 from sidecar.wire.tokens.jwks import key_of_client, signed_by, thumbprint_of_client
-from sidecar.wire.tokens.jws import read
+from sidecar.wire.tokens.jws import read_jws
 
 MAX_BYTES = 8192
 MAX_JTI = 512
@@ -46,7 +46,7 @@ def read_proof(text: str, algorithms: Collection[str], token: str, target: Proof
     if not text:
         raise InvalidToken(Flaw.PROOF_MISSING, "the DPoP proof is missing")
     try:
-        parts = read(text, MAX_BYTES)
+        parts = read_jws(text, MAX_BYTES)
     except InvalidToken:
         raise _invalid("it is no JWT of a usable size") from None
     if parts.type != TYPE:

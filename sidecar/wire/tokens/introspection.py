@@ -16,7 +16,7 @@ from sidecar.wire.checks.reach import is_fetchable
 from sidecar.wire.settings.settings import Introspection, Issuer
 from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
 from sidecar.wire.tokens.expectations import names_of
-from sidecar.wire.tokens.identifying import limited
+from sidecar.wire.tokens.issuer_limits import limited
 from sidecar.wire.tokens.jws import Unverified, bounded_object
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

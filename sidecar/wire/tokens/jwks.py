@@ -11,11 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias, cast
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.api_jws import PyJWS, register_algorithm
+from jwt.exceptions import InvalidKeyError
 
 from sidecar.wire.tokens.jws import bounded_object
 
@@ -40,10 +41,10 @@ def _register(register: Callable[[str, Algorithm], None]) -> None:
         register("Ed25519", OKPAlgorithm())
 
 
-JWS = jwt.PyJWS()
+JWS = PyJWS()
 """PyJWT's signatures by each of `ALGORITHMS`; `jwt.encode` and `jwt.decode` know them, too."""
 _register(JWS.register_algorithm)
-_register(jwt.register_algorithm)
+_register(register_algorithm)
 
 
 class InvalidKeySet(Exception):  # noqa: N818 - named by who must act: who serves the keys
@@ -119,7 +120,7 @@ def _key(jwk: object) -> Key | None:
         return None
     try:
         public, algorithms = _public(jwk)
-    except (jwt.InvalidKeyError, ValueError, TypeError, OverflowError):
+    except (InvalidKeyError, ValueError, TypeError, OverflowError):
         return None  # members are missing, of another type, or no point on the curve
     if meant_for is not None:
         algorithms &= {meant_for}

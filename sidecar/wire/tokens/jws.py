@@ -11,7 +11,18 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
+import msgspec
+
 from sidecar.wire.tokens.claims import Flaw, InvalidToken
+
+MAX_DEPTH = 64
+"""Nothing stands within so many objects and lists of a JSON document."""
+
+_decode_json = msgspec.json.Decoder().decode
+_SHALLOW = 16
+_SAFE = 2**53 - 1
+_MANY = 2**63
+"""More texts than there are in any document."""
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -30,7 +41,7 @@ class Unverified(NamedTuple):
     key: object = None
 
 
-def read(token: str, max_bytes: int) -> Unverified:
+def read_jws(token: str, max_bytes: int) -> Unverified:
     """Take a compact JWS with a JSON payload apart; raises `InvalidToken`.
 
     Headers that bring or point to a key (`jwk`, `jku`, `x5c`, `x5u`) are ignored and never
@@ -68,7 +79,8 @@ def parted(token: str) -> tuple[str, str]:
 def strict_object(raw: bytes) -> dict[str, object]:
     """Read a JSON object that every reader reads alike; raises ValueError for anything else.
 
-    No member is named twice, nothing is `NaN` or `Infinity`, every string can be encoded. Whoever
+    No member is named twice, nothing is `NaN` or `Infinity`, every string can be encoded, and
+    nothing stands within `MAX_DEPTH` levels, so that what was read can be written again. Whoever
     asks for numbers has to compare them with their bounds first: `1e999` is infinite, and 400
     digits fit into no float. `bounded_object` has neither.
     """
@@ -81,6 +93,49 @@ def bounded_object(raw: bytes) -> dict[str, object]:
 
 
 def _plain_object(
+    raw: bytes, fraction: Callable[[str], float] | None, whole: Callable[[str], int] | None
+) -> dict[str, object]:
+    found = _quickly(raw)
+    return _carefully(raw, fraction, whole) if found is None else found
+
+
+def _quickly(raw: bytes) -> dict[str, object] | None:
+    """Read an object in which there is nothing that readers may differ about; else None.
+
+    Without backslashes each name and each other text has two quotation marks of its own, so that a
+    document with more of them than what was read of it names a member twice.
+    """
+    if b"\\" in raw:
+        return None
+    try:
+        value = _decode_json(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    texts = _texts(value, _SHALLOW)
+    return value if texts >= 0 and 2 * texts == raw.count(b'"') else None
+
+
+def _texts(value: dict[str, object] | list[object], levels: int) -> int:
+    """Return how many names and other texts there are; less than 0: numbers, or too deep."""
+    if levels == 0:
+        return -_MANY
+    if isinstance(value, dict):
+        count, within = len(value), iter(value.values())
+    else:
+        count, within = 0, iter(value)
+    for inner in within:
+        if isinstance(inner, str):
+            count += 1
+        elif isinstance(inner, dict | list):
+            count += _texts(inner, levels - 1)
+        elif isinstance(inner, float) or (isinstance(inner, int) and abs(inner) > _SAFE):
+            return -_MANY
+    return count
+
+
+def _carefully(
     raw: bytes, fraction: Callable[[str], float] | None, whole: Callable[[str], int] | None
 ) -> dict[str, object]:
     text = raw.decode()
@@ -98,7 +153,25 @@ def _plain_object(
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004 - the document's fault, not a caller's
+    if text.count("{") + text.count("[") >= MAX_DEPTH and is_deep(value, MAX_DEPTH):
+        raise ValueError("nested too deeply")
     return value
+
+
+def is_deep(document: object, levels: int) -> bool:
+    """Return whether anything stands within so many objects and lists of a JSON document."""
+    level = [document]
+    for _ in range(levels):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+        if not below:
+            return False
+        level = below
+    return True
 
 
 def _object(part: str, name: str) -> dict[str, object]:

@@ -9,13 +9,13 @@ import hashlib
 import json
 from typing import NamedTuple, TypeAlias, cast
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.api_jws import PyJWS
+from jwt.exceptions import InvalidKeyError
 
 from sidecar.wire.tokens.jwks import MAX_RSA_BITS, MIN_RSA_BITS
 from sidecar.wire.tokens.jws import bounded_object
@@ -77,7 +77,7 @@ def _from_jwk(raw: bytes) -> SigningKey:
         raise InvalidSigningKey("has a kid that is no text, or too long")
     try:
         private = _private(jwk)
-    except (jwt.InvalidKeyError, ValueError, TypeError, OverflowError):
+    except (InvalidKeyError, ValueError, TypeError, OverflowError):
         raise InvalidSigningKey("is a JWK whose members make no key") from None
     return _named(private, name)
 

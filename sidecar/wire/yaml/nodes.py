@@ -114,6 +114,8 @@ class Leaves:
 
     def unknown(self, name: Named, known: Iterable[str], where: str = "known") -> None:
         """Report that a name is not known, and which might have been meant."""
+        if self.problems.full:
+            return  # to look for what was meant takes long
         message = f"{shown(name.text)!r} is not {where}{suggestion(name.text, known)}"
         self.problems.add(name.place, name.field, message)
 

@@ -408,4 +408,7 @@ READERS: Mapping[ScalarKind, Callable[[Plain], Plain]] = {
     ScalarKind.ORIGIN: origin,
     ScalarKind.PUBLIC: public,
 }
-"""How each kind is read. `config.reading` replaces those that depend on more than the value."""
+"""How each kind is read.
+
+`config.settings_reader` replaces those that depend on more than the value.
+"""

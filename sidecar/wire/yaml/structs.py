@@ -31,7 +31,7 @@ Refined: TypeAlias = Mapping[tuple[type, str], Any]
 """What a field of a struct may be where it is configured, if its own type does not say."""
 
 _CHOICES = re.compile(r"\^\((\w+(?:\|\w+)*)\)\$")
-_FEW = 32
+_FEW = 40
 _NEAR = 0.66
 """How much of two names is alike, from 0 to 1, where one may be the other misspelt."""
 

@@ -5,11 +5,13 @@ package: a name in this list can be opened on every machine.
 """
 
 import functools
-import importlib.resources
+import pkgutil
 
 
 @functools.cache
 def timezones() -> frozenset[str]:
     """Return all IANA names: `Europe/Berlin`, `UTC`, ..."""
-    listed = importlib.resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
-    return frozenset(listed.split())
+    listed = pkgutil.get_data("tzdata", "zones")
+    if listed is None:
+        raise ModuleNotFoundError("tzdata")
+    return frozenset(listed.decode().split())

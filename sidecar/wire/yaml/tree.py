@@ -21,6 +21,8 @@ MAX_NODES = 500_000
 """Nodes in a tree, those behind aliases counted as often as they are used."""
 
 MAX_DEPTH = 64
+"""Mappings and lists within each other, those behind aliases counted where they are used."""
+
 MAX_PROBLEMS = 500
 """After so many problems no more are reported: the wrong file was named."""
 
@@ -146,6 +148,17 @@ def plain(node: Node) -> object:
             return None
 
 
+def levels_of(node: Node) -> int:
+    """Return how many mappings and lists stand within each other here."""
+    match node:
+        case Table():
+            return 1 + max((levels_of(entry.node) for entry in node.entries.values()), default=0)
+        case Listing():
+            return 1 + max(map(levels_of, node.items), default=0)
+        case _:
+            return 0
+
+
 def placed(root: Node, found: Iterable[tuple[str, str]]) -> Iterator[ConfigProblem]:
     """Return each field and message as a problem, where the field stands."""
     for field, message in found:
@@ -247,6 +260,7 @@ _CONTENT = (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)
 class _Anchored(NamedTuple):
     node: Node
     nodes: int
+    levels: int
 
 
 class _Reader:
@@ -259,6 +273,7 @@ class _Reader:
         self._path: list[str] = [field]
         self._anchors: dict[str, _Anchored | None] = {}
         self._nodes = 0
+        self._deepest = 0
         self.line = 1
 
     @property
@@ -290,23 +305,25 @@ class _Reader:
             return self._alias(event, place)
         if not isinstance(event, _CONTENT):
             raise _Stop(place.line, "is not valid YAML")
-        before = self._nodes
+        before, deepest = self._nodes, self._deepest
         anchor = event.anchor
         if anchor is not None:
             self._anchors[anchor] = None  # until it is whole, it must not hold itself
+            self._deepest = len(self._path)
         node = self._content(event, place)
         if event.tag is not None:
             self._add(place, "has a tag; tags are not allowed")
             node = AlreadyRefused(place)
         if anchor is not None:
-            self._anchors[anchor] = _Anchored(node, self._nodes - before + 1)
+            levels = self._deepest - len(self._path)
+            self._anchors[anchor] = _Anchored(node, self._nodes - before + 1, levels)
+            self._deepest = max(self._deepest, deepest)
         return node
 
     def _content(self, event: _Content, place: FilePosition) -> Node:
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place)
-        if len(self._path) > MAX_DEPTH:
-            raise _Stop(place.line, f"is nested more than {MAX_DEPTH} levels deep")
+        self._deepen(1, place)
         if isinstance(event, yaml.MappingStartEvent):
             return self._table(place, in_braces=bool(event.flow_style))
         return self._listing(place)
@@ -381,12 +398,19 @@ class _Reader:
             self._add(place, f"holds itself, by the anchor {shown(name)!r}")
             return AlreadyRefused(place)
         self._count(anchored.nodes)
+        self._deepen(anchored.levels, place)
         return anchored.node
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
             raise _Stop(self.line, f"holds more than {MAX_NODES} values, aliases expanded")
+
+    def _deepen(self, levels: int, place: FilePosition) -> None:
+        """Take note that here are so many levels more."""
+        self._deepest = max(self._deepest, len(self._path) + levels)
+        if self._deepest > MAX_DEPTH + 1:  # of the path, the first part is that of the document
+            raise _Stop(place.line, f"is nested more than {MAX_DEPTH} levels deep")
 
     def _scalar(self, event: yaml.ScalarEvent, place: FilePosition) -> Node:
         text = event.value

@@ -20,6 +20,7 @@ from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.admin import Admin as AdminSettings
 from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 
 TOKEN = "an-admin-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -76,7 +77,7 @@ class Book:
 
 
 class Admin:
-    def __init__(self, token: str = TOKEN) -> None:
+    def __init__(self, token: str = TOKEN, header_timeout: float = 0.2) -> None:
         self.health = Health()
         self.sink = Sink()
         self.telemetry = PrometheusTelemetry(Settings(), LogLines(self.sink))  # type: ignore[arg-type]
@@ -87,7 +88,7 @@ class Admin:
         app = AdminApp(
             self.health, self.telemetry, self.book, lambda: sole(self.token), guesses=guesses
         )
-        self.listener = Listener("127.0.0.1:0", app, header_timeout=0.2)
+        self.listener = Listener("127.0.0.1:0", app, header_timeout=header_timeout)
         self.url = ""
 
     def all_good(self) -> None:
@@ -97,7 +98,9 @@ class Admin:
     async def ask(
         self, path: str, method: str = "GET", headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(
+            base_url=self.url, verify=plain_http.NO_CERTIFICATES
+        ) as client:
             return await client.request(method, path, headers=headers)
 
     @property
@@ -137,7 +140,7 @@ async def test_a_credential_that_cannot_be_read_lets_nobody_in_and_keeps_no_othe
     app = AdminApp(Health(), telemetry, Book(), lambda: known, guesses=guesses)
     listener = Listener("127.0.0.1:0", app)
     (url,) = await nursery.start(listener.run)
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, verify=plain_http.NO_CERTIFICATES) as client:
 
         async def status(credential: str) -> int:
             headers = {"Authorization": f"Bearer {credential}"}
@@ -166,7 +169,9 @@ async def test_a_credential_that_two_have_come_to_share_only_looks_if_one_of_the
     telemetry = PrometheusTelemetry(Settings(), LogLines(Sink()))  # type: ignore[arg-type]
     listener = Listener("127.0.0.1:0", AdminApp(Health(), telemetry, Book(), both, Shelf()))
     (url,) = await nursery.start(listener.run)
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer one"}) as client:
+    async with httpx.AsyncClient(
+        base_url=url, headers={"Authorization": "Bearer one"}, verify=plain_http.NO_CERTIFICATES
+    ) as client:
         assert (await client.get("/v1/dead-letters/1-0")).status_code == 200
         assert (await client.delete("/v1/dead-letters/1-0")).status_code == 403
     listener.stop()
@@ -188,7 +193,7 @@ async def test_a_thousand_wrong_credentials_meet_a_limit_and_are_one_line_in_the
     admin: Admin,
 ) -> None:
     statuses = []
-    async with httpx.AsyncClient(base_url=admin.url) as client:
+    async with httpx.AsyncClient(base_url=admin.url, verify=plain_http.NO_CERTIFICATES) as client:
         for number in range(1000):
             wrong = {"Authorization": f"Bearer wrong{number}"}
             reply = await client.get("/v1/policies", headers=wrong)
@@ -214,7 +219,7 @@ async def test_a_thousand_wrong_credentials_meet_a_limit_and_are_one_line_in_the
 
 
 async def test_metrics_are_compressed_only_for_whom_accepts_gzip(admin: Admin) -> None:
-    async with httpx.AsyncClient(base_url=admin.url) as client:
+    async with httpx.AsyncClient(base_url=admin.url, verify=plain_http.NO_CERTIFICATES) as client:
         async with client.stream("GET", "/metrics", headers={"Accept-Encoding": "gzip"}) as reply:
             assert reply.headers["content-encoding"] == "gzip"
             raw = b"".join([chunk async for chunk in reply.aiter_raw()])
@@ -327,7 +332,7 @@ async def test_a_missing_or_wrong_credential_is_challenged(
 async def test_a_credential_may_hold_any_character(admin: Admin) -> None:
     admin.token = "schlüssel"
     raw = {b"authorization": "Bearer schlüssel".encode()}
-    async with httpx.AsyncClient(base_url=admin.url) as client:
+    async with httpx.AsyncClient(base_url=admin.url, verify=plain_http.NO_CERTIFICATES) as client:
         assert (await client.get("/v1/policies", headers=raw)).status_code == 200
 
 
@@ -512,7 +517,7 @@ async def test_dead_letters_are_looked_at_put_back_and_dropped_with_the_credenti
     app = AdminApp(Health(), telemetry, Book(), lambda: sole(TOKEN), Shelf())
     listener = Listener("127.0.0.1:0", app)
     (url,) = await nursery.start(listener.run)
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, verify=plain_http.NO_CERTIFICATES) as client:
         bare = await client.request(method, path)
         assert bare.status_code == (401 if status not in (404, 405) else bare.status_code)
         reply = await client.request(method, path, headers=BEARER)
@@ -521,11 +526,16 @@ async def test_dead_letters_are_looked_at_put_back_and_dropped_with_the_credenti
 
 
 async def test_probes_are_answered_beside_more_connections_than_there_are_places(
-    admin: Admin,
+    nursery: trio.Nursery,
 ) -> None:
+    # They stay: a place is made for who asks, and does not come by the patience for them. There
+    # are fewer than an address may replace of its own at once (`BY_ADDRESS_LONG`).
+    admin = Admin(header_timeout=60)
+    (admin.url,) = await nursery.start(admin.listener.run)
     admin.health.good("doors")
     async with AsyncExitStack() as stack:
-        for _ in range(3 * CONNECTIONS):
+        for _ in range(2 * CONNECTIONS):
             await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", admin.port))
         with trio.fail_after(10):
             assert (await admin.ask("/startupz")).status_code == 200
+    admin.listener.stop()

@@ -9,15 +9,17 @@ LONG = 2.0
 
 
 class Metrics:
-    """Takes `LONG` to be rendered, and says how often it was."""
+    """Takes `LONG` of the processor to be rendered, and `waits` for it; says how often it was."""
 
-    def __init__(self, clock: trio.testing.MockClock) -> None:
+    def __init__(self, clock: trio.testing.MockClock, waits: float = 0.0) -> None:
         self._clock = clock
+        self._waits = waits
         self.began: list[float] = []
+        self.scrapes = Scrapes(self.render, lambda: LONG * len(self.began))
 
     def render(self, _: ScrapeFormat) -> Exposition:
         self.began.append(trio.current_time())
-        self._clock.jump(LONG)
+        self._clock.jump(LONG + self._waits)
         return Exposition(str(len(self.began)).encode(), "text/plain", "")
 
 
@@ -25,7 +27,7 @@ async def test_who_asks_together_shares_what_is_rendered_after_all_have_asked(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     metrics, got = Metrics(autojump_clock), list[bytes]()
-    scrapes = Scrapes(metrics.render)
+    scrapes = metrics.scrapes
 
     async def ask() -> None:
         got.append((await scrapes.take("", "")).body)
@@ -43,7 +45,7 @@ async def test_however_many_ask_most_of_the_time_is_left_to_others(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     metrics = Metrics(autojump_clock)
-    scrapes = Scrapes(metrics.render)
+    scrapes = metrics.scrapes
 
     async def ask(number: int) -> None:
         for _ in range(3):
@@ -56,6 +58,16 @@ async def test_however_many_ask_most_of_the_time_is_left_to_others(
     gaps = [after - before for before, after in zip(metrics.began, metrics.began[1:], strict=False)]
     assert min(gaps) >= LONG * (1 + PAUSE)
     assert len(metrics.began) <= 4 * (3 + 1)
+
+
+async def test_a_machine_that_was_busy_meanwhile_has_nobody_wait_for_longer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    metrics = Metrics(autojump_clock, waits=100 * LONG)
+    for _ in range(2):
+        await metrics.scrapes.take("", "")
+    first, second = metrics.began
+    assert second - first == pytest.approx(LONG * (1 + 100 + PAUSE))
 
 
 @pytest.mark.parametrize(

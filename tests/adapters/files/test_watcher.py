@@ -261,12 +261,11 @@ async def test_other_files_can_be_named_while_it_runs(nursery: trio.Nursery, wri
 async def test_where_the_kernel_gives_no_notices_it_polls_and_says_so(
     nursery: trio.Nursery, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def no_notices(*directories: Path, **_: Any) -> Any:
+    def no_notices(directories: list[str], *_: Any) -> Any:
         if directories:
             raise OSError(28, "inotify watch limit reached")
-        yield
 
-    monkeypatch.setattr("watchfiles.awatch", no_notices)
+    monkeypatch.setattr("sidecar.adapters.files.watcher.RustNotify", no_notices)
     config = write("sidecar.yaml", "a: 1")
     watched = Watched(config, poll_without_notices=0.02)
     await nursery.start(watched.watcher.run)

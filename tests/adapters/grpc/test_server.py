@@ -9,7 +9,7 @@ from h2.errors import ErrorCodes
 from h2.utilities import SizeLimitDict
 
 from sidecar.adapters.grpc.server import LeanGrpcServer
-from sidecar.adapters.http.server import HttpIncident
+from sidecar.adapters.http.handlers import HttpIncident
 from sidecar.wire.grpc.messages import CallRefused, Code, packed, unpacked
 from sidecar.wire.settings.settings import Grpc
 from tests.adapters.doors import Incidents, running

@@ -6,11 +6,15 @@ from typing import Any
 
 import trio
 
+from sidecar.adapters.http.handlers import AtOnce
 from sidecar.adapters.http.server import LeanServer
 from sidecar.adapters.listening.acceptor import ten_seconds
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.settings.settings import Http
 from tests.adapters.doors import Incidents, Wire, clock, connect, running
+
+in_turns = False
+"""Whether requests are answered at once, but for slow ones, and clients come with one answered."""
 
 OK = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 LIMITS = {"max_header_bytes": 4096, "max_body_bytes": 10_000}
@@ -26,25 +30,54 @@ class Site:
         self.address = ""
         self.clients: list[Wire] = []
         settings = {"bind": "127.0.0.1:0", **LIMITS, **settings}
+        self.prepared = 0
         self.server = LeanServer(
-            self.handle, Http(**settings), clock=clock, on_incident=self.incidents
+            self.handle,
+            Http(**settings),
+            clock=clock,
+            prepare=self.prepare,
+            on_incident=self.incidents,
         )
+
+    def prepare(self, request: Request) -> AtOnce | None:
+        self.prepared += 1
+        if not in_turns or request.path == b"/slow":
+            return None
+        if request.target == b"/crash?early":
+            raise ZeroDivisionError("secret")
+
+        def at_once() -> Response:
+            self.requests.append(request)
+            return self.response(request)
+
+        return at_once
 
     async def handle(self, request: Any) -> Any:
         self.requests.append(request)
         await trio.lowlevel.checkpoint()
-        if request.path == b"/crash":
-            raise ZeroDivisionError("secret")
         if request.path == b"/slow":
             await self.gate.wait()
+        return self.response(request)
+
+    def response(self, request: Request) -> Response:
+        if request.path == b"/crash":
+            raise ZeroDivisionError("secret")
+        if request.path == b"/unknown":
+            return Response(299)
         if request.path == b"/large":
             return Response(200, (), b"x" * 20_000_000)
         body = b"%b %b %b" % (request.method.encode(), request.target, request.body)
         return Response(200, (("X-Test", "1"),), body)
 
-    async def client(self) -> Any:
-        self.clients.append(await connect(self.address))
-        return self.clients[-1]
+    async def client(self, *, begun: bool = True) -> Any:
+        client = await connect(self.address)
+        self.clients.append(client)
+        if in_turns and begun:  # a connection begins in its own task
+            seen = len(self.requests)
+            await client.send(OK)
+            await answer(client)
+            del self.requests[seen:]
+        return client
 
     async def talk(self, data: Any) -> Any:
         """Return everything that comes back when just this is sent."""

@@ -8,11 +8,14 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sidecar.adapters.http.authzen import AuthzenDoor
 from sidecar.adapters.http.data_listener import DataListener
 from sidecar.service.ports.calls import Answer, Call, Overloaded, Unavailable
+from sidecar.wire.http.messages import Request, Response, header_lines
 from sidecar.wire.settings.settings import Http
+from tests import plain_http
 from tests.adapters.doors import (
     SHOWN,
     SKEW,
@@ -71,11 +74,14 @@ async def pod(base: str = "") -> AsyncIterator[Pod]:
             skew=lambda: SKEW,
             new_id=Numbers(),
             others=door.handlers(),
+            others_at_once=door.prepares(),
             on_incident=incidents,
         )
         async with (
             running(listener.run) as (address,),
-            httpx.AsyncClient(base_url=f"http://{address}", headers=SHOWN) as client,
+            httpx.AsyncClient(
+                base_url=f"http://{address}", headers=SHOWN, verify=plain_http.NO_CERTIFICATES
+            ) as client,
         ):
             door.listens_at(address)
             yield Pod(services, incidents, client)
@@ -278,3 +284,32 @@ async def test_no_request_makes_the_door_fail(request: Any) -> None:
             answer = await here.client.post(path, json=request)
             assert answer.status_code in {200, 400}
         assert here.incidents == []
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(
+    REQUESTS,
+    st.none() | st.sampled_from(["s1", "revoked", "slater"]),
+    st.sampled_from([b"r1", b"\xe4", None]),
+)
+async def test_what_is_answered_at_once_is_what_the_handler_answers(
+    members: Any, token: str | None, name: bytes | None
+) -> None:
+    services = Sessions()
+    services.revoked.add("revoked")
+    if token is not None:
+        members = {**members, "context": {"token": token}}
+    headers = {} if name is None else {b"x-request-id": name}
+    request = Request("POST", ONE.encode(), b"localhost", headers, json.dumps(members).encode())
+    with credential() as known:
+        door = AuthzenDoor(services, Http(), known)
+        at_once = door.prepares()[request.target](request)
+        response = None if at_once is None else at_once()
+        asked = services.calls[:]
+        plain = await door.handlers()[request.target](request)
+    if response is not None:
+        assert (response.status, response.body) == (plain.status, plain.body)
+        shown = response.fields if isinstance(response, Response) else response.lines
+        fields = plain.fields if isinstance(response, Response) else header_lines(plain.fields)
+        assert shown == fields
+        assert services.calls == asked * 2

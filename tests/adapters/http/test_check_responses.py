@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.http.check_responses import field_value, response_of
-from sidecar.service.ports.calls import Answer, Verdict
-from sidecar.wire.http.messages import Response, header_lines, header_pairs
+from sidecar.adapters.http.authzen import evaluated, split_result
+from sidecar.adapters.http.check_responses import (
+    RepeatedResponses,
+    field_value,
+    response_of,
+    split_problem,
+)
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.service.checks.kept_answers import RepeatedAnswer
+from sidecar.service.ports.calls import UNKNOWN_CONTEXT, Answer, Reason
+from sidecar.wire.http.messages import PreparedResponse, Response, header_lines, header_pairs
 
 
 def lines(response: Response) -> list[str]:
@@ -50,6 +58,48 @@ def test_nothing_in_an_answer_can_add_a_header_line(answer: Answer) -> None:
         f"{name}: {value.decode()}"
         for (name, _), (_, value) in zip(response_of(answer).fields, pairs, strict=True)
     ]
+
+
+ids = st.sampled_from(["", "8f14e45fceea-1a", "-", "instance"])
+reasons = st.lists(st.builds(Reason, names, names, names), max_size=2).map(tuple)
+
+
+@pytest.mark.parametrize(
+    ("respond", "split"), [(response_of, split_problem), (evaluated, split_result)]
+)
+@given(
+    st.lists(
+        st.builds(
+            Answer,
+            st.sampled_from(Verdict),
+            st.sampled_from([200, 400, 401, 403, 503]),
+            names,
+            names,
+            names,
+            st.booleans(),
+            names,
+            names,
+            st.none() | st.integers(0, 99),
+            reasons,
+            st.sampled_from(["", "invalid_token", "unavailable", UNKNOWN_CONTEXT]),
+            names | st.sampled_from([',"instance":"-"}', "X-Sidecar-Decision-Id: -"]),
+            st.integers(0, 9),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.lists(st.tuples(st.integers(0, 2), ids), max_size=6),
+)
+def test_an_answer_that_is_repeated_gets_the_response_that_it_got(
+    respond: Any, split: Any, several: list[Answer], calls: list[tuple[int, str]]
+) -> None:
+    responses = RepeatedResponses(respond, split)
+    for number, decision in calls:
+        repeated = RepeatedAnswer(several[number % len(several)], decision)
+        plain = respond(repeated.whole)
+        assert responses.response(repeated) == PreparedResponse(
+            plain.status, header_lines(plain.fields), plain.body
+        )
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40))

@@ -7,15 +7,19 @@ from urllib.parse import quote
 import httpx
 import msgspec
 import pytest
+import trio
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.adapters.http.data_listener import DataListener
-from sidecar.adapters.http.server import HttpIncident
+from sidecar.adapters.http.handlers import HttpIncident
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.wire.http.messages import Response
+from sidecar.wire.http.messages import PreparedResponse, Request, Response, header_lines
 from sidecar.wire.settings.settings import Cors, Gateway, Http, HttpEvents
 from sidecar.wire.settings.tokens import Binding, CertificateForm, Possession
 from sidecar.wire.tokens.certificates import thumbprint
+from tests import plain_http
 from tests.adapters.doors import SKEW, Incidents, Numbers, Services, clock, running, speakers
 
 EVENT = {"type": "session-revoked", "subject": {"session": "s1"}}
@@ -65,7 +69,9 @@ async def pod(
     )
     async with (
         running(listener.run) as (address,),
-        httpx.AsyncClient(base_url=f"http://{address}", headers=described) as client,
+        httpx.AsyncClient(
+            base_url=f"http://{address}", headers=described, verify=plain_http.NO_CERTIFICATES
+        ) as client,
     ):
         yield Pod(services, incidents, client, listener)
 
@@ -82,6 +88,83 @@ async def test_a_check_of_any_method_is_answered_with_the_decision(method: str) 
         assert answer.headers["cache-control"] == "no-store"
         assert "x-sidecar-step-up" not in answer.headers
         assert answer.content == b""
+
+
+async def test_what_pipelined_checks_wait_for_is_gathered_and_each_is_answered_in_turn() -> None:
+    asked = [
+        b"GET /v1/check HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: /x\r\n"
+        b"Authorization: Bearer s%dlater\r\n\r\n" % number
+        for number in range(3)
+    ]
+    between = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with pod() as here:
+        address = here.client.base_url
+        stream = await trio.open_tcp_stream(address.host, address.port)
+        await stream.send_all(asked[0] + between + asked[1] + asked[2])
+        data = b""
+        while data.count(b"HTTP/1.1 ") < 4:
+            data += await stream.receive_some()
+        await stream.aclose()
+        assert here.services.gathered == [3]
+    statuses = [int(part[:3]) for part in data.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200, 404, 200, 200]
+    assert [call.token for call in here.services.calls] == ["s0later", "s1later", "s2later"]
+
+
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        b"x-auth-context": st.sampled_from([b"", b"c1", b"c2,c1", b"c99", b"\xff"]),
+        b"authorization": st.sampled_from([b"Bearer s1", b"DPoP s1", b"Bearer a,b", b"Basic eA=="]),
+        b"dpop": st.just(b"proof"),
+        b"cookie": st.sampled_from([b"at=s2", b"at=s1; b=c"]),
+        b"x-forwarded-uri": st.sampled_from([b"/a?b=c", b"/a?_method=PUT", b"/%2e%2e/x", b"x"]),
+        b"x-forwarded-method": st.sampled_from([b"GET", b"OPTIONS", b"\xe4"]),
+        b"x-forwarded-for": st.sampled_from([b"198.51.100.1", b"x"]),
+        b"user-agent": st.just(b"curl"),
+        b"origin": st.sampled_from([b"https://a.example", b"null"]),
+        b"access-control-request-method": st.just(b"GET"),
+        b"x-client-cert": st.sampled_from([b"", b"no certificate"]),
+    },
+)
+
+
+@given(
+    st.sampled_from([b"/v1/check", b"/v1/check?x", b"/v1/ext_authz/a", b"/v1/ext_authz", b"/v2"]),
+    fields,
+    st.dictionaries(st.sampled_from([b"authorization", b"dpop", b"cookie"]), st.just((b"a", b"b"))),
+    st.sampled_from(Gateway),
+)
+async def test_what_is_answered_at_once_is_what_the_handler_answers(
+    target: bytes, headers: dict[bytes, bytes], repeated: Any, gateway: Gateway
+) -> None:
+    services = Services()
+    listener = DataListener(
+        Http(
+            gateway=gateway,
+            token_cookie="at",
+            trusted_proxies=("127.0.0.1/32",),
+            preflight=True,
+            cors=Cors(origins=("https://a.example",)),
+        ),
+        checks=services,
+        events=services,
+        speakers=speakers(),
+        clock=clock,
+        skew=lambda: SKEW,
+        new_id=Numbers(),
+        binding=Binding(possession=Possession.VERIFY, certificate_header="X-Client-Cert"),
+    )
+    request = Request("GET", target, b"a.example", headers, b"", "127.0.0.1", repeated)
+    at_once = listener.prepare(request)
+    response = None if at_once is None else at_once()
+    asked = services.calls[:]
+    plain = await listener.handle(request)
+    if response is not None:
+        assert isinstance(response, PreparedResponse)
+        assert (response.status, response.body) == (plain.status, plain.body)
+        assert response.lines == header_lines(plain.fields)
+        assert asked == services.calls[1:]
 
 
 @pytest.mark.parametrize("text", ['\\"', '"\\', ";Hash=", '";', "; "])

@@ -1,3 +1,4 @@
+import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -10,10 +11,22 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.adapters.http.server import HttpIncident
+from sidecar.adapters.http import server
+from sidecar.adapters.http.connection import HttpConnection
+from sidecar.adapters.http.handlers import HttpIncident
+from sidecar.adapters.listening.readiness import AT_A_TIME
+from sidecar.wire.http.messages import Request, Response
+from tests import plain_http
 from tests.adapters.doors import EPOCH
+from tests.adapters.http import site as site_of_tests
 from tests.adapters.http.site import OK, Site, answer, serving
 from tests.waiting import until
+
+
+@pytest.fixture(params=[False, True], ids=["own task", "in turns"], autouse=True)
+def in_turns(request: Any, monkeypatch: Any) -> bool:
+    monkeypatch.setattr(site_of_tests, "in_turns", request.param)
+    return bool(request.param)
 
 
 async def test_a_request_is_answered_and_the_connection_kept() -> None:
@@ -36,7 +49,11 @@ async def test_a_real_client_understands_the_answers(kind: str, tmp_path: Path) 
     if kind == "unix":
         options = {"bind": "", "unix": path}
     async with serving(**options) as site:
-        transport = httpx.AsyncHTTPTransport(uds=path) if kind == "unix" else None
+        transport = (
+            httpx.AsyncHTTPTransport(uds=path, verify=plain_http.NO_CERTIFICATES)
+            if kind == "unix"
+            else None
+        )
         base = "http://app" if kind == "unix" else f"http://{site.address}"
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
             assert (await client.get("/a?b=1")).text == "GET /a?b=1 "
@@ -69,6 +86,64 @@ async def test_ten_thousand_pipelined_requests_are_answered_in_order() -> None:
             nursery.start_soon(client.send, requests)
             for number in range(10_000):
                 assert (await answer(client))[2] == b"GET /%d " % number
+
+
+async def test_a_request_that_has_come_twice_is_not_read_again(in_turns: bool) -> None:
+    async with serving() as site:
+        client, other = await site.client(), await site.client()
+        begun, again = site.prepared, b"GET /again HTTP/1.1\r\nHost: a\r\n\r\n"
+        for one in (client, other, client, other):
+            await one.send(again)
+            assert (await answer(one))[2] == b"GET /again "
+        known = site.prepared - begun
+        site.server.replace(site.server.settings)
+        await client.send(again)
+        assert (await answer(client))[2] == b"GET /again "
+        assert [r.target for r in site.requests] == [b"/again"] * 5
+        if in_turns:
+            assert (known, site.prepared - begun) == (2, 3), "another configuration may read others"
+
+
+async def test_one_connection_with_much_to_do_does_not_hold_up_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks while others are answered is answered after two turns of theirs at most."""
+    respond = Site.response
+
+    def meanwhile(site: Site, request: Request) -> Response:
+        if len(site.requests) == 1:  # what is sent on a unix socket has come when that returns
+            os.write(other.stream.socket.fileno(), OK)
+        return respond(site, request)
+
+    async with serving(bind="", unix=str(tmp_path / "h.sock")) as site:
+        busy, other = await site.client(), await site.client()
+        monkeypatch.setattr(Site, "response", meanwhile)
+        await busy.send(b"GET /busy HTTP/1.1\r\nHost: a\r\n\r\n" * 450)
+        await answer(other)
+        before = [r.target for r in site.requests].index(b"/hello")
+        assert before <= 2 * AT_A_TIME
+        for _ in range(450):
+            await answer(busy)
+
+
+async def test_what_a_turn_has_read_counts_though_its_own_task_answers_it(
+    in_turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [0]
+
+    class Noted(HttpConnection):
+        def turn(self, most: int) -> int:
+            turns.append(super().turn(most))
+            return turns[-1]
+
+    monkeypatch.setattr(server, "HttpConnection", Noted)
+    async with serving() as site:
+        site.gate.set()
+        client = await site.client()
+        await client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" * 300)
+        for _ in range(300):
+            await answer(client)
+    assert max(turns) == (300 if in_turns else 0)
 
 
 async def test_a_request_may_be_cut_anywhere() -> None:
@@ -282,6 +357,22 @@ async def test_an_unforeseen_error_is_counted_and_says_nothing_to_the_client() -
         assert isinstance(error, ZeroDivisionError)
 
 
+async def test_an_unforeseen_error_ends_its_own_connection_alone() -> None:
+    async with serving() as site:
+        other, client = await site.client(), await site.client()
+        await client.send(b"GET /crash?early HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await answer(client))[0] == 500
+        await client.send(b"GET /unknown HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert await client.closed()
+        crashes = [(what, type(error)) for what, error in site.incidents]
+        assert crashes == [
+            (HttpIncident.CRASHED, ZeroDivisionError),
+            (HttpIncident.CRASHED, KeyError),
+        ]
+        await other.send(OK)
+        assert (await answer(other))[0] == 200
+
+
 SLOW = {"header_timeout": 0.2, "body_timeout": 0.2, "keep_alive_timeout": 0.2}
 
 
@@ -356,7 +447,7 @@ async def test_one_connection_too_many_is_answered_so() -> None:
         first = await site.client()
         await first.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
         await until(lambda: site.requests)
-        second = await site.client()
+        second = await site.client(begun=False)
         status, fields, _ = await answer(second)
         assert (status, fields["retry-after"]) == (503, "1")
         assert await second.closed()
@@ -373,7 +464,7 @@ async def test_half_heads_make_room_and_connections_in_use_stay() -> None:
         await answer(gateway)
         halves = []
         for _ in range(12):
-            halves.append(await site.client())
+            halves.append(await site.client(begun=False))
             await halves[-1].send(b"GET / HTTP/1.1\r\nX: ")
         assert b"200 OK" in await site.talk(OK)
         await gateway.send(OK)

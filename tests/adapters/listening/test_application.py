@@ -23,6 +23,7 @@ from sidecar.adapters.listening.asgi import Listener
 from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 
 MOST = 10
 
@@ -66,7 +67,9 @@ class Site:
         return Response(await body_of(request, MOST, 0.2))
 
     async def ask(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url, timeout=20) as client:
+        async with httpx.AsyncClient(
+            base_url=self.url, timeout=20, verify=plain_http.NO_CERTIFICATES
+        ) as client:
             return await client.request(method, path, headers=headers)
 
     async def send(self, data: bytes) -> bytes:
@@ -163,7 +166,7 @@ async def test_a_body_is_bounded_in_size_and_time(
 
 def test_starlette_is_loaded_where_something_listens_and_no_back_end_of_anyio_with_it() -> None:
     for module, loaded in (
-        ("sidecar.daemon.serving", set()),
+        ("sidecar.daemon.lifecycle", set()),
         ("sidecar.adapters.admin.listener", {"starlette", "hypercorn"}),
     ):
         words = f"import sys, {module}; print(*sys.modules)"

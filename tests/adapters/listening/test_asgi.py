@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from sidecar.adapters.listening.acceptor import CrowdOutcome
 from sidecar.adapters.listening.application import body_of
-from sidecar.adapters.listening.asgi import Listener, listener_of
+from sidecar.adapters.listening.asgi import READ_SIZE, Listener, listener_of
 from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.wire.settings.settings import Admin, Settings
@@ -39,7 +39,12 @@ class Site:
         self.may_answer = trio.Event()
         self.working = self.asked = 0
         self.answer = Response(b"here")
-        app: Any = Starlette(routes=[Route("/wait", self._wait, methods=["GET", "POST"])])
+        self.sizes: list[int] = []
+        routes = [
+            Route("/wait", self._wait, methods=["GET", "POST"]),
+            Route("/sizes", self._measure, methods=["POST"]),
+        ]
+        app: Any = Starlette(routes=routes)
         self.listener = Listener(
             "127.0.0.1:0",
             app,
@@ -56,6 +61,10 @@ class Site:
         self.asked += 1
         await self.may_answer.wait()
         self.working -= 1
+        return self.answer
+
+    async def _measure(self, request: Request) -> Response:
+        self.sizes = [len(chunk) async for chunk in request.stream()]
         return self.answer
 
     async def clients(self, count: int, said: bytes, source: str = "127.0.0.1") -> Any:
@@ -145,6 +154,15 @@ async def test_a_connection_is_one_request_at_a_time(site: Site, upgrade: bool) 
     answered = await read(stream)
     assert site.asked <= upgrade
     assert b"HTTP/1.1 200" not in answered
+
+
+async def test_what_comes_at_once_is_taken_in_pieces_between_which_others_get_their_turn(
+    site: Site,
+) -> None:
+    head = b"POST /sizes HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"
+    assert b"here" in await read(await site.client(head + bytes(200_000)))
+    assert sum(site.sizes) == 200_000
+    assert max(site.sizes) <= READ_SIZE
 
 
 def upgrade(to: bytes, *fields: bytes) -> bytes:

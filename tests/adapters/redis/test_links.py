@@ -9,12 +9,13 @@ import redis
 import trio
 from redis.crc import key_slot
 
-from sidecar.adapters.redis.links import Links, links_of, slot_of
+from sidecar.adapters.redis.links import Links, links_of
 from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join, Load
 from sidecar.wire.settings.settings import StoreSettings
+from sidecar.wire.store.losses import slot_of
 from tests.adapters.servers import Server, free_ports, impatient, serving
 from tests.waiting import until
 

@@ -153,7 +153,7 @@ async def test_a_silent_server_is_a_lost_link_and_restored_when_it_speaks() -> N
                 proven = trio.current_time() - news.staleness()
                 with pytest.raises(Unavailable):
                     await news.follow(b"d")
-                assert trio.current_time() - news.staleness() == pytest.approx(proven, abs=1e-6)
+                assert trio.current_time() - news.staleness() == pytest.approx(proven, abs=1e-3)
             await heard.until(lambda: heard.log[-1] == "restored")
             assert heard.is_in_turn()
             assert client.spublish("c", NEWS) >= 1

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
+import msgspec
 import pytest
 import redis
 import trio
@@ -19,9 +20,16 @@ from sidecar.domain.facts.signal import SessionRevoked, Subject
 from sidecar.domain.values.lattice import Record, join_all
 from sidecar.domain.values.loss import ALL_SLOTS, Floor
 from sidecar.domain.values.stamp import at
-from sidecar.service.ports.store import Append, Browse, Index, Join, Load
+from sidecar.service.ports.store import Append, Browse, HistoryAppend, Index, Join, Load
+from sidecar.wire.history.entries import (
+    Dated,
+    Entry,
+    EntryKind,
+    decode_entries,
+    encode_entry,
+)
 from sidecar.wire.privacy.privacy_keys import PrivacyKey
-from sidecar.wire.privacy.sealing import KeyedForm, PlainForm, SealedForms, names_under
+from sidecar.wire.privacy.sealed_forms import KeyedForm, PlainForm, SealedForms, names_under
 from sidecar.wire.settings.settings import SpoolSettings, StoreSettings
 from sidecar.wire.store.keys import StoreKeys, digest, session_name
 from sidecar.wire.store.losses import slot_of
@@ -207,3 +215,26 @@ def test_where_the_store_has_a_record_is_where_its_losses_count() -> None:
     assert one.widened(Floor(1, 2, 3)) == Floor(1, 2, 3)
     assert two.widened(Floor(1, 2, 3)) == Floor(0, ALL_SLOTS - 1, 3)
     assert digest("idp", "ada") == ADA.user
+
+
+async def test_a_history_names_nobody_and_is_read_in_every_form(valkey_url: str) -> None:
+    entry = Entry(kind=EntryKind.SIGNAL, session="s-of-ada", text="ada@example.com was here")
+    several = [Dated(number, f"0id-of-{number}", entry) for number in range(3)]
+    key = NAMES.user_history(ADA.user)
+    far = int((now() + 600) * 1000)
+    for mine, others in BESIDE:
+        async with stores(valkey_url, mine, others) as (a, b):
+            with redis.Redis.from_url(valkey_url) as client:
+                client.flushall()
+                appends = [HistoryAppend(key, dict([encode_entry(x)]), 9, 0, far) for x in several]
+                for store, one in zip((a, b, a), appends, strict=True):
+                    (answer,) = await store.append_history(one)
+                    assert answer.fresh == tuple(one.fields)
+                join = joining({b"signal:1": fact(1)})
+                await b.join(msgspec.structs.replace(join, history=appends[0]))
+                for store in (a, b):
+                    (loaded,) = await store.load(Load(key))
+                    assert sorted(decode_entries(loaded.record)) == several
+                if PLAIN not in (*mine, *others):
+                    raw = repr([client.hgetall(one) for one in client.scan_iter("*:h")])
+                    assert not any(name in raw for name in ("ada", "id-of", "s-of"))

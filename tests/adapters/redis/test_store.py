@@ -197,6 +197,38 @@ async def test_keys_are_listed_in_batches(valkey_url: str, valkey: redis.Redis) 
     assert len(batches) > 1
 
 
+async def test_a_connection_that_ended_while_it_was_idle_is_made_anew(valkey_url: str) -> None:
+    settings = impatient(valkey_url, retries=0, threads=1)
+    async with running(settings) as (store, watch):
+        await store.join(join(b"k"))
+        with redis.Redis.from_url(valkey_url) as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert (await store.join(join(b"k")))[0].record == {b"a:1": b"x"}
+        assert watch.ups == [True]
+
+
+async def test_lone_operations_share_one_connection(valkey_url: str, valkey: redis.Redis) -> None:
+    before = len(valkey.client_list())
+    async with running(StoreSettings(url=valkey_url, threads=4)) as (store, _):
+        for n in range(20):
+            await store.join(join(b"k%d" % n))
+        assert len(valkey.client_list()) == before + 1
+
+
+async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(valkey_url: str) -> None:
+    settings = impatient(valkey_url, retries=0, threads=1)
+    async with running(settings) as (store, watch):
+        await store.join(join(b"k"))
+        with redis.Redis.from_url(valkey_url) as client:
+            client.execute_command("CLIENT", "PAUSE", int(settings.timeout * 2000), "ALL")
+            with pytest.raises(Unavailable, match="did not answer in time"):
+                await store.join(join(b"late"))
+        await watch.until_up(True)
+        assert (await store.load(Load(b"none")))[0].record == {}
+        (again,) = await store.join(join(b"late"))
+        assert again.record == {b"a:1": b"x"}
+
+
 CREDENTIALS: list[Callable[[str, str], StoreSettings]] = [
     lambda port, password: impatient(
         f"redis://127.0.0.1:{port}", username="sidecar", password=password

@@ -15,92 +15,21 @@ from hypothesis import strategies as st
 from sidecar.adapters.events.guesses import AT_ONCE
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.listening.socket_files import AddressInUse
-from sidecar.adapters.socket.server import LocalSocket, SocketIncident
+from sidecar.adapters.socket.incidents import SocketIncident
 from sidecar.service.ports.calls import Overloaded, StandingChange, Unavailable
-from sidecar.wire.settings.settings import Settings, Socket
+from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.doors import (
-    SKEW,
-    Incidents,
-    Numbers,
     Services,
-    Wire,
-    clock,
-    connect,
     running,
-    speakers,
 )
+from tests.adapters.socket.door import Door, opened, revoke
 from tests.waiting import until
-
-REVOKE = {"op": "event", "type": "session-revoked"}
-
-
-class Client(Wire):
-    """A raw client that speaks JSON lines."""
-
-    async def ask(self, *requests: Any) -> None:
-        await self.send(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
-
-    async def reply(self) -> Any:
-        return json.loads(await self.line())
-
-    async def call(self, request: Any) -> Any:
-        await self.ask(request)
-        return await self.reply()
-
-
-class Door:
-    """A running socket and what stands behind it."""
-
-    def __init__(self, path: Any, services: Any = None, **more: Any) -> None:
-        self.path = str(path)
-        self.services = services or Services()
-        self.incidents = Incidents()
-        self.clients: list[Client] = []
-        more.setdefault("acknowledger", self.services)
-        settings = {
-            name: more.pop(name) for name in tuple(more) if name in Socket.__struct_fields__
-        }
-        self.socket = LocalSocket(
-            Socket(path=self.path, **settings),
-            checks=self.services,
-            events=self.services,
-            watches=more.pop("watches", self.services.watches),
-            speakers=more.pop("speakers", None) or speakers(),
-            clock=clock,
-            skew=lambda: SKEW,
-            new_id=Numbers(),
-            on_incident=self.incidents,
-            **more,
-        )
-
-    async def client(self) -> Any:
-        self.clients.append(Client((await connect(self.path)).stream))
-        return self.clients[-1]
-
-    def close(self) -> None:
-        for client in self.clients:
-            client.stream.socket.close()
-
-
-@asynccontextmanager
-async def opened(
-    path: Any, services: Any = None, draining: Any = None, **more: Any
-) -> AsyncIterator[Any]:
-    door = Door(path, services, **more)
-    options = {} if draining is None else {"draining": draining}
-    async with running(door.socket.run, **options):
-        with closing(door):  # first, so that nobody waits for us
-            yield door
 
 
 @pytest.fixture
 def path(tmp_path: Any) -> Any:
     return tmp_path / "s.sock"
-
-
-def revoke(session: Any, **more: Any) -> Any:
-    return {**REVOKE, "subject": {"session": session}, **more}
 
 
 async def test_each_request_gets_its_reply_in_order(path: Path) -> None:

@@ -2,10 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.adapters.telemetry.declarations import INFO, LogLine, Metric, counter, row
+from sidecar.adapters.telemetry.declarations import INFO, LogLine, MetricDeclaration, counter, row
 from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.metrics import Metrics
-from sidecar.adapters.telemetry.recording import Circumstances, recorder
+from sidecar.adapters.telemetry.recorder import Circumstances, recorder
 from sidecar.adapters.telemetry.table import TABLE
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.observations.observations import Observation, QueueRejected
@@ -29,7 +29,9 @@ def test_an_observation_is_counted_or_logged() -> None:
 
 
 def test_a_metric_of_two_rows_is_declared_once() -> None:
-    declared = [column for row in TABLE for column in row.columns if isinstance(column, Metric)]
+    declared = [
+        column for row in TABLE for column in row.columns if isinstance(column, MetricDeclaration)
+    ]
     assert len({metric.name for metric in declared}) == len(set(map(id, declared)))
 
 
@@ -42,7 +44,9 @@ def test_a_metric_of_two_rows_is_declared_once() -> None:
         LogLine("a-queue-is-full", INFO, "name=quene"),
     ],
 )
-def test_a_row_that_names_no_attribute_is_refused_at_the_start(column: Metric | LogLine) -> None:
+def test_a_row_that_names_no_attribute_is_refused_at_the_start(
+    column: MetricDeclaration | LogLine,
+) -> None:
     telemetry = PrometheusTelemetry(Settings(), LogLines())
     at = Circumstances(lambda: 0.0, telemetry.log, Settings())
     with pytest.raises(AttributeError, match="QueueRejected has no quene"):

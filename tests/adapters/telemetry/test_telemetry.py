@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,15 +16,19 @@ from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.metrics import ScrapedLevel, ScrapeFormat
 from sidecar.adapters.telemetry.sampled_lines import IN_FULL
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.facts.facts import SIGNALS
+from sidecar.domain.facts.fact_kinds import SIGNALS
+from sidecar.service.admin.health import Health
 from sidecar.service.observations.observations import (
+    REFUSED,
     BreakGlassUsed,
     Buried,
     Checked,
     ClaimMissing,
     Cleared,
     ClearReason,
+    ConfigurationRead,
     CredentialRefused,
     DaemonEvent,
     DeadReason,
@@ -45,9 +50,11 @@ from sidecar.service.observations.observations import (
     ReportedOnly,
     Rescored,
     RevokedSession,
+    SetAsideReason,
     SpoolIncident,
     SpoolReplayed,
     SpoolTrouble,
+    StoreLoss,
     StoreUp,
     TokenRefused,
     ViewEvicted,
@@ -56,8 +63,19 @@ from sidecar.service.observations.observations import (
 )
 from sidecar.service.observations.receiver import SecurityEventTokenTaken
 from sidecar.service.ports.calls import Reason
+from sidecar.wire.decision_log.settings import DecisionLogSettings, DecisionOutput
 from sidecar.wire.policies.explanation_log import MOST_BYTES
-from sidecar.wire.settings.settings import Context, Issuer, Log, Settings, Tokens
+from sidecar.wire.settings.settings import (
+    BreakGlass,
+    Context,
+    Friction,
+    GeographySettings,
+    Issuer,
+    Log,
+    Settings,
+    SpoolSettings,
+    Tokens,
+)
 from sidecar.wire.tokens.claims import ClaimNeed
 from tests.domain.scenes import established, evaluator, policy
 
@@ -189,6 +207,10 @@ class Recorded:
             log=Log(**log),
             contexts={"c1": Context(name="Payroll"), "c2": Context(name="Admin")},
             tokens=Tokens(issuers=ISSUERS),
+            spool=SpoolSettings(dir="spool"),
+            friction=Friction(prompts=3),
+            geography=GeographySettings(city="city.mmdb"),
+            break_glass=BreakGlass(users=("glass-1",)),
         )
         self.telemetry = PrometheusTelemetry(
             settings, LogLines(self.stream), lambda: 1_700_000_000.0
@@ -250,6 +272,11 @@ CONTRACT = {
     "sidecar_worker_errors": {"where"},
     "sidecar_spool_troubles": {"trouble"},
     "sidecar_spool_replayed": set(),
+    "sidecar_ready": set(),
+    "sidecar_condition_unmet": {"condition", "state"},
+    "sidecar_events_refused": {"outcome"},
+    "sidecar_jwks_last_success_timestamp_seconds": {"issuer"},
+    "sidecar_unexpected_errors": set(),
 }
 
 
@@ -259,6 +286,9 @@ def full() -> Recorded:
     recorded.telemetry.stored("join", 0.001)
     recorded.telemetry.answered("/v1/check", 200)
     recorded.telemetry.queue("events", lambda: 3)
+    for level in ScrapedLevel:
+        recorded.telemetry.level(level, lambda: 0)
+    recorded.telemetry.health(Health())
     return recorded
 
 
@@ -376,11 +406,105 @@ def test_no_session_subject_or_address_becomes_a_label() -> None:
     assert "a.example" not in body
 
 
-def test_every_event_type_and_fate_is_there_before_the_first_event() -> None:
+RELOADED = ("config", "geography city")
+ALERTS: tuple[tuple[str, Mapping[str, str]], ...] = (
+    *(("sidecar_store_losses_total", {"kind": kind}) for kind in StoreLoss),
+    *(("sidecar_dead_letters_total", {"reason": reason}) for reason in DeadReason),
+    *(("sidecar_spool_troubles_total", {"trouble": trouble}) for trouble in SpoolTrouble),
+    *(("sidecar_facts_set_aside_total", {"reason": reason}) for reason in SetAsideReason),
+    *(("sidecar_not_allowed_total", {"source": "local:", "type": kind}) for kind in SIGNALS),
+    *(("sidecar_token_claims_missing_total", {"issuer": "0", "claim": c}) for c in ("acr", "sid")),
+    *(("sidecar_checks_total", {"decision": "deny", "context": c}) for c in ("c1", "routine")),
+    *(
+        ("sidecar_checks_total", {"decision": "unavailable", "context": c})
+        for c in ("c1", "routine")
+    ),
+    *(("sidecar_events_refused_total", {"outcome": outcome}) for outcome in REFUSED),
+    *(("sidecar_jwks_refreshes_total", {"issuer": "0", "outcome": one}) for one in KeysOutcome),
+    *(("sidecar_reloads_total", {"what": w, "outcome": "refused"}) for w in RELOADED),
+    *(("sidecar_break_glass_checks_total", {"decision": one}) for one in Verdict),
+    *(
+        ("sidecar_door_incidents_total", {"door": door, "incident": incident})
+        for door in ("admin", "http", "socket")
+        for incident in ("refused", "no-descriptor")
+    ),
+    ("sidecar_unexpected_errors_total", {}),
+    ("sidecar_geo_lookup_errors_total", {}),
+    ("sidecar_store_up", {}),
+    ("sidecar_news_up", {}),
+    ("sidecar_restart_required", {}),
+    ("sidecar_config_last_reload_successful", {}),
+    ("sidecar_log_lines_dropped_total", {}),
+)
+"""What alerts wait for. The first increase of a series that was not there is none to them."""
+
+
+def test_what_an_alert_waits_for_is_there_before_it_happens() -> None:
     recorded = Recorded()
-    for kind in (*SIGNALS, "unknown"):
-        for outcome in EventOutcome:
-            assert recorded.value("sidecar_events_total", type=kind, outcome=outcome) == 0
+    assert {(name, recorded.value(name, **labels)) for name, labels in ALERTS} == {
+        (name, 0) for name, _ in ALERTS
+    }
+
+
+def idle(settings: Settings) -> PrometheusTelemetry:
+    """What is shown of a daemon that has started, and to which nothing has happened."""
+    telemetry = PrometheusTelemetry(settings, LogLines(io.BytesIO()))
+    others = {ScrapedLevel.SHARED_CALLS, ScrapedLevel.DECISION_CHAIN, ScrapedLevel.SPOOL_EVENTS}
+    for level in set(ScrapedLevel) - others:
+        telemetry.level(level, lambda: 0)
+    health = Health()
+    for condition in health.conditions:
+        health.good(condition)
+    telemetry.health(health)
+    for queue in ("rescore", "settle-waits"):
+        telemetry.queue(queue, lambda: 0)
+    for operation in ("join", "load", "pipeline", "queue"):
+        telemetry.stored(operation, 0.001)
+    telemetry.record(KeysRefreshed(issuer=ISSUERS[0].issuer, outcome=KeysOutcome.DONE))
+    telemetry.record(ConfigurationRead(successful=True, policy_set="abc"))
+    return telemetry
+
+
+def series(telemetry: PrometheusTelemetry) -> set[str]:
+    lines = telemetry.expose().body.decode().splitlines()
+    return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+
+
+def test_an_idle_sidecar_has_few_series_and_parts_that_are_on_bring_their_own() -> None:
+    contexts = {"c1": Context(name="Payroll")}
+    small = Settings(contexts=contexts, tokens=Tokens(issuers=ISSUERS[:1]))
+    few = series(idle(small))
+    assert len(few) < 150
+    log = DecisionLogSettings(output=DecisionOutput.STDOUT)
+    grown = idle(small)
+    grown.configured(msgspec.structs.replace(small, decision_log=log))
+    assert {line.partition("{")[0] for line in series(grown) - few} == {
+        "sidecar_decision_log_dropped_total",
+        "sidecar_decision_log_files_total",
+        "sidecar_decision_log_records_total",
+        "sidecar_decision_log_up",
+    }
+
+
+def test_what_keeps_a_sidecar_from_being_ready_is_shown_only_while_it_does() -> None:
+    health = Health(("store", "keys"))
+    recorded = Recorded()
+    recorded.telemetry.health(health)
+    unmet = "sidecar_condition_unmet"
+    assert recorded.value("sidecar_ready") == 0
+    assert recorded.value(unmet, condition="store", state="bad") == 1
+    health.good("store")
+    health.limping("keys", "they are old")
+    assert recorded.value("sidecar_ready") == 1
+    assert recorded.value(unmet, condition="store", state="bad") is None
+    assert recorded.value(unmet, condition="keys", state="limping") == 1
+
+
+def test_a_process_shows_no_metric_of_a_part_that_it_has_not() -> None:
+    recorded = Recorded()
+    recorded.telemetry.without("sidecar_store_up")
+    assert recorded.value("sidecar_store_up") is None
+    assert recorded.value("sidecar_news_up") == 0
 
 
 def test_a_mark_is_counted_timed_and_reported_with_its_reason() -> None:

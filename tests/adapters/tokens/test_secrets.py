@@ -11,7 +11,7 @@ from sidecar.adapters.redis_server.credentials import StoreCredentials
 from sidecar.adapters.tokens.secrets import SecretFile
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.config.secret_files import secret_paths
-from sidecar.wire.settings.admin import OperatorSettings
+from sidecar.wire.settings.admin import OperatorSettings, Role
 from sidecar.wire.settings.settings import (
     Admin,
     App,
@@ -113,10 +113,10 @@ def test_admin_credentials_are_those_of_the_settings_now_and_of_their_files(
     )
     assert credentials() == ()
     current.append(Admin(token="given"))
-    assert credentials() == (("admin", "given", True),)
+    assert credentials() == (("admin", "given", Role.ADMIN),)
     ada = OperatorSettings(name="ada", token_file=str(file), acts=False)
     current.append(Admin(token="given", token_file=str(file), operators=(ada,)))
-    assert credentials() == (("admin", "in-a-file", True), ("ada", "in-a-file", False))
+    assert credentials() == (("admin", "in-a-file", Role.ADMIN), ("ada", "in-a-file", Role.VIEWER))
     file.unlink()
     assert [one.text for one in credentials()] == ["", ""], "what was given does not stand in"
     fields = ["admin.token_file", "admin.operators.ada.token_file"]

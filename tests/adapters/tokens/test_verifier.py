@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.adapters.tokens import verifier as verifier_module
 from sidecar.adapters.tokens.cache import MAX_TEXTS
 from sidecar.adapters.tokens.keys import BURST, KeySource
 from sidecar.adapters.tokens.verifier import REFUSAL_LIFE, TokenVerifier
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import Issuer, Tokens
 from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token
-from sidecar.wire.tokens.jwks import Key
+from sidecar.wire.tokens.jwks import Key, signed_by
 from tests.adapters.identity import (
     ALGORITHMS,
     AUDIENCE,
@@ -384,9 +385,10 @@ class Counting(KeySource):
 
     found = 0
 
-    async def find(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
-        self.found += 1
-        return await super().find(key_id, algorithm)
+    def held(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
+        keys = super().held(key_id, algorithm)
+        self.found += bool(keys)
+        return keys
 
 
 async def test_a_bad_token_is_refused_unseen_but_only_for_a_while(file: Path) -> None:
@@ -500,6 +502,47 @@ async def test_a_token_is_never_repeated_in_its_refusal(file: Path) -> None:
     with pytest.raises(InvalidToken) as caught:
         await verifier_of(file).verify(token, NOW)
     assert "secret" not in str(caught.value)
+
+
+async def test_calls_that_show_one_token_have_it_verified_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = verifier_of(file)
+    await verifier.verify(EC.token(), NOW)
+    other = Signer("ES256", "other")
+    publish(file, EC, other)
+    token, found, computed = other.token(), [], []
+
+    def counting(*signed: Any) -> bool:
+        computed.append(signed)
+        return signed_by(*signed)
+
+    monkeypatch.setattr(verifier_module, "signed_by", counting)
+
+    async def show() -> None:
+        found.append(await verifier.verify(token, NOW))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(show)
+    assert len(computed) == 1
+    assert all(one is found[0] for one in found)
+
+
+async def test_what_is_verified_at_once_is_what_verification_comes_to(file: Path) -> None:
+    verifier = verifier_of(file)
+    token, other = EC.token(), Signer("ES256", "other")
+    assert verifier.verify_at_once(token, NOW) is None  # no key is held yet
+    believed = await verifier.verify(token, NOW)
+    assert verifier_of(file).verify_at_once(token, NOW) is None
+    assert verifier.verify_at_once(token, NOW) is believed
+    assert verifier.verify_at_once(other.token(), NOW) is None  # its issuer may have a newer key
+    publish(file, EC, other)
+    assert (await verifier.verify(other.token(), NOW)).issuer == ISSUER
+    with pytest.raises(InvalidToken) as refusal:
+        verifier.verify_at_once(EC.token(aud="other"), NOW)
+    assert refusal.value.code is Flaw.WRONG_AUDIENCE
+    assert verifier.verify_at_once("opaque", NOW) is None
 
 
 letters = st.text(string.ascii_letters + string.digits + "-_.=", max_size=200)

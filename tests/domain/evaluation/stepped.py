@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     Fact,
 )
 from tests.domain.random_policies import policies

@@ -20,7 +20,7 @@ from sidecar.domain.evaluation.announcement import (
     revocation,
 )
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AssuranceLowered,
     Fact,
     Revoked,
@@ -28,7 +28,7 @@ from sidecar.domain.facts.facts import (
     Scope,
     SignalRaised,
 )
-from sidecar.domain.policy.policy import Changed, Circumstance, RiskLevel
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, RiskLevel
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.risk import Rating, Thresholds, Weight
 from sidecar.domain.values.stamp import MICROSECONDS

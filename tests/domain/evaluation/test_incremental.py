@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sidecar.domain.evaluation import dependencies
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.evaluation.rules.steadiness import FOR_EVER
+from sidecar.domain.facts.fact_kinds import (
     DeviceBound,
     Fact,
     PlaceProven,
@@ -20,16 +21,22 @@ from sidecar.domain.facts.facts import (
     SignalRaised,
     SignedIn,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
+    AnyOf,
     Assignment,
     Changed,
     Circumstance,
+    Condition,
+    Countries,
     Grant,
     Policy,
     Principals,
     RiskLevel,
     Score,
+    Selection,
+    SessionControls,
     SessionRisk,
+    Signals,
     TimeOfDay,
     UserRisk,
 )
@@ -76,32 +83,117 @@ def test_stepping_in_place_gives_what_evaluating_everything_gives(
     first, *later = steps(facts)
     state = stepped.fold("", first)
     known = list(first)
-    restless = None
     for step in later:
         known += step
-        restless = stepped.step(state, step, stepped.surroundings(""), restless)
+        stepped.step(state, step, stepped.surroundings(""))
         folded = whole.fold("", known)
         assert state == folded
         now = step[0].stamp.time
         assert stepped.standing(state, now) == whole.standing(folded, now)
 
 
-@given(POLICIES, journeys(), st.randoms(use_true_random=False), st.integers(0, 6))
+@given(POLICIES, POLICIES, journeys(), st.randoms(use_true_random=False), st.integers(0, 6))
 def test_folding_by_steps_gives_what_evaluating_everything_gives(
-    of: tuple[Policy, ...], facts: list[Fact], order: random.Random, keep: int
+    of: tuple[Policy, ...],
+    others: tuple[Policy, ...],
+    facts: list[Fact],
+    order: random.Random,
+    keep: int,
 ) -> None:
-    """Also from a checkpoint, with facts that came late, and by policies it was not made with."""
+    """Also from a checkpoint, with facts that came late, and by policies it was not made with.
+
+    Those may have been fewer, or others of the same names.
+    """
     whole, stepped = evaluator(*of), incremental(*of)
     order.shuffle(facts)
     known = facts[: len(facts) // 2]
     cut = whole.checkpoint("", known, None, keep)
     assert stepped.checkpoint("", known, None, keep) == cut
-    other = evaluator(*of[1:]).checkpoint("", known, None, keep)
-    for checkpoint in (None, cut, other):
+    fewer = evaluator(*of[1:]).checkpoint("", known, None, keep)
+    edited = evaluator(*others).checkpoint("", known, None, keep)
+    for checkpoint in (None, cut, fewer, edited):
         folded = whole.fold("", facts, checkpoint)
         assert stepped.fold("", facts, checkpoint) == folded
         now = folded.last.time + 30 * 1_000_000
         assert stepped.standing(folded, now) == whole.standing(folded, now)
+
+
+IN_PORTUGAL, IN_GERMANY = (Countries(Selection(frozenset({country}))) for country in ("PT", "DE"))
+
+
+@pytest.mark.parametrize("condition", [IN_GERMANY, AnyOf((IN_GERMANY, Score(90)))])
+@pytest.mark.parametrize("keep", [0, 4], ids=["nothing more has come", "more has come"])
+def test_an_edited_policy_counts_at_once_for_a_session_with_a_checkpoint(
+    condition: Condition, keep: int
+) -> None:
+    """Its name alone does not say that it is another policy."""
+    before, after = policy(IN_PORTUGAL), policy(condition)
+    facts = [*established(), *(sighted(second) for second in range(1001, 1008))]
+    whole, stepped = evaluator(after), incremental(after)
+    checkpoint = incremental(before).checkpoint("", facts, None, keep)
+    assert checkpoint is not None
+    assert not checkpoint.state.activations["p"].holds
+    state = stepped.fold("", facts, checkpoint)
+    assert state.activations["p"].holds
+    assert state == whole.fold("", facts, checkpoint)
+
+
+def test_a_policy_that_is_for_others_now_asks_nothing_of_a_session_with_a_checkpoint() -> None:
+    others = msgspec.structs.replace(
+        policy(None), users=Assignment(Principals(users=frozenset({"bob"})))
+    )
+    checkpoint = incremental(policy(None)).checkpoint("", established(), None, 0)
+    for each in (evaluator(others), incremental(others)):
+        state = each.fold("", established(), checkpoint)
+        assert not each.standing(state, state.last.time).demands
+
+
+def test_nothing_is_left_of_a_life_that_no_policy_caps_any_more() -> None:
+    facts = [*established(), sighted(1010)]
+    capped = msgspec.structs.replace(policy(IN_PORTUGAL), session=SessionControls(max_lifetime=60))
+    checkpoint = incremental(capped).checkpoint("", facts, None, 0)
+    assert checkpoint is not None
+    assert checkpoint.state.activations["p"].life
+    for each in (evaluator(policy(IN_PORTUGAL)), incremental(policy(IN_PORTUGAL))):
+        assert each.fold("", facts, checkpoint).activations["p"].life is None
+
+
+def test_what_comes_late_marks_no_session_that_had_not_begun() -> None:
+    """Else its other policies would pass for evaluated when it begins."""
+    sticky = msgspec.structs.replace(policy(IN_GERMANY), id="a", sticky=True)
+    risk = RiskReported(stamp=stamp(1001, "r"), scope=Scope.USER, level=RiskLevel.LOW)
+    facts: list[Fact] = [risk, sighted(1002)]
+    for each in (evaluator(sticky, policy(None)), incremental(sticky, policy(None))):
+        checkpoint = each.checkpoint("", facts, None, 1)
+        assert checkpoint is not None
+        assert not checkpoint.state.established
+        state = each.fold("", [*established(), *facts], checkpoint)
+        assert all(held.holds for held in state.activations.values())
+        assert len(state.activations) == 2
+
+
+def test_a_cap_counts_from_the_latest_life_where_it_is_set_later() -> None:
+    """Nobody need sign in anew who did so after the life that the cap would have ended."""
+    capped = Policy("cap", Grant(), session=SessionControls(max_lifetime=60))
+    facts = [*established(), signed_in(1200, 1199), *(sighted(s) for s in range(1201, 1208))]
+    checkpoint = incremental(policy(None)).checkpoint("", facts, None, 4)
+    for each in (evaluator(capped), incremental(capped)):
+        assert each.fold("", facts, checkpoint).activations["cap"].life == 1199
+
+
+def test_each_cause_that_came_late_is_of_the_events_that_brought_it() -> None:
+    either = policy(AnyOf((UserRisk(RiskLevel.HIGH), Signals(frozenset({"odd"})))))
+    facts = [*established(), *(sighted(second) for second in range(1010, 1016))]
+    checkpoint = incremental(either).checkpoint("", facts, None, 2)
+    late: list[Fact] = [
+        RiskReported(stamp=stamp(1005, "one"), scope=Scope.USER, level=RiskLevel.HIGH),
+        SignalRaised(stamp=stamp(1006, "two"), scope=Scope.USER, name="odd", weight=50),
+    ]
+    state = incremental(either).fold("", [*facts, *late], checkpoint)
+    assert state == evaluator(either).fold("", [*facts, *late], checkpoint)
+    mark = state.activations["p"].mark
+    assert len(mark) == 2
+    assert all(cause.by for cause in mark)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +232,38 @@ def test_no_policy_misses_that_a_remembered_proof_is_void(voiding: Fact) -> None
 
 
 def test_a_calm_session_waits_for_facts_and_a_clock_does_not() -> None:
-    stepped = incremental(policy(Score(40), "score"), policy(TimeOfDay(0, 60), "night"))
-    state = stepped.fold("", established())
-    around = stepped.surroundings("")
-    calm = stepped.step(state, [sighted(1010)], around)
-    assert [compiled.policy.id for compiled in calm] == ["night"]
+    score, night = policy(Score(40), "score"), policy(TimeOfDay(0, 60), "night")
     raised = SignalRaised(stamp=stamp(1020), scope=Scope.SESSION, name="odd", weight=50)
-    assert len(stepped.step(state, [raised], around, calm)) == 2
+    for of, facts, until in (
+        ([score], established(), FOR_EVER),
+        ([score, night], established(), 3600 * MICROSECONDS),  # the first hour is over
+        ([score], [*established(), raised], 1020 * MICROSECONDS),
+    ):
+        stepped = incremental(*of)
+        found = stepped.holds_until(stepped.fold("", facts))
+        assert found == until or until < found < FOR_EVER
+
+
+def test_terms_of_others_that_change_places_are_seen_to() -> None:
+    """Each is a cause, the greatest first; and what fades slower is the greater in the end."""
+    score = policy(Score(20))
+    facts = [
+        *established(),
+        RiskReported(stamp=stamp(1001), source="edr", scope=Scope.USER, level=RiskLevel.HIGH),
+        SignalRaised(
+            stamp=stamp(1002), source="edr", scope=Scope.USER, name="a", weight=50, half_life=40
+        ),
+        SignalRaised(
+            stamp=stamp(1003), source="edr", scope=Scope.USER, name="b", weight=40, half_life=900
+        ),
+    ]
+    whole, stepped = evaluator(score), incremental(score)
+    state = stepped.fold("", facts)
+    until = stepped.holds_until(state)
+    assert until < stamp(1020).time  # they change places after some thirteen seconds
+    assert whole.at(state, until - 1) == state
+    assert stepped.at(state, stamp(1100).time) == whole.at(state, stamp(1100).time)
+    assert whole.at(state, stamp(1100).time).activations != state.activations
 
 
 def test_the_level_of_the_score_fades_also_where_no_policy_is_for_the_user() -> None:
@@ -158,11 +275,11 @@ def test_the_level_of_the_score_fades_also_where_no_policy_is_for_the_user() -> 
         Seen(stamp=stamp(1060), session="other", ip=HOME, place=PLACES[HOME]),
     ]
     stepped = incremental(risk)
-    state, restless = stepped.fold("", facts[:3]), None
+    state = stepped.fold("", facts[:3])
     assert state.score_level is RiskLevel.LOW
     levels = []
     for fact in facts[3:]:
-        restless = stepped.step(state, [fact], stepped.surroundings(""), restless)
+        stepped.step(state, [fact], stepped.surroundings(""))
         levels.append(state.score_level)
     assert levels == [RiskLevel.MEDIUM, RiskLevel.LOW]
 
@@ -173,14 +290,13 @@ def policy(condition: object, name: str = "p") -> Policy:
 
 def test_a_policy_that_reads_nothing_of_a_change_is_not_concerned() -> None:
     reads = dependencies.reads(policy(Changed((Circumstance.COUNTRY,))))
-    assert not reads & dependencies.RISK
+    assert not reads & dependencies.RISKS[Scope.USER]
     assert reads & dependencies.CIRCUMSTANCES["country"]
     assert not dependencies.reads(policy(UserRisk(RiskLevel.HIGH))) & dependencies.TRAVEL
 
 
-def test_what_depends_on_time_or_is_not_understood_reads_everything() -> None:
-    for condition in (Score(40), TimeOfDay(0, 60), object()):
-        assert dependencies.reads(policy(condition)) == dependencies.EVERYTHING
+def test_what_is_not_understood_reads_everything() -> None:
+    assert dependencies.reads(policy(object())) == dependencies.EVERYTHING
 
 
 def test_a_sighting_at_the_same_address_changes_nothing() -> None:
@@ -203,9 +319,9 @@ def test_every_fact_that_conditions_read_is_named() -> None:
     for fact, part in (
         (
             RiskReported(stamp=stamp(1010), scope=Scope.USER, level=RiskLevel.LOW),
-            dependencies.RISK,
+            dependencies.RISKS[Scope.USER],
         ),
-        (SignalRaised(stamp=stamp(1011), scope=Scope.USER, name="x"), dependencies.SIGNALS),
+        (SignalRaised(stamp=stamp(1011), scope=Scope.USER, name="x"), dependencies.signal("x")),
         (signed_in(1012, 1011), dependencies.SIGN_INS),
     ):
         assert dependencies.changes(was, state, [fact]) == part

@@ -13,14 +13,22 @@ from sidecar.domain.explanation.explanation import (
     Explanation,
     PolicyOutcome,
 )
-from sidecar.domain.facts.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.fact_kinds import (
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    MarksCleared,
+    RiskReported,
+    Scope,
+)
+from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
     Assignment,
     Changed,
     Circumstance,
     Countries,
+    Networks,
     Not,
     Policy,
     PolicyState,
@@ -123,6 +131,15 @@ def _is_sound(node: ConditionExplanation) -> None:
 def test_an_explanation_survives_json(rule: Policy, life: list[Fact]) -> None:
     explanation = explained(rule, facts=[*START, *life])
     assert msgspec.json.decode(msgspec.json.encode(explanation), type=Explanation) == explanation
+
+
+def test_what_is_cleared_is_said_to_be_where_a_life_is_not_over_too() -> None:
+    rule = msgspec.structs.replace(
+        policy(Networks(Selection())), session=SessionControls(max_lifetime=250)
+    )
+    cleared = MarksCleared(stamp=at(1001), scope=Scope.USER)
+    for now, outcome in ((1100.0, PolicyOutcome.CLEARED), (1300.0, PolicyOutcome.STEP_UP)):
+        assert explained(rule, facts=[*START, cleared], now=now).policies[0].outcome is outcome
 
 
 @given(random_policies.policies("p"), random_policies.lives(), st.floats(1100, 1300))

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sidecar.domain.explanation.narrative import kind_of, marked, narrated
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -29,7 +29,7 @@ from sidecar.domain.facts.facts import (
     StepUpAsked,
 )
 from sidecar.domain.facts.memberships import TokenMemberships
-from sidecar.domain.policy.policy import Countries, RiskLevel, Selection
+from sidecar.domain.policy.conditional_access import Countries, RiskLevel, Selection
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS, at

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     ContextsShown,
     Fact,
     Revoked,
@@ -17,7 +17,7 @@ from sidecar.domain.facts.facts import (
     Spent,
 )
 from sidecar.domain.facts.first_shown import EARLY_BOUND, counted, show
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.session.fold import Surroundings, proven_by
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.single_use import Due, EachCall, Proof, SingleUseProofs, due

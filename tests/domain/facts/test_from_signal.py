@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -35,7 +35,7 @@ from sidecar.domain.facts.signal import (
     Subject,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at

@@ -6,18 +6,26 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     ClaimsSeen,
     ComplianceReported,
     DeviceBound,
     Fact,
+    MarksCleared,
     NetworkReported,
     RiskReported,
     Scope,
     SignalRaised,
 )
 from sidecar.domain.facts.late_facts import still_latest
-from sidecar.domain.policy.policy import Claims, Device, Networks, RiskLevel, Selection, UserRisk
+from sidecar.domain.policy.conditional_access import (
+    Claims,
+    Device,
+    Networks,
+    RiskLevel,
+    Selection,
+    UserRisk,
+)
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp, at
@@ -159,6 +167,57 @@ def test_what_began_anew_asks_anew_though_its_interruption_came_late(kind: str, 
     early = [fact for fact in in_time if fact.stamp.second < 1104]
     checkpoint = JUDGE.checkpoint("s", early, None, keep=1)
     assert is_asked([*in_time, late], checkpoint)
+
+
+def behind_checkpoint(in_time: list[Fact], late: list[Fact], keep: int) -> bool:
+    """Whether a session is asked for more once these facts have come late."""
+    last = [signed_in(second, 1050, name=f"f{second}") for second in (1111, 1112)]
+    checkpoint = JUDGE.checkpoint("s", [*in_time, *last], None, keep=keep)
+    assert checkpoint is not None
+    return is_asked([*in_time, *last, *late], checkpoint)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keep", [1, 2])
+def test_what_began_later_is_not_interrupted_by_what_was_before(kind: str, keep: int) -> None:
+    """Who has signed in after it began has answered it, whatever the source had said before."""
+    began, again = (word(kind, second, bad=True) for second in (1103, 1106))
+    in_time = [*begun(), began, signed_in(1104, 1104, name="f1104"), again]
+    late = word(kind, 1101, bad=False)
+    assert not is_asked([*in_time, late])
+    assert not behind_checkpoint(in_time, [late], keep)
+
+
+def test_a_risk_that_grew_later_is_as_old_as_it_grew() -> None:
+    """A risk was medium, and high later: that it was low before that makes neither newer."""
+    grown = ((1101, RiskLevel.MEDIUM), (1104, RiskLevel.HIGH), (1106, RiskLevel.HIGH))
+    in_time = [*begun(), *(risk(*one) for one in grown), signed_in(1107, 1050)]
+    everything = [*in_time, risk(1102, RiskLevel.LOW)]
+    checkpoint = JUDGE.checkpoint("s", in_time, None, keep=1)
+    assert checkpoint is not None
+    found = JUDGE.fold("s", everything, checkpoint).user_risk
+    assert found == JUDGE.fold("s", everything).user_risk
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize(
+    ("in_time", "late"),
+    [
+        (((1101, True), (1103, True)), ((1102, False),)),
+        (((1101, True),), ((1102, False), (1103, True))),
+    ],
+    ids=["interrupted", "anew"],
+)
+def test_what_an_operator_cleared_stays_cleared_though_it_proves_to_be_newer(
+    kind: str, keep: int, in_time: tuple[tuple[int, bool], ...], late: tuple[tuple[int, bool], ...]
+) -> None:
+    """It began anew before the clear, as the late words show: the clear was of that as well."""
+    cleared = MarksCleared(stamp=at(1105, "f1105"), scope=Scope.SESSION)
+    known = [*begun(), *(word(kind, second, bad=bad) for second, bad in in_time), cleared]
+    came = [word(kind, second, bad=bad) for second, bad in late]
+    assert not is_asked([*known, *came])
+    assert not behind_checkpoint(known, came, keep)
 
 
 @given(

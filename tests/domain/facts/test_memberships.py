@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.compiled import applies, compile_policy
 from sidecar.domain.evaluation.conditions import compile_condition
-from sidecar.domain.facts.facts import ClaimsSeen, Fact, MembershipsShown, Scope
+from sidecar.domain.facts.fact_kinds import ClaimsSeen, Fact, MembershipsShown, Scope
 from sidecar.domain.facts.memberships import GROUPS, Membership, TokenMemberships, is_news, updated
-from sidecar.domain.policy.policy import Assignment, Claims, Grant, Policy, Principals
+from sidecar.domain.policy.conditional_access import Assignment, Claims, Grant, Policy, Principals
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.fold import apply as fold
 from sidecar.domain.session.scene import Scene

@@ -5,7 +5,7 @@ import pytest
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide, explain
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AssuranceLowered,
     ClaimsSeen,
     ComplianceReported,
@@ -19,7 +19,7 @@ from sidecar.domain.facts.facts import (
     SignalRaised,
     SignedIn,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
     Changed,

@@ -1,6 +1,6 @@
 """A session is seen elsewhere where new location data has its address elsewhere."""
 
-from sidecar.domain.facts.facts import Sighted
+from sidecar.domain.facts.fact_kinds import Sighted
 from sidecar.domain.facts.relocation import relocated
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import Stamp

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from sidecar.domain.policy.asked_for import PossibleDemand, demands, unoffered
-from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Grant, PolicyState, Selection
+from sidecar.domain.policy.conditional_access import COMPLIANT_DEVICE, Grant, PolicyState, Selection
 from tests.domain.scenes import LADDER, policy
 
 MFA = policy(name="payments")

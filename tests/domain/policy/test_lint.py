@@ -6,16 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.domain.policy.lint import (
-    ADVICE,
-    CODES,
-    Ground,
-    IssuerReading,
-    NamedPlace,
-    Overlap,
-    lint,
-)
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     Asns,
@@ -40,6 +31,15 @@ from sidecar.domain.policy.policy import (
     Signals,
     TravelSpeed,
     UserRisk,
+)
+from sidecar.domain.policy.lint import (
+    ADVICE,
+    CODES,
+    Ground,
+    IssuerReading,
+    NamedPlace,
+    Overlap,
+    lint,
 )
 from sidecar.domain.values.assurance import Ladder, Strength
 from sidecar.wire.settings.settings import Assurance

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.conditions import compile_condition
-from sidecar.domain.facts.facts import DeviceBound, Fact
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.fact_kinds import DeviceBound, Fact
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import AssuranceLowered, ContextsShown, Fact, Revoked, Scope
-from sidecar.domain.policy.policy import Changed, Circumstance, SessionControls
+from sidecar.domain.facts.fact_kinds import AssuranceLowered, ContextsShown, Fact, Revoked, Scope
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, SessionControls
 from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain.scenes import AWAY, LADDER, established, evaluator, policy, sighted
 from tests.domain.scenes import stamp as at

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, coarse, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     ComplianceReported,
     DeviceBound,
     Fact,
@@ -21,7 +21,7 @@ from sidecar.domain.facts.facts import (
     SignedIn,
     StepUpAsked,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
     Changed,

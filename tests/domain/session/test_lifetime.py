@@ -6,8 +6,8 @@ import pytest
 from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.facts.facts import Fact, RiskReported, Scope, SignedIn
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.fact_kinds import Fact, RiskReported, Scope, SignedIn
+from sidecar.domain.policy.conditional_access import (
     Grant,
     Policy,
     PolicyState,

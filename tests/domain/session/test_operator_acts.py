@@ -11,7 +11,7 @@ from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import CauseEffect
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AssuranceLowered,
     ComplianceReported,
     DeviceBound,
@@ -24,7 +24,7 @@ from sidecar.domain.facts.facts import (
     SignalRaised,
     StepUpAsked,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Changed,
     Circumstance,

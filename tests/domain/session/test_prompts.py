@@ -14,8 +14,14 @@ from sidecar.domain.evaluation.decision import (
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import CauseEffect, PolicyOutcome
-from sidecar.domain.facts.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
-from sidecar.domain.policy.policy import (
+from sidecar.domain.facts.fact_kinds import (
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    RiskReported,
+    Scope,
+)
+from sidecar.domain.policy.conditional_access import (
     AnyOf,
     Changed,
     Circumstance,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.facts.facts import ACTS, SIGNALS
+from sidecar.domain.facts.fact_kinds import ACTS, SIGNALS
 from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
     DeviceComplianceChange,
@@ -18,7 +18,7 @@ from sidecar.domain.facts.signal import (
     Subject,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.sources.authority import (
     LONGEST_UNKNOWN_LIFE,
     WORDS,

@@ -5,8 +5,8 @@ from itertools import permutations
 import pytest
 
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
-from sidecar.domain.facts.facts import Fact, Revoked, RiskReported, Scope
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.facts.fact_kinds import Fact, Revoked, RiskReported, Scope
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.state import State
 from sidecar.domain.sources.origin import origins_of, together

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     DeviceBound,
     Fact,
     PlaceProven,
@@ -20,7 +20,7 @@ from sidecar.domain.facts.facts import (
     SignalRaised,
     SignedIn,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Anonymizer,
     Asns,
     Changed,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.policy.policy import All, AnyOf, Condition, Device, Not
+from sidecar.domain.policy.conditional_access import All, AnyOf, Condition, Device, Not
 from sidecar.entra.conversion.device_filter import NotCarried, device_condition
 
 YES, NO = Device(compliant=True), Device(compliant=False)

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.values.assurance import Authentication, Ladder, Level
-from sidecar.domain.values.assurance import Strength as Configured
+from sidecar.domain.values.assurance import Authentication, Ladder, Level, Strength
 from sidecar.entra.conversion.strengths import Strengths
 from sidecar.entra.graph_objects import GraphStrength
 from sidecar.entra.ledger import Ledger
@@ -46,9 +45,7 @@ def test_any_other_strength_is_one_of_its_own_however_it_compares() -> None:
     assert control(strengths, "keys", "fido2") == "keys"
     assert control(strengths, "cards", "x509CertificateMultiFactor") == "cards"
     assert control(strengths, "mail", "email") == "mail"
-    assert strengths.proposed == {
-        name: Configured(acr=(name,)) for name in ("keys", "cards", "mail")
-    }
+    assert strengths.proposed == {name: Strength(acr=(name,)) for name in ("keys", "cards", "mail")}
 
 
 def test_who_shows_a_strength_shows_the_level_that_allows_all_of_it() -> None:
@@ -81,14 +78,14 @@ def test_a_level_of_the_operator_is_left_alone() -> None:
 
 def test_the_names_file_has_the_last_word_if_there_is_such_a_control() -> None:
     names_read = read_names("strengths: {a: mfa, b: nothing, c: ours}", "names.yaml")
-    strengths = Strengths(names_read, LEVELS, {"ours": Configured(acr=("x",))})
+    strengths = Strengths(names_read, LEVELS, {"ours": Strength(acr=("x",))})
     assert control(strengths, "A", "fido2") == "mfa"
     assert control(strengths, "b", *RESISTANT) == "phishing-resistant"
     assert control(strengths, "c", "email") == "ours"
 
 
 def test_a_proposed_strength_takes_no_name_and_no_acr_that_is_taken() -> None:
-    strengths = Strengths(NO_NAMES, LEVELS, {"cards": Configured(acr=("chips",))})
+    strengths = Strengths(NO_NAMES, LEVELS, {"cards": Strength(acr=("chips",))})
     names = [control(strengths, name, name) for name in ("block", "mfa", "phr", "cards", "chips")]
     assert names == ["block-2", "mfa-2", "phr-2", "cards-2", "chips-2"]
 

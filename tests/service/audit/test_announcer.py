@@ -10,7 +10,7 @@ from sidecar.domain.evaluation.announcement import (
     TopicAnnouncement,
 )
 from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.audit.announcer import Recorded, Shelved
 from sidecar.service.observations.observations import (

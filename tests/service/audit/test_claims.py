@@ -4,13 +4,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import NetworkChange, Subject
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.domain.values.stamp import at
 from sidecar.service.audit.claims import STALE
 from sidecar.service.intake.worklog import OVERDUE
 from sidecar.service.observations.observations import Marked
-from sidecar.service.ports.calls import StoreRefused, Unavailable, Verdict
+from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.ports.store import Join, JoinResult
 from sidecar.wire.store.records import claim_field, claimed_at, last_logged_field
 from tests.domain.scenes import policy

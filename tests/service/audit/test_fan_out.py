@@ -6,11 +6,11 @@ import pytest
 import trio
 
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.audit.backlog import STALE
 from sidecar.service.audit.fan_out import BACKLOG
-from sidecar.service.audit.paging import SLICE
+from sidecar.service.audit.pager import SLICE
 from sidecar.service.observations.observations import Cleared, Rescored
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import MEMBERS_BOUND, Load, Loaded

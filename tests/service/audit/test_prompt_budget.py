@@ -2,12 +2,12 @@
 
 import msgspec
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.inspection import SessionQuery
 from sidecar.service.observations.observations import PromptBudgetExceeded
-from sidecar.service.ports.calls import Verdict
 from sidecar.wire.settings.settings import Friction
 from tests.domain.scenes import policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens

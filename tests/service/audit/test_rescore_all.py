@@ -2,15 +2,16 @@
 
 from collections import Counter
 
+import msgspec
 import pytest
 import trio
 
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import Policy, RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
-from sidecar.service.audit.paging import SLICE
-from sidecar.service.audit.rescore_all import IDLE, ROLLOUT, TERM
-from sidecar.service.observations.observations import DaemonEvent, Marked, Rescored
+from sidecar.service.audit.pager import SLICE
+from sidecar.service.audit.rescore_all import IDLE, ROLLOUT, TERM, JudgedBy
+from sidecar.service.observations.observations import Cleared, DaemonEvent, Marked, Rescored
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.store.records import last_logged_field
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
@@ -22,12 +23,17 @@ LATER = policy(UserRisk(RiskLevel.HIGH), name="later")
 SESSIONS = 75
 
 
-async def crowd(store: MemoryStore, tokens: Tokens) -> None:
-    """Sessions of as many users, each at high risk, that no view holds and nobody has logged."""
+async def crowd(store: MemoryStore, tokens: Tokens, calm: int = 0) -> None:
+    """Sessions of as many users, each at high risk, that no view holds and nobody has logged.
+
+    And as many more that are `calm`, of whom nobody reports a risk.
+    """
     maker = Pod(store, [], tokens, name="maker")
-    for number in range(SESSIONS):
+    for number in range(SESSIONS + calm):
         user = f"user{number}"
         await maker.check(tokens.issue(f"t{number}", user=user, session=f"s{number}"))
+        if number >= SESSIONS:
+            continue
         rise = RiskLevelChange(
             stamp=at(1005, f"r{number}"), subject=Subject(user=user), level=RiskLevel.HIGH
         )
@@ -125,7 +131,8 @@ def rescored(pod: Pod) -> int:
     return sum(one.sessions for one in counted)
 
 
-@pytest.mark.parametrize("steps", range(4, 100, 9))
+# At each of these it has an item in its hands, which is not between two of them.
+@pytest.mark.parametrize("steps", range(4, 100, 13))
 async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> None:
     """Die at any of its round trips: while it counts, reads on, or looks at a page."""
     store, (a, b) = await scene("a", "b")
@@ -214,6 +221,90 @@ async def test_another_generation_begins_anew_and_only_those_who_judge_by_it_wor
     assert finished(a) == 1
 
 
+CALM = 20
+
+
+async def changed(pod: Pod, after: list[Policy], world: str = "as it was") -> None:
+    """Have a sidecar judge by other policies, as a reload does."""
+    pod.view.use(Pod(pod.store, after, Tokens()).view.evaluator)
+    pod.now += 100.0
+    pod.rescore_all.use("g2", JudgedBy(tuple(after), world))
+
+
+async def judged_before(*policies: Policy) -> Pod:
+    """A sidecar that has judged everybody by these, and counts from now on."""
+    store, tokens = MemoryStore(), Tokens()
+    await crowd(store, tokens, CALM)
+    pod = Pod(store, list(policies), tokens, name="a")
+    pod.now = 2000.0
+    pod.rescore_all.use("g1", JudgedBy(policies, "as it was"))
+    await pod.rescore_all.turn()
+    pod.telemetry.seen.clear()
+    return pod
+
+
+async def test_those_are_passed_over_whom_a_change_cannot_concern() -> None:
+    a = await judged_before(RISKY)
+    await changed(a, [RISKY, LATER])
+    await a.rescore_all.turn()
+    assert rescored(a) == SESSIONS
+    assert marked(a) == ALL
+    status = await a.rescore_all.status()
+    assert (status.state, status.done) == ("done", SESSIONS + CALM)
+
+
+async def test_a_policy_that_goes_is_cleared_where_it_had_set_a_mark() -> None:
+    a = await judged_before(RISKY, LATER)
+    await changed(a, [RISKY])
+    await a.rescore_all.turn()
+    cleared = [one for one in a.telemetry.of(Cleared) if isinstance(one, Cleared)]
+    assert Counter(one.session for one in cleared) == ALL
+    assert {one.policy for one in cleared} == {"later"}
+
+
+async def test_equal_rules_concern_nobody() -> None:
+    a = await judged_before(RISKY)
+    described = msgspec.structs.replace(RISKY, description="said better")
+    await changed(a, [described])
+    await a.rescore_all.turn()
+    assert rescored(a) == 0
+    assert (await a.rescore_all.status()).state == "done"
+
+
+async def test_all_are_judged_where_more_than_policies_has_changed() -> None:
+    a = await judged_before(RISKY)
+    await changed(a, [RISKY, LATER], "other places")
+    await a.rescore_all.turn()
+    assert rescored(a) == SESSIONS + CALM
+
+
+async def test_all_are_judged_where_not_all_were_judged_before() -> None:
+    store, tokens = MemoryStore(), Tokens()
+    await crowd(store, tokens, CALM)
+    a = Pod(store, [RISKY], tokens, name="a")
+    a.now = 2000.0
+    a.rescore_all.use("g1", JudgedBy((RISKY,), "as it was"))
+    dies = store.round_trips + 12
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(a.rescore_all.turn)
+        await until(lambda: store.round_trips >= dies, every=0)
+        nursery.cancel_scope.cancel()
+    assert not finished(a)
+    before = rescored(a)
+    await changed(a, [RISKY, LATER])
+    await a.rescore_all.turn()
+    assert rescored(a) - before == SESSIONS + CALM
+
+
+async def test_all_are_judged_by_a_sidecar_that_did_not_judge_by_the_policies_before() -> None:
+    a = await judged_before(RISKY)
+    b = Pod(a.store, [RISKY, LATER], Tokens(), name="b")
+    b.now = 2100.0 + ROLLOUT
+    b.rescore_all.use("g2", JudgedBy((RISKY, LATER), "as it was"))
+    await b.rescore_all.turn()
+    assert rescored(b) == SESSIONS + CALM
+
+
 async def test_a_straggler_of_a_rollout_does_not_bring_back_what_it_left_behind() -> None:
     _, (a, b) = await scene("a", "b")
     await a.rescore_all.turn()
@@ -270,7 +361,7 @@ async def test_a_sidecar_without_location_data_moves_nobody() -> None:
         for field in record
         if field not in before.get(key, {})
     }
-    assert grown == {last_logged_field("")[:-1], b"claim", b"want", b"swept"}
+    assert grown == {last_logged_field("")[:-1], b"claim", b"want", b"swept", b"h"}
 
 
 async def test_it_runs_by_itself_and_takes_up_what_is_asked_for_meanwhile() -> None:

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.audit import turns
 from sidecar.service.audit.turns import TURN, Turns
@@ -56,7 +56,7 @@ async def _log(pod: Pod) -> None:
 
 async def _save(pod: Pod) -> None:
     for live in pod.view:
-        pod.view.write(live.own, [UsedIn("x")])
+        pod.view.write((live.own, [UsedIn("x")]))
     await pod.write_back.save(await pod.view.take_unsaved())
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.policy.policy import Signals
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.policy.conditional_access import Signals
 from sidecar.service.checks.proof_of_possession import SHARE, Possessions, Proofs, ShownProof
-from sidecar.service.ports.calls import Call, Overloaded, TokenPresentation, Verdict
+from sidecar.service.ports.calls import Call, Overloaded, TokenPresentation
 from sidecar.wire.settings.tokens import Binding, Possession
 from sidecar.wire.tokens.claims import Bound, Flaw, InvalidToken, Token
 from sidecar.wire.tokens.jwks import thumbprint_of_client

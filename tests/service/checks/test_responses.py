@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import SessionRevoked, Subject
-from sidecar.domain.policy.policy import Changed, Circumstance, Policy, Selection
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, Policy, Selection
 from sidecar.domain.values.stamp import at
-from sidecar.service.ports.calls import Answer, Call, Verdict
+from sidecar.service.ports.calls import Answer, Call
 from sidecar.wire.settings.settings import (
     App,
     AppChallenges,

@@ -9,10 +9,11 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import Spent
+from sidecar.domain.facts.fact_kinds import Spent
 from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     EveryTime,
     Grant,
     Locations,
@@ -23,7 +24,7 @@ from sidecar.domain.policy.policy import (
     Selection,
     UserRisk,
 )
-from sidecar.domain.policy.policy import SessionControls as Session
+from sidecar.domain.policy.conditional_access import SessionControls as Session
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.scene import CalledFrom
@@ -32,7 +33,7 @@ from sidecar.domain.session.standing import Standing
 from sidecar.domain.session.state import SPENT_BOUND, SpentHeld, State
 from sidecar.domain.values.stamp import MICROSECONDS, at
 from sidecar.service.observations.observations import ProofSpent
-from sidecar.service.ports.calls import Answer, Call, Unavailable, Verdict
+from sidecar.service.ports.calls import Answer, Call, Unavailable
 from sidecar.service.ports.store import Join, JoinResult
 from sidecar.wire.settings.settings import Context, Resilience
 from sidecar.wire.store.records import decode_facts, encode_spent

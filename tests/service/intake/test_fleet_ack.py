@@ -4,11 +4,12 @@ import msgspec
 import pytest
 import trio
 
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.intake.fleet_ack import WAITS
-from sidecar.service.ports.calls import FleetAcknowledgement, Unavailable, Verdict
+from sidecar.service.ports.calls import FleetAcknowledgement, Unavailable
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 

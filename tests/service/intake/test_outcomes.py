@@ -1,13 +1,14 @@
 """The outcome of each event is counted once, where events come in."""
 
+from collections.abc import Sequence
 from typing import get_args
 
 import pytest
 
 from sidecar.domain.facts.signal import RiskLevelChange, Signal, Subject
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.stamp import at
-from sidecar.service.intake.outcomes import CountedEvents
+from sidecar.service.intake.outcomes import CountedEvents, accept_each
 from sidecar.service.observations.observations import EventOutcome, EventTaken
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.wire.events.members import InvalidSignal
@@ -23,6 +24,9 @@ class Taker:
 
     def __init__(self, outcome: Accepted | Exception) -> None:
         self.outcome = outcome
+
+    async def accept_all(self, signals: Sequence[Signal]) -> list[Accepted | Exception]:
+        return await accept_each(self.accept, signals)
 
     async def accept(self, signal: Signal) -> Accepted:
         if isinstance(self.outcome, Exception):

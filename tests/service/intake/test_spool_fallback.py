@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from sidecar.adapters.files.spool import FileSpool
+from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import (
     DeviceComplianceChange,
     NetworkChange,
@@ -19,7 +20,7 @@ from sidecar.domain.facts.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Changed,
     Circumstance,
     Device,
@@ -42,13 +43,13 @@ from sidecar.service.observations.observations import (
     SpoolReplayed,
     WorkerFailed,
 )
-from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable, Verdict
+from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.service.records.spooled_facts import Pending, key_of
 from sidecar.wire.settings.settings import Issuer, Settings, SpoolSettings
 from sidecar.wire.settings.settings import Tokens as TokenSettings
 from sidecar.wire.settings.sources import SourceSettings
+from sidecar.wire.store.event_keys import event_field
 from sidecar.wire.store.keys import digest
-from sidecar.wire.store.records import event_field
 from tests.domain.scenes import AWAY, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 from tests.waiting import until

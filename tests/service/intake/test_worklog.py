@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
+import trio
+import trio.testing
 
-from sidecar.domain.facts.facts import Scope
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.facts.fact_kinds import Scope
 from sidecar.domain.facts.signal import (
     DeviceComplianceChange,
     NetworkChange,
@@ -13,10 +16,17 @@ from sidecar.domain.facts.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.policy.policy import Device, Networks, Policy, RiskLevel, Selection, UserRisk
+from sidecar.domain.policy.conditional_access import (
+    Device,
+    Networks,
+    Policy,
+    RiskLevel,
+    Selection,
+    UserRisk,
+)
 from sidecar.domain.values.stamp import at
 from sidecar.service.intake.dead_letters import Retried
-from sidecar.service.intake.worklog import OVERDUE
+from sidecar.service.intake.worklog import HELD_FOR, OVERDUE
 from sidecar.service.observations.observations import (
     Buried,
     DeadReason,
@@ -25,7 +35,7 @@ from sidecar.service.observations.observations import (
     QueueRejected,
     WorkClaimed,
 )
-from sidecar.service.ports.calls import StoreRefused, Unavailable, Verdict
+from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.wire.settings.settings import Work as WorkSettings
 from sidecar.wire.store.keys import digest
 from sidecar.wire.store.worklog import Work, encode_entry
@@ -92,6 +102,44 @@ async def test_what_a_sidecar_took_and_left_is_logged_by_another_once(signal: Si
     await look(c)
     assert len(logged(b, c)) == 1
     assert c.worklog.waiting == 0
+
+
+async def test_what_a_sidecar_has_not_come_to_yet_is_done_by_no_other(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    store, tokens = MemoryStore(), Tokens()
+    await known_session(store, tokens)
+    busy, idle = pod_on(store, tokens, "busy"), pod_on(store, tokens, "idle")
+    await busy.intake.accept(RISK)
+    for _ in range(8):
+        pass_time(store, OVERDUE / 2)
+        mock_clock.jump(OVERDUE / 2)
+        await busy.worklog.hold()
+        await look(idle)
+        await look(busy)
+    assert not logged(busy, idle)
+    assert not idle.telemetry.of(WorkClaimed)
+    assert not busy.telemetry.of(WorkClaimed), "nor by itself, a second time"
+    await busy.settle()
+    assert len(logged(busy)) == 1
+    await busy.worklog.strike_out()
+    await look(idle)
+    assert (len(logged(busy, idle)), idle.worklog.waiting) == (1, 0)
+
+
+async def test_what_is_in_hand_for_too_long_is_claimed_all_the_same(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    store, tokens = MemoryStore(), Tokens()
+    await known_session(store, tokens)
+    stuck, other = pod_on(store, tokens, "stuck"), pod_on(store, tokens, "other")
+    await stuck.intake.accept(RISK)
+    for _ in range(int(HELD_FOR / OVERDUE) + 2):
+        pass_time(store)
+        mock_clock.jump(OVERDUE)
+        await stuck.worklog.hold()
+    await look(other)
+    assert len(logged(other)) == 1
 
 
 async def test_an_event_whose_marks_are_logged_is_struck_out_and_claimed_by_nobody() -> None:

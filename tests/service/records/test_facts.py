@@ -1,18 +1,18 @@
 """Facts go into the record of whom they are of, on that record's terms."""
 
-from sidecar.domain.facts.facts import RiskReported, Scope, Seen, Sighted
+from sidecar.domain.facts.fact_kinds import RiskReported, Scope, Seen, Sighted
 from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, Subject
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at
-from sidecar.service.records.facts import FactRecords
-from sidecar.service.records.reading import (
+from sidecar.service.records.fact_reader import (
     DeviceRecord,
     FactReader,
     LocatorRecord,
     SessionRecord,
     UserRecord,
 )
+from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.spooled_facts import Pending
 from sidecar.wire.settings.settings import Sessions
 from sidecar.wire.store.entries import Identified, Moved, OwnedBy

@@ -91,3 +91,28 @@ def test_another_limit_counts_at_once_and_is_as_far_as_it_grows_again() -> None:
     assert (sessions.limit, tokens.limit) == (800, 6000)
     guarded.look(0)
     assert (sessions.limit, tokens.limit) == (800, 6000)
+
+
+async def test_what_nobody_uses_is_freed_before_anything_else_leaves_and_seldom() -> None:
+    sessions = Kept(limit=5000, held=1600)
+    guarded = Guarded(sessions)
+    reclaimed = 0
+
+    def reclaim() -> None:
+        nonlocal reclaimed
+        reclaimed += 1
+        guarded.resident = 800
+
+    guard = MemoryGuard(
+        (sessions,),
+        most=MOST,
+        resident=lambda: guarded.resident,
+        telemetry=guarded.telemetry,
+        reclaim=reclaim,
+    )
+    guarded.resident = 950
+    guard.look(MOST)
+    assert (reclaimed, sessions.limit) == (1, 5000)
+    guarded.resident = 950
+    guard.look(MOST)
+    assert (reclaimed, sessions.limit) == (1, 1400)

@@ -73,6 +73,7 @@ async def test_only_what_is_wrong_with_the_event_itself_is_final(courier: Courie
         (400, {}, b"\xff"),
         refusal("made up"),
         (400, {}, b'{"err": ["invalid_request"]}'),
+        (400, {}, b'{"err":' + b"[" * 5_000),
         (400, {}, b"{" + b" " * 100_000),
         refusal("invalid_request", 401),
         (403, {}, b""),

@@ -19,6 +19,7 @@ from sidecar.shared_signals.wire.security_event_tokens import InvalidSet
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 
 SET = {"Content-Type": "application/secevent+jwt"}
 FRIEND = KnownTransmitter(name="friend", issuer="https://a.example", audiences=("us",))
@@ -88,7 +89,7 @@ async def listening(nursery: trio.Nursery) -> AsyncIterator[Listening]:
 
 
 async def post(url: str, body: bytes = b"a.b.c", **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20, verify=plain_http.NO_CERTIFICATES) as client:
         return await client.post(url, content=body, headers={**SET, **headers})
 
 
@@ -189,7 +190,7 @@ async def test_while_a_secret_cannot_be_read_nobody_is_sent_away_for_good(
 
 async def test_a_secret_that_comes_twice_is_none(listening: Listening) -> None:
     url = await listening.open(FRIEND)
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20, verify=plain_http.NO_CERTIFICATES) as client:
         twice = [*SET.items(), ("Authorization", "Bearer secret"), ("Authorization", "x")]
         assert (await client.post(url, content=b"a", headers=twice)).status_code == 401
 

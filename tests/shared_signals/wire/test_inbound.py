@@ -17,7 +17,7 @@ from sidecar.domain.facts.signal import (
     Subject,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.stamp import Stamp
 from sidecar.shared_signals.wire.inbound import Ignored, InboundTerms, meaning_of
 from sidecar.shared_signals.wire.security_event_tokens import InvalidSet, decode_claims, event_id_of

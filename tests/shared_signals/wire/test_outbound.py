@@ -14,7 +14,7 @@ from sidecar.domain.evaluation.announcement import (
     RiskChanged,
     SessionOver,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.shared_signals.wire.outbound import (
     URI_OF,
     InvalidAnnouncement,

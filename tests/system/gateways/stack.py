@@ -14,16 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import httpx
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from msgspec.structs import replace
 
-from sidecar.daemon.serving import Addresses, Daemon
+from sidecar.daemon.lifecycle import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.wire.settings.settings import App as Protected
 from sidecar.wire.settings.settings import Cors, Gateway, Grpc, Http, Introspection, Redirect, Route
+from tests import plain_http
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.domain.scenes import policy
@@ -264,13 +264,13 @@ class Sidecar:
 
     def metric(self, name: str) -> float:
         """A series of the daemon's metrics."""
-        lines = httpx.get(f"{self.admin}/metrics").text.splitlines()
+        lines = plain_http.get(f"{self.admin}/metrics").text.splitlines()
         return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(name)))
 
     def session(self, name: str) -> Any:
         """What the daemon knows of a session."""
         credential = {"Authorization": "Bearer operator"}
-        return httpx.get(f"{self.admin}/v1/sessions/{name}", headers=credential).json()
+        return plain_http.get(f"{self.admin}/v1/sessions/{name}", headers=credential).json()
 
 
 async def _run(

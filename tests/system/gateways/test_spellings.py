@@ -88,6 +88,8 @@ ATTEMPTS = [
 ]
 IN_TUNNEL = 100_000
 """What is added to a call's number for the one that follows it in a tunnel."""
+AGAIN = 2 * IN_TUNNEL
+"""What is added to a call's number where it is made once more."""
 
 
 @pytest.fixture(scope="module", params=GATEWAYS)
@@ -98,7 +100,20 @@ def stack(request: Any, valkey_server: Server) -> Iterator[Stack]:
         yield one
 
 
-def run(stack: Stack, weak: str, attempt: Attempt) -> int:
+def run(stack: Stack, weak: str, attempt: Attempt) -> tuple[int, int]:
+    """Make the call, and return its number and status.
+
+    On a busy machine a check may come too late for its gateway, which then lets nothing pass: so it
+    is made once more, under a number of its own.
+    """
+    status = call(stack, weak, attempt)
+    if status == 503:
+        attempt = attempt._replace(number=attempt.number + AGAIN)
+        status = call(stack, weak, attempt)
+    return attempt.number, status
+
+
+def call(stack: Stack, weak: str, attempt: Attempt) -> int:
     """Make the call, and where it opens a tunnel another one in there."""
     with Link(stack.ports.gateway) as link:
         link.send(attempt.head(weak))
@@ -185,7 +200,8 @@ def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack
     stack.app.seen.clear()
     stack.asked.clear()
     with ThreadPoolExecutor(WORKERS) as threads:
-        statuses = list(threads.map(lambda one: run(stack, weak, one), ATTEMPTS))
+        made = list(threads.map(lambda one: run(stack, weak, one), ATTEMPTS))
+    statuses = [status for _, status in made]
     asked = defaultdict(list)
     for question in stack.asked:
         asked[number_of(question.target)].append(question)
@@ -200,6 +216,6 @@ def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack
             assert not runs_sensitive(seen.target), (attempt, seen)
     assert set(statuses) <= {101, 200, 400, 401, 403, 404}
     reached = {number_of(seen.target) for seen in stack.app.seen}
-    passed = {one.number for one, status in zip(ATTEMPTS, statuses, strict=True) if status < 300}
+    passed = {number for number, status in made if status < 300}
     assert reached == passed
     assert len(reached) >= 2 * 4 * len(("/transfers/7", "/transfers/7/", "/TRANSFERS/7"))

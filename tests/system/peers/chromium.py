@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from tests import plain_http
 from tests.waiting import eventually
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -95,7 +95,7 @@ def browsing(profile: Path) -> Iterator[Tab]:
         port = heard.read_text().split()[0]
 
         def pages() -> list[str]:
-            found = httpx.get(f"http://127.0.0.1:{port}/json/list").json()
+            found = plain_http.get(f"http://127.0.0.1:{port}/json/list").json()
             return [one["webSocketDebuggerUrl"] for one in found if one["type"] == "page"]
 
         (page,) = eventually(pages, bool, PATIENCE)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from sidecar.demo.browser import Challenge
+from tests import plain_http
 
 CALLBACK = "http://127.0.0.1/callback"
 STEPS = 6
@@ -18,7 +19,7 @@ class RelyingParty:
     """One browser and the app it uses. `pages`: what the provider's sign-in page was asked for."""
 
     def __init__(self, issuer: str, user: str) -> None:
-        self._http = httpx.Client(base_url=issuer)
+        self._http = httpx.Client(base_url=issuer, verify=plain_http.NO_CERTIFICATES)
         self._user = user
         self._metadata = self._http.get("/.well-known/openid-configuration").json()
         self.pages: list[dict[str, Any]] = []

@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.demo.browser import INSUFFICIENT, Challenge, parse_challenge
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.wire.settings.settings import Issuer, Settings, Tokens
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, unique
@@ -48,7 +49,9 @@ class Person:
         headers = {"Authorization": f"Bearer {self.token}", "X-Auth-Context": ""}
         if path.startswith("/pay/"):
             headers["X-Auth-Context"] = "c1"
-        return httpx.get(f"{self.pods.addresses[0].http[0]}/v1/ext_authz{path}", headers=headers)
+        return plain_http.get(
+            f"{self.pods.addresses[0].http[0]}/v1/ext_authz{path}", headers=headers
+        )
 
     def mark(self) -> None:
         data = {"segment": "restricted"}

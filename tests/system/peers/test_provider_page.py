@@ -4,7 +4,6 @@ import re
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 import trio
 
@@ -14,9 +13,10 @@ from sidecar.adapters.tokens.verifier import TokenVerifier
 from sidecar.demo.browser import Challenge
 from sidecar.domain.policy.asked_for import demands, unoffered
 from sidecar.domain.values.assurance import Ladder
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.providers.offered import acr_values_offered
 from sidecar.wire.settings.settings import Settings
+from tests import plain_http
 from tests.domain.scenes import policy
 from tests.system.peers.programs import HERE, installed, node
 from tests.system.peers.relying_party import CALLBACK, RelyingParty
@@ -51,7 +51,7 @@ def test_its_entry_reads_real_tokens_and_a_step_up_raises_them() -> None:
             assert before.authentication.auth_time <= after.authentication.auth_time
 
         trio.run(believed)
-        metadata = httpx.get(f"{issuer}/.well-known/openid-configuration").json()
+        metadata = plain_http.get(f"{issuer}/.well-known/openid-configuration").json()
         offered = acr_values_offered(metadata)
         assert offered is not None
         ladder = Ladder(settings.assurance.levels)

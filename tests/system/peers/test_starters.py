@@ -23,6 +23,7 @@ from stepup_client.local import LocalClient
 from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.main import main
 from sidecar.demo.browser import INSUFFICIENT, parse_challenge
+from tests import plain_http
 from tests.adapters.servers import free_ports
 from tests.stories.running import unique
 from tests.system.gateways.programs import GATEWAYS as PROGRAMS
@@ -129,11 +130,13 @@ def test_a_gateway_starts_by_what_init_prints_and_asks_before_each_call(
     (directory / "it" / "gateway").chmod(0o777)
     with shell(directory, run), shell(directory, start) as process:
         await_page(f"http://127.0.0.1:{port}/", process)
-        refused = httpx.post(f"http://127.0.0.1:{port}/payments/7")
+        refused = plain_http.post(f"http://127.0.0.1:{port}/payments/7")
         assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, BEARER)
         with closing(RelyingParty(apps.issuer, unique("user"))) as person:
             shown = {"Authorization": f"Bearer {person.sign_in('pwd')}"}
-        assert httpx.post(f"http://127.0.0.1:{port}/payments/7", headers=shown).status_code == 200
+        assert (
+            plain_http.post(f"http://127.0.0.1:{port}/payments/7", headers=shown).status_code == 200
+        )
         # In this process: python -m sidecar doctor ...
         assert main(shlex.split(doctor)[3:]) == 0, capsys.readouterr().out
 
@@ -162,19 +165,19 @@ def test_an_app_has_a_page_and_challenges_until_a_stronger_sign_in(
     framework: str, apps: Apps
 ) -> None:
     url, user = url_of(apps, framework), unique("user")
-    page = httpx.get(url)
+    page = plain_http.get(url)
     assert page.headers["Content-Type"].startswith("text/html")
     for file in ("page.js", "settings.js", "step-up.js"):
-        script = httpx.get(f"{url}/static/{file}")
+        script = plain_http.get(f"{url}/static/{file}")
         assert (script.status_code, "javascript" in script.headers["Content-Type"]) == (200, True)
-    assert f'issuer: "{apps.issuer}"' in httpx.get(f"{url}/static/settings.js").text
+    assert f'issuer: "{apps.issuer}"' in plain_http.get(f"{url}/static/settings.js").text
     with closing(RelyingParty(apps.issuer, user)) as person:
 
         def calls(token: str) -> tuple[httpx.Response, httpx.Response]:
             shown = {"Authorization": f"Bearer {token}"} if token else {}
             return (
-                httpx.get(f"{url}/accounts", headers=shown),
-                httpx.post(f"{url}/payments/7", headers=shown),
+                plain_http.get(f"{url}/accounts", headers=shown),
+                plain_http.post(f"{url}/payments/7", headers=shown),
             )
 
         assert [one.headers["WWW-Authenticate"] for one in calls("")] == [BEARER, BEARER]
@@ -318,7 +321,9 @@ def test_a_backend_for_frontend_keeps_the_token_and_its_page_repeats_the_call_on
 @contextlib.contextmanager
 def signed_in(apps: Apps, url: str, user: str) -> Iterator[httpx.Client]:
     """A browser that has signed in at the backend-for-frontend."""
-    with httpx.Client(base_url=url, headers={"Origin": url}) as client:
+    with httpx.Client(
+        base_url=url, headers={"Origin": url}, verify=plain_http.NO_CERTIFICATES
+    ) as client:
         away = client.get("/sign-in", params={"return_to": "/?a=1"})
         back = through_provider(apps, away.headers["Location"], user)
         assert client.get(back).headers["Location"] == "/?a=1"
@@ -327,7 +332,7 @@ def signed_in(apps: Apps, url: str, user: str) -> Iterator[httpx.Client]:
 
 def through_provider(apps: Apps, location: str, user: str) -> str:
     """Where the provider sends a browser after a sign-in."""
-    with httpx.Client(base_url=apps.issuer) as provider:
+    with httpx.Client(base_url=apps.issuer, verify=plain_http.NO_CERTIFICATES) as provider:
         answer = provider.get(location)
         while "/callback?" not in answer.headers["Location"]:
             location = answer.headers["Location"]
@@ -366,7 +371,10 @@ def test_a_backend_for_frontend_takes_nothing_from_elsewhere(apps: Apps) -> None
 
 def test_a_backend_for_frontend_takes_only_the_answer_to_its_own_question(apps: Apps) -> None:
     url, user = url_of(apps, BFF), unique("user")
-    with httpx.Client(base_url=url) as client, httpx.Client(base_url=url) as other:
+    with (
+        httpx.Client(base_url=url, verify=plain_http.NO_CERTIFICATES) as client,
+        httpx.Client(base_url=url, verify=plain_http.NO_CERTIFICATES) as other,
+    ):
         away = client.get("/sign-in", params={"acr_values": "mfa", "max_age": "0"})
         asked = httpx.URL(away.headers["Location"]).params
         assert (asked["acr_values"], asked["max_age"]) == ("mfa", "0")

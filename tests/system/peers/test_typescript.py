@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.policy.conditional_access import Networks, Selection
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
@@ -56,10 +57,10 @@ class Person:
         self.token = token(self.user, self.session)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=self.headers())
+        return plain_http.get(self.url + path, headers=self.headers())
 
     def pay(self) -> httpx.Response:
-        return httpx.post(f"{self.url}/payments/7", headers=self.headers())
+        return plain_http.post(f"{self.url}/payments/7", headers=self.headers())
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -132,15 +133,15 @@ def test_a_handler_is_protected_in_one_line(person: Person) -> None:
 
 
 def test_without_a_token_with_a_bad_one_or_with_two_nothing_passes(person: Person) -> None:
-    assert httpx.get(f"{person.url}/news").headers["WWW-Authenticate"] == "Bearer"
+    assert plain_http.get(f"{person.url}/news").headers["WWW-Authenticate"] == "Bearer"
     person.token += "x"
     answer = person.get("/news")
     assert answer.status_code == 401
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     twice = [("Authorization", f"Bearer {token('a', 'b')}"), ("Authorization", "Bearer x")]
-    assert httpx.get(f"{person.url}/news", headers=twice).status_code == 400
+    assert plain_http.get(f"{person.url}/news", headers=twice).status_code == 400
     joined = {"Authorization": ", ".join(value for _, value in twice)}
-    assert httpx.get(f"{person.url}/news", headers=joined).status_code == 400
+    assert plain_http.get(f"{person.url}/news", headers=joined).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_with_its_sidecar_gone_it_is_closed_and_then_open_again(
                 socket.symlink_to(pods.addresses[0].socket)
                 assert Person(pods, url).pay().status_code == 200
             socket.unlink()
-            answer = httpx.get(f"{url}/news", headers={"Authorization": "Bearer x"})
+            answer = plain_http.get(f"{url}/news", headers={"Authorization": "Bearer x"})
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             with running(valkey_server.url, POLICIES, count=1) as pods:
                 socket.symlink_to(pods.addresses[0].socket)

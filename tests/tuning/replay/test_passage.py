@@ -3,8 +3,8 @@
 from hypothesis import given
 
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
-from sidecar.domain.facts.facts import Fact
-from sidecar.domain.policy.policy import Policy
+from sidecar.domain.facts.fact_kinds import Fact
+from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.service.audit.entries import RecordedEntries, Whose, pending_entries
@@ -42,7 +42,7 @@ def test_a_policy_triggers_when_the_daemon_logs_its_mark(
             around = evaluator.surroundings("")
             passage = Passage(evaluator.fold("", step), around)
         else:
-            passage.restless = evaluator.step(passage.state, step, passage.around, passage.restless)
+            evaluator.step(passage.state, step, passage.around)
         now = step[0].stamp.time
         standing = walker.look(life, passage, Moment(now, "app", attack=False))
         known = RecordedEntries(

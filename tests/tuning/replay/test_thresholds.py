@@ -1,4 +1,4 @@
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
     Grant,

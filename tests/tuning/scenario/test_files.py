@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sidecar.cli.schemas import schema
 from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.facts.signal import RiskLevelChange, SessionPresented
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.tuning.scenario.files import DEFAULT_START, Scenario, read_scenarios
 from sidecar.tuning.scenario.when import SignInStep

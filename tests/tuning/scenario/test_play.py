@@ -5,8 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sidecar.domain.policy.conditional_access import (
+    Changed,
+    Circumstance,
+    Networks,
+    PolicyState,
+    Selection,
+)
 from sidecar.domain.policy.lint import CODES
-from sidecar.domain.policy.policy import Changed, Circumstance, Networks, PolicyState, Selection
 from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.coverage import Coverage
 from sidecar.tuning.scenario.files import Scenario, read_scenarios

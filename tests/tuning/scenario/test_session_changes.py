@@ -15,7 +15,7 @@ from sidecar.domain.facts.signal import (
     SessionRevoked,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.session_changes import (

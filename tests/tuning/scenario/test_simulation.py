@@ -11,7 +11,7 @@ from sidecar.domain.facts.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     Changed,
     Circumstance,
     Device,

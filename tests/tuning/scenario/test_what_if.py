@@ -1,7 +1,7 @@
 import pytest
 
 from sidecar.domain.evaluation.decision import Verdict
-from sidecar.domain.policy.policy import Changed, Circumstance, RiskLevel, UserRisk
+from sidecar.domain.policy.conditional_access import Changed, Circumstance, RiskLevel, UserRisk
 from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.play import Stage
 from sidecar.tuning.scenario.session_changes import InvalidChange

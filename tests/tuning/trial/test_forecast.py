@@ -74,6 +74,7 @@ def test_of_a_policy_that_was_never_there_nothing_is_known() -> None:
         b'{"time":"soon","level":"info","event":"checked"}',
         b'{"time":7,"level":"info","event":"checked"}',
         b"\xff\xfe",
+        b'{"x":' + b"[" * 5_000,
     ],
 )
 def test_lines_of_others_are_passed_over(line: bytes) -> None:

@@ -9,7 +9,7 @@ from sidecar.domain.explanation.diagnosis import (
     right,
     wrong,
 )
-from sidecar.wire.checks.hardening import ALL_ADVICE
+from sidecar.wire.checks.weaknesses import ALL_ADVICE
 from sidecar.wire.diagnosis.policy import diagnose_warnings, part_of
 from sidecar.wire.yaml.tree import ConfigProblem
 

@@ -20,7 +20,7 @@ from sidecar.domain.facts.signal import (
     Subject,
     TokenClaimsChange,
 )
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.stamp import Stamp
 from sidecar.wire.events.events import decode_event
 from sidecar.wire.events.kinds import AS_CONFIGURED

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.facts.facts import Scope
+from sidecar.domain.facts.fact_kinds import Scope
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.operator_acts import (
     LONGEST_AGE,
@@ -44,6 +44,7 @@ def test_an_order_is_read_from_the_path_and_the_body() -> None:
     assert (read.contexts, read.acr, read.max_age) == (("c1", "c2"), "mfa", 60)
     assert (read.issuer, read.user, read.unseen) == ("https://id.example", "ada", True)
     assert order("/v1/users/ada/clear", dismiss_risk=True).dismiss_risk
+    assert order("/v1/users/ada/mark", confirm_risk=True).confirm_risk
     assert order("/v1/devices/d/revoke").scope is Scope.DEVICE
 
 
@@ -51,6 +52,8 @@ def test_an_order_is_read_from_the_path_and_the_body() -> None:
     ("path", "members", "field"),
     [
         ("/v1/sessions/s1/mark", {"dismiss_risk": True}, ""),
+        ("/v1/sessions/s1/clear", {"confirm_risk": True}, ""),
+        ("/v1/sessions/s1/mark", {"confirm_risk": 1}, "confirm_risk"),
         ("/v1/sessions/s1/revoke", {"acr": "mfa"}, ""),
         ("/v1/users/ada/mark", {"user": "ada"}, "user"),
         ("/v1/users/%ff/mark", {}, "user"),

@@ -49,9 +49,20 @@ def test_a_check_is_read_with_its_path_and_address_normalised() -> None:
         "ref": None,
     }
     assert decode(line) == CheckRequest(
-        "a.b.c", ("c1", "c2"), "POST", "app", "/pay", "203.0.113.9", "curl", "x.y.z", "t", None
+        "a.b.c",
+        frozenset({"c1", "c2"}),
+        "POST",
+        "app",
+        "/pay",
+        "203.0.113.9",
+        "curl",
+        "x.y.z",
+        "t",
+        None,
     )
-    assert decode({"op": "check", "token": "t", "context": ["c1"]}) == CheckRequest("t", ("c1",))
+    assert decode({"op": "check", "token": "t", "context": ["c1"]}) == CheckRequest(
+        "t", frozenset({"c1"})
+    )
     assert decode({"op": "check"}) == CheckRequest("")
 
 
@@ -167,3 +178,12 @@ members = st.dictionaries(
 def test_no_line_makes_it_raise(raw: bytes, line: Any, op: Any) -> None:
     decode(raw)
     decode(json.dumps({**line, "op": op}).encode())
+
+
+def test_no_depth_of_an_event_makes_it_raise() -> None:
+    event = (
+        b'{"op":"event","id":"e1","type":"session-revoked","subject":{"user":"ada"},"data":{"x":'
+    )
+    for depth in range(1, 1000):
+        found = decode(event + b"[" * depth + b"]" * depth + b"}}")
+        assert isinstance(found, EventRequest if depth < 63 else Refusal), depth

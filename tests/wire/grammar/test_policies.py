@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sidecar
-from sidecar.domain.policy.policy import TravelSpeed, key_of
-from sidecar.wire.policies import policy as grammar
+from sidecar.domain.policy.conditional_access import TravelSpeed, key_of
+from sidecar.wire.policies import policy_grammar
 from sidecar.wire.policies.assignments import SIDES, USED, OrUsed
 from sidecar.wire.policies.conditions import CONDITIONS, Conjunction, Required
 from sidecar.wire.policies.grants import (
@@ -70,7 +70,7 @@ NEEDS_MORE_THAN_THE_SHAPE = re.compile(
     """,
     re.VERBOSE,
 )
-VALID = jsonschema.Draft202012Validator(grammar.policy_schema())
+VALID = jsonschema.Draft202012Validator(policy_grammar.policy_schema())
 
 
 def _conjunction(documents: Documents, _rule: Conjunction) -> dict[str, Any]:
@@ -111,10 +111,10 @@ LEAST = {"condition": {"score": 1}, "grant": "mfa", "users": "all"}
 @st.composite
 def files(draw: st.DrawFn) -> dict[str, Any]:
     documents = Documents(draw, NAMES, OWN, LEAST, draw(st.sampled_from([0, 8, 16])))
-    keys = documents.several(lambda: documents.sample(grammar.POLICY.keys), most=3)
+    keys = documents.several(lambda: documents.sample(policy_grammar.POLICY.keys), most=3)
     policy = {"id": "z", "grant": "mfa"}
-    policy |= {key: documents.of(grammar.POLICY.keys[key].rule) for key in keys}
-    policies = [policy, documents.of(grammar.POLICY)] if documents.is_odd() else [policy]
+    policy |= {key: documents.of(policy_grammar.POLICY.keys[key].rule) for key in keys}
+    policies = [policy, documents.of(policy_grammar.POLICY)] if documents.is_odd() else [policy]
     return {"definitions": DEFINITIONS, "policies": policies}
 
 
@@ -140,7 +140,7 @@ def test_the_key_of_a_condition_is_spelled_with_its_type_alone() -> None:
     key = key_of(TravelSpeed)
     code = Path(sidecar.__file__).parent
     assert [module.name for module in code.rglob("*.py") if key in texts_in(module)] == [
-        "policy.py"
+        "conditional_access.py"
     ]
 
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.wire.http import gateway_calls
 from sidecar.wire.http.gateway_calls import (
     MAX_HOPS,
     ClientAddresses,
@@ -313,6 +314,23 @@ def test_the_configured_address_header_is_the_only_one_believed() -> None:
 def test_a_trusted_proxy_that_is_no_network_is_an_error_of_the_configuration() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         ClientAddresses(Http(trusted_proxies=("nonsense",)))
+
+
+def test_a_call_is_remembered_without_its_query_and_not_at_any_length() -> None:
+    def asked(uri: str, host: str = "h") -> Original:
+        fields = (("X-Original-URI", uri), ("X-Original-Method", "GET"))
+        return original_call(request(*fields, host=host), Gateway.NGINX)
+
+    known = gateway_calls._known_original  # noqa: SLF001 - what it holds is seen nowhere else
+    known.cache_clear()
+    assert asked("/in?code=1") == Original("GET", "h", "/in", "code=1")
+    assert asked("/in?code=2") == Original("GET", "h", "/in", "code=2")
+    assert asked("/in?_method=PUT").method == ""
+    assert asked("/in") == Original("GET", "h", "/in")
+    assert known.cache_info().currsize == 1
+    assert asked("/in", "h:" + "0" * 300).host == "h"
+    assert asked("/" + "x" * 300).path == "/" + "x" * 300
+    assert known.cache_info().currsize == 1
 
 
 def test_a_call_that_names_neither_a_path_nor_a_context_is_refused() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sidecar.wire.places.mmdb_records import (
     Fields,
     Flags,
-    InvalidRecord,
+    InvalidPlaceRecord,
     Location,
     SystemOperator,
     flags,
@@ -139,19 +139,19 @@ def test_half_a_pair_of_coordinates_or_the_null_island_are_none(
     ],
 )
 def test_a_field_of_the_wrong_kind_makes_an_invalid_record(record: Any) -> None:
-    with pytest.raises(InvalidRecord):
+    with pytest.raises(InvalidPlaceRecord):
         FLAT.location(record)
 
 
 def test_a_negative_accuracy_makes_an_invalid_record() -> None:
-    with pytest.raises(InvalidRecord, match="accuracy_km"):
+    with pytest.raises(InvalidPlaceRecord, match="accuracy_km"):
         MAXMIND.location({"location": {"accuracy_radius": -1}})
 
 
 @pytest.mark.parametrize("record", ["text", 7, [], b"", True])
 def test_a_record_that_is_no_map_is_invalid(record: Any) -> None:
     for read in (MAXMIND.location, MAXMIND.operator):
-        with pytest.raises(InvalidRecord):
+        with pytest.raises(InvalidPlaceRecord):
             read(record)
 
 
@@ -166,7 +166,7 @@ def test_an_as_number_may_be_text(found: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("found", [-1, 2**32, "ASX", "AS٣", "1" * 5000, 1.5, True, [64496]])
 def test_what_is_no_as_number_makes_an_invalid_record(found: Any) -> None:
-    with pytest.raises(InvalidRecord):
+    with pytest.raises(InvalidPlaceRecord):
         FLAT.operator({"asn": found})
 
 
@@ -215,7 +215,7 @@ def test_no_record_raises_anything_but_its_own_error(record: Any) -> None:
     for read in (MAXMIND.location, FLAT.location, MAXMIND.operator, FLAT.operator):
         try:
             read(record)
-        except InvalidRecord:
+        except InvalidPlaceRecord:
             continue
 
 
@@ -223,7 +223,7 @@ def test_no_record_raises_anything_but_its_own_error(record: Any) -> None:
 def test_what_is_read_is_always_a_location_on_earth(record: Any) -> None:
     try:
         location = FLAT.location(record)
-    except InvalidRecord:
+    except InvalidPlaceRecord:
         return
     assert (location.latitude is None) == (location.longitude is None)
     assert location.latitude is None or -90 <= location.latitude <= 90

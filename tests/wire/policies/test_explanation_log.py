@@ -5,7 +5,13 @@ import pytest
 
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import Explanation
-from sidecar.domain.policy.policy import Assignment, Countries, Policy, Principals, Selection
+from sidecar.domain.policy.conditional_access import (
+    Assignment,
+    Countries,
+    Policy,
+    Principals,
+    Selection,
+)
 from sidecar.wire.policies.explanation_log import MOST_NAMES, shortened
 from tests.domain.scenes import established, evaluator, policy
 

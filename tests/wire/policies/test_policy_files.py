@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.policy.policy import (
+from sidecar.domain.policy.conditional_access import (
     All,
     Anonymizer,
     AnyOf,
@@ -40,7 +40,7 @@ from sidecar.domain.policy.policy import (
     TravelSpeed,
     UserRisk,
 )
-from sidecar.wire.config.reading import read_settings
+from sidecar.wire.config.settings_reader import read_settings
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import (
     App,
@@ -431,6 +431,42 @@ def test_definitions_that_double_each_other_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         read_policies([("p.yaml", "\n".join(lines))], SETTINGS)
     assert "comes to more than 1000 uses of others" in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("kind", "first", "use"),
+    [
+        ("conditions", "{score: 20}", "{use: n%d}"),
+        ("conditions", "{score: 20}", "{not: {any: [{use: n%d}]}}"),
+        ("grants", "mfa", "{all: [{use: n%d}]}"),
+        ("users", "all", "{use: n%d}"),
+    ],
+)
+def test_definitions_that_nest_too_deeply_in_each_other_are_refused(
+    kind: str, first: str, use: str, order: int
+) -> None:
+    lines = [f"    n0: {first}", *(f"    n{n}: {use % (n - 1)}" for n in range(1, 1000))]
+    with pytest.raises(ConfigError) as caught:
+        read_policies(
+            [("p.yaml", f"definitions:\n  {kind}:\n" + "\n".join(lines[::order]))], SETTINGS
+        )
+    for problem in caught.value.problems:
+        assert problem.message == "comes to more than 64 levels, with those of what it uses"
+        assert problem.field.endswith(".use")
+
+
+def test_definitions_may_be_used_one_within_the_other_up_to_the_depth_of_a_file() -> None:
+    lines = [f"    n{n}: {{use: n{n - 1}}}" for n in range(63, 0, -1)]
+    around = "{not: " * 60 + "{use: n63}" + "}" * 60
+    text = "\n".join(["definitions:", "  conditions:", *lines, "    n0: {score: 20}", "policies:"])
+    text += f"\n  - {{id: p, grant: mfa, conditions: {around}}}"
+    (policy,) = read_policies([("p.yaml", text)], SETTINGS)
+    condition = policy.conditions
+    for _ in range(60):
+        assert isinstance(condition, Not)
+        condition = condition.condition
+    assert condition == Score(20)
 
 
 SEVERAL = Settings(

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from sidecar.domain.facts.facts import (
+from sidecar.domain.facts.fact_kinds import (
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -30,7 +30,7 @@ from sidecar.domain.facts.facts import (
     StepUpAsked,
 )
 from sidecar.domain.facts.memberships import GROUPS, TokenMemberships
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.lattice import join
 from sidecar.domain.values.location import Place
@@ -113,10 +113,10 @@ def test_notes_are_fields_and_no_facts() -> None:
     )
     assert encode(notes) == Encoded(
         {
-            b"who:issuer": b"",
-            b"who:user": b"ada",
-            b"who:session": b"s1",
-            b"who:device": b"laptop",
+            b"who:i": b"",
+            b"who:u": b"ada",
+            b"who:s": b"s1",
+            b"who:d": b"laptop",
             b"app:payroll": b"1",
             b"owner:ada": b"1",
             b"keep:until": b"0000000000000005",

@@ -3,7 +3,14 @@ import re
 import pytest
 
 from sidecar.domain.values.loss import ALL_SLOTS, Floor
-from sidecar.wire.store.keys import SessionName, StoreKeys, parse_name, session_name
+from sidecar.wire.store.keys import (
+    SessionName,
+    StoreKeys,
+    listed_name,
+    member_of_user,
+    parse_name,
+    session_name,
+)
 from sidecar.wire.store.losses import slot_of
 
 NAMES = StoreKeys("sidecar")
@@ -13,6 +20,15 @@ ADA = session_name("https://id.example", "ada", "s1")
 def test_a_name_is_read_as_an_index_holds_it() -> None:
     assert parse_name(str(ADA).encode()) == ADA
     assert session_name("https://b.example", "ada", "s1") != ADA
+
+
+def test_an_entry_of_a_users_index_leaves_out_what_its_key_says() -> None:
+    index, entry = NAMES.user_index(ADA.user), member_of_user(ADA)
+    assert len(entry) == 16
+    assert listed_name(index, entry) == ADA
+    assert listed_name(index, str(ADA).encode()) == ADA
+    assert listed_name(NAMES.device_index(ADA.user), entry) is None
+    assert listed_name(index, b"no entry of ours") != ADA
 
 
 @pytest.mark.parametrize("member", [b"", b"one", b"/s", b"u/"])

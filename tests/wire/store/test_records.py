@@ -2,13 +2,15 @@
 
 import msgspec
 import pytest
+from hypothesis import given, settings
 
-from sidecar.domain.facts.facts import Fact, Revoked, RiskReported, Scope, Seen, SignalRaised
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.facts.fact_kinds import Fact, Revoked, RiskReported, Scope, Seen, SignalRaised
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import Record, join_all
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at
+from sidecar.wire.facts.values import HEAD
 from sidecar.wire.store.records import (
     CHECKPOINT,
     decode_checkpoint,
@@ -16,7 +18,10 @@ from sidecar.wire.store.records import (
     encode_checkpoint,
     encode_facts,
     encode_seen,
+    encode_together,
+    kinds_in,
 )
+from tests.domain.random_policies import lives
 
 SHOWN = Seen(stamp=at(4, "shown"), session="s", ip="192.0.2.1", place=Place(country="DE"))
 HIGH = RiskReported(stamp=at(1, "first"), source="idp", scope=Scope.USER, level=RiskLevel.HIGH)
@@ -61,9 +66,12 @@ def test_a_flood_of_other_names_does_not_push_out_what_is_said_of_the_user() -> 
 def test_a_fact_of_another_version_is_set_aside_and_not_misread() -> None:
     record = encode_facts(MARKED)
     (field,) = (field for field in record if field.startswith(b"risk@idp:"))
-    stamp, _, payload = record[field].partition(b"\0")
-    for foreign in (payload[1:], b"\x01" + payload[1:], b"\x03" + payload[1:], b""):
-        facts, broken = decode_facts(record | {field: stamp + b"\0" + foreign})
+    moment, said = record[field][1:HEAD], record[field][HEAD:]
+    stamp = HIGH.stamp.encode().encode()
+    second = stamp + b"\0\x02"
+    foreign = (second + said, stamp + b"\0" + said, b"\x84" + moment + said, b"\x82" + said, b"")
+    for value in foreign:
+        facts, broken = decode_facts(record | {field: value})
         assert HIGH not in facts
         assert [one.stamp for one in broken] == [HIGH.stamp]
 
@@ -71,8 +79,9 @@ def test_a_fact_of_another_version_is_set_aside_and_not_misread() -> None:
 def test_a_checkpoint_of_another_version_is_none() -> None:
     record = encode_checkpoint(Checkpoint(State(last=at(5, "x"))))
     assert decode_checkpoint(record) == Checkpoint(State(last=at(5, "x")))
-    stamp, _, payload = record[CHECKPOINT].partition(b"\0")
-    assert decode_checkpoint({CHECKPOINT: stamp + b"\0" + payload[1:]}) is None
+    value = record[CHECKPOINT]
+    for foreign in (b"\x84" + value[1:], b"\x82" + value[1:], value[HEAD:], b"", value[:HEAD]):
+        assert decode_checkpoint({CHECKPOINT: foreign}) is None
 
 
 def test_where_a_source_saw_a_session_last_replaces_nothing_that_a_call_has_shown() -> None:
@@ -82,3 +91,18 @@ def test_where_a_source_saw_a_session_last_replaces_nothing_that_a_call_has_show
     assert not broken
     assert SHOWN in kept
     assert found in kept
+
+
+@settings(max_examples=50, deadline=None)
+@given(lives())
+def test_the_names_of_its_fields_show_all_kinds_of_facts_in_a_record(facts: list[Fact]) -> None:
+    together = {field: value for field, (value, _) in encode_together(facts).items()}
+    for record in (encode_facts(facts), together, encode_seen(SHOWN, moved=True)):
+        kinds = kinds_in(record)
+        assert kinds is not None
+        assert kinds >= set(map(type, decode_facts(record)[0]))
+
+
+def test_a_checkpoint_stands_for_facts_of_any_kind() -> None:
+    record = encode_checkpoint(Checkpoint(State(), frozenset()))
+    assert kinds_in({**record, **encode_facts(MARKED)}) is None

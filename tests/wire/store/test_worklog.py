@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.facts.facts import Scope
+from sidecar.domain.facts.fact_kinds import Scope
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
-from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.policy.conditional_access import RiskLevel
 from sidecar.domain.values.stamp import at
 from sidecar.wire.store import worklog
 

@@ -7,7 +7,7 @@ import pytest
 from sidecar.wire.settings.settings import Issuer
 from sidecar.wire.tokens.claims import Flaw
 from sidecar.wire.tokens.expectations import Configured, expected_of
-from sidecar.wire.tokens.jws import Unverified, read
+from sidecar.wire.tokens.jws import Unverified, read_jws
 from tests.adapters.identity import Signer
 
 SIGNER = Signer("ES256", kid="k7")
@@ -17,7 +17,7 @@ KNOWN = ("https://id.example", "https://partners.example/")
 
 def parts(**claims: Any) -> Unverified:
     usual = {"iss": ISSUER.issuer, "aud": "shop", "sub": "ada", "exp": 900}
-    return read(SIGNER.token(**{**usual, **claims}), 8192)
+    return read_jws(SIGNER.token(**{**usual, **claims}), 8192)
 
 
 CASES = [

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.yaml import tree as positions
 from sidecar.wire.yaml.tree import (
+    MAX_PROBLEMS,
     AlreadyRefused,
     ConfigError,
     ConfigProblem,
@@ -127,6 +127,10 @@ def test_every_node_and_key_knows_its_line() -> None:
         ("a: \ud800", ["1: (file): has the character U+D800, which YAML does not allow"]),
         ('a: "\\0"', ["1: a: has a control character"]),
         ("a: " + "[" * 80, ["1: a" + "[0]" * 63 + ": is nested more than 64 levels deep"]),
+        (
+            f"a: &a {'[' * 40}x{']' * 40}\nb: &b [{'[' * 21}*a{']' * 21}, *a]\nc: [[*b]]",
+            ["3: c[0][0]: is nested more than 64 levels deep"],
+        ),
     ],
 )  # fmt: skip
 def test_what_could_be_read_in_two_ways_is_refused(text: str, expected: list[str]) -> None:
@@ -172,7 +176,7 @@ def test_anchors_cannot_make_a_tree_explode() -> None:
 
 
 def test_a_text_that_is_too_long_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(positions, "MAX_CHARACTERS", 10)
+    monkeypatch.setattr("sidecar.wire.yaml.tree.MAX_CHARACTERS", 10)
     assert problems("a: 12345678") == ["f:1: (file): has more than 10 characters"]
 
 
@@ -190,20 +194,20 @@ def test_problems_come_file_by_file_and_line_by_line_and_each_once() -> None:
 
 
 def test_no_more_problems_are_kept_than_anybody_reads() -> None:
-    assert len(problems("\n".join(f"a{n}: !t x" for n in range(2000)))) == positions.MAX_PROBLEMS
+    assert len(problems("\n".join(f"a{n}: !t x" for n in range(2000)))) == MAX_PROBLEMS
 
 
 def test_the_pure_parser_reads_as_the_fast_one(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a: &x [1, NO, {b: 22:00}]\nc: *x\nd: |\n  text\n  more\n"
     fast = tree(text)
-    monkeypatch.setattr(positions, "_LOADER", yaml.SafeLoader)
+    monkeypatch.setattr("sidecar.wire.yaml.tree._LOADER", yaml.SafeLoader)
     assert tree(text) == fast
 
 
 @given(st.text())
 def test_no_text_makes_the_pure_parser_leak(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(positions, "_LOADER", yaml.SafeLoader)
+        patch.setattr("sidecar.wire.yaml.tree._LOADER", yaml.SafeLoader)
         found = Problems()
         assert read_tree(text, "f", found) is not None or len(found) == 1
 

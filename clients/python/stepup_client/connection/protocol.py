@@ -186,12 +186,20 @@ def _is_there(path: Path) -> bool:
 
 
 def encoded(request: Mapping[str, Any]) -> bytes:
-    """Return a request line; raise `Refused` (`too_large`) if the daemon would not take it."""
-    line = json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    """Return a request line; raise `Refused` if the daemon would not take or could not read it."""
+    try:
+        text = json.dumps(request, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        line = text.encode() + b"\n"
+    except ValueError as error:  # of the codec, too
+        message = "numbers are finite, and text has no half of a surrogate pair"
+        raise _unsendable("invalid_json", message) from error
     if len(line) > LONGEST_LINE:
-        reply = {"error": "too_large", "message": f"a request has at most {LONGEST_LINE} bytes"}
-        raise Refused({**reply, "status": 400})
+        raise _unsendable("too_large", f"a request has at most {LONGEST_LINE} bytes")
     return line
+
+
+def _unsendable(error: str, message: str) -> Refused:
+    return Refused({"error": error, "message": message, "status": 400})
 
 
 def referred(request: Mapping[str, Any]) -> tuple[bytes, str]:

@@ -3,7 +3,8 @@
 -- the two together. BOUNDS is filled in from that module when the script is loaded.
 --
 -- KEYS  record, index..., [the index whose members are asked for]
--- ARGV  record's expiry, now (both unix ms), unless, channel ('' for none), want record (1 or 0),
+-- ARGV  record's expiry, now (both unix ms), unless, channel ('' for none), want record (1, 0, or
+--       the one group of it that is wanted),
 --       again (1: this join may have happened already), confirm (1: write in any case),
 --       count of fields, count of indexes, then field, value for each field, then member, expiry
 --       for each index.
@@ -28,7 +29,7 @@ local byte, min = string.byte, math.min
 
 local record_key = KEYS[1]
 local expire_at, now, unless, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local want_record, again = ARGV[5] == '1', ARGV[6] == '1'
+local wanted, again = ARGV[5], ARGV[6] == '1'
 local confirm = ARGV[7] == '1'
 local field_count, index_count = tonumber(ARGV[8]), tonumber(ARGV[9])
 
@@ -81,7 +82,16 @@ local function members()
 end
 
 local function record()
-  return want_record and redis.call('HGETALL', record_key) or {}
+  if wanted == '1' then return redis.call('HGETALL', record_key) end
+  if wanted == '0' then return {} end
+  local found, prefix = {}, wanted .. ':'
+  for _, name in ipairs(redis.call('HKEYS', record_key)) do
+    if string.sub(name, 1, #prefix) == prefix then
+      found[#found + 1] = name
+      found[#found + 1] = redis.call('HGET', record_key, name)
+    end
+  end
+  return found
 end
 
 -- Cuts a group down to its bound; adds the names of the fields that fell as keys to `dropped`.

@@ -1,0 +1,1 @@
+"""Decisions that the sidecar has written down, read in the app's own process."""

@@ -1,0 +1,1 @@
+"""Sources of signed bundles, and the cache that keeps them."""

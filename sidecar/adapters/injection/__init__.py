@@ -1,0 +1,1 @@
+"""The webhook that adds the sidecar to pods, and certificates for it."""

@@ -1,0 +1,1 @@
+"""OpenTelemetry: what is sent to collectors, and trace contexts in calls to others."""

@@ -1,0 +1,1 @@
+"""Wires the doors at which others than the pod itself ask: intake, central."""

@@ -1,0 +1,1 @@
+"""Programs beside the sidecar: the transmitter of shared signals, and the webhook."""

@@ -1,0 +1,1 @@
+"""Takes up signed bundles of policies, all sidecars at one moment."""

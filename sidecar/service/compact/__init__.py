@@ -1,0 +1,1 @@
+"""Sessions of the view as they are held: packed until somebody asks."""

@@ -1,0 +1,1 @@
+"""The log of decisions: which are taken, what is written of them, and what is lost."""

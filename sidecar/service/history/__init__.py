@@ -1,0 +1,1 @@
+"""The history: a durable, bounded record of what happened to whom, each thing once."""

@@ -1,0 +1,1 @@
+"""A table of calls that apps of the pod may let pass without asking."""

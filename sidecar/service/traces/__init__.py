@@ -1,0 +1,1 @@
+"""Traces: the spans of checks, of events and of calls to others."""

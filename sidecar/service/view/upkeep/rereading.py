@@ -1,0 +1,112 @@
+"""Reads the records of the view again: all of them, or the next ones in turn.
+
+Where news may have been missed, the store says what they were; and what it lacks, it is given back.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from sidecar.service.audit.turns import Turns
+from sidecar.service.ports.calls import StoreRefused
+from sidecar.service.ports.store import Load, Loaded, Reader, Shards
+from sidecar.service.view.live_session import Tracked
+
+LOADS_AT_ONCE = 512
+
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the store's clocks may differ from ours, and from each other."""
+
+
+class Hear(Protocol):
+    """Takes up what the store says of a record."""
+
+    def __call__(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Join fields into the record of this key; return whether any was news here."""
+
+
+class Rereading:
+    """Reads `records` again. What the store lacks of one, `keep` has saved.
+
+    `refused` hears of a record that the store refuses to read.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it needs of the view, by name
+        self,
+        *,
+        store: Reader,
+        records: Mapping[bytes, Tracked],
+        clock: Callable[[], float],
+        hear: Hear,
+        keep: Callable[[Tracked, Mapping[bytes, bytes]], object],
+        refused: Callable[[Tracked, StoreRefused], None],
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._clock = clock
+        self._hear = hear
+        self._keep = keep
+        self._refused = refused
+        self._turns: Iterator[Tracked] = iter(())
+
+    async def revalidate(self) -> int:
+        """Read all records again, as news may have been missed; write back what the store lacks.
+
+        Gives how many records lacked something.
+        """
+        everything = tuple(self._records.values())
+        lacking = 0
+        for start in range(0, len(everything), LOADS_AT_ONCE):
+            batch = everything[start : start + LOADS_AT_ONCE]
+            answers = await self._read_again(batch)
+            turns = Turns()
+            for tracked, answer in answers:
+                await turns.give_way()
+                self._hear(tracked.key, answer.record)
+                missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
+                if missing:
+                    self._keep(tracked, missing)
+                    lacking += 1
+        return lacking
+
+    async def vanished(self, store: Shards, share: float) -> list[Tracked]:
+        """Look whether the next records in turn are in the store still; gives those that are not.
+
+        `share` of all are looked at, so that each has its turn after `1 / share` looks. What has
+        vanished is written back.
+        """
+        count = math.ceil(len(self._records) * min(1.0, share))
+        vanished = []
+        while count > 0:
+            batch = self._next(min(count, LOADS_AT_ONCE))
+            count -= LOADS_AT_ONCE
+            expiries = await store.expiries(*(one.key for one in batch))
+            for tracked, expires_at in zip(batch, expiries, strict=True):
+                # An expiry only grows: an earlier one is that of another record under the same key.
+                # It may shift by as much as clocks differ where its slot moves to another server.
+                known, tracked.expires_at = tracked.expires_at, expires_at
+                expired = not expires_at and known <= (self._clock() + CLOCKS_DIFFER) * 1000
+                if expires_at < known - CLOCKS_DIFFER * 1000 and not expired:
+                    self._keep(tracked, tracked.record)
+                    vanished.append(tracked)
+        return vanished
+
+    def _next(self, count: int) -> list[Tracked]:
+        """Return the next records in turn; from the first on after the last."""
+        batch = list(itertools.islice(self._turns, count))
+        if len(batch) < count:
+            self._turns = iter(tuple(self._records.values()))
+            batch += itertools.islice(self._turns, count - len(batch))
+        return [one for one in batch if self._records.get(one.key) is one]
+
+    async def _read_again(self, batch: Sequence[Tracked]) -> list[tuple[Tracked, Loaded]]:
+        """Read records; what the store refuses leaves the view, and does not hold up the others."""
+        try:
+            loaded = await self._store.load(*(Load(tracked.key) for tracked in batch))
+            return list(zip(batch, loaded, strict=True))
+        except StoreRefused as error:
+            if len(batch) > 1:
+                return [pair for one in batch for pair in await self._read_again((one,))]
+            self._refused(batch[0], error)
+            return []

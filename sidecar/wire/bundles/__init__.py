@@ -1,0 +1,1 @@
+"""Signed bundles of policies: their archive, their signatures, and which of them is in force."""

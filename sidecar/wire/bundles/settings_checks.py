@@ -1,0 +1,50 @@
+"""Checks of the settings of signed bundles."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from sidecar.wire.checks.reach import is_loopback
+from sidecar.wire.settings.settings import Policies
+from sidecar.wire.yaml.tree import Problems, Table, is_named, place_of
+
+_SOURCES = ("directory", "url", "oci")
+
+
+def check_bundles(root: Table, policies: Policies, problems: Problems) -> None:
+    """Add what does not fit together."""
+    for key, message in (*_sources(root, policies), *_keys(policies)):
+        field = f"policies.{key}"
+        problems.add(place_of(root, field), field, message)
+
+
+def _sources(root: Table, policies: Policies) -> Iterator[tuple[str, str]]:
+    bundle = policies.bundle
+    named = [name for name in _SOURCES if getattr(bundle, name)]
+    if len(named) > 1:
+        yield f"bundle.{named[1]}", f"there is bundle.{named[0]} already: bundles have one source"
+    if named and is_named(root, "policies.path"):
+        yield "path", f"is not read where policies come from bundle.{named[0]}: name one of them"
+    address = bundle.url or bundle.oci
+    if bundle.token and address.lower().startswith("http:") and not _is_near(address):
+        yield "bundle.token", "would go over the network in clear: name an https:// address"
+    if named and not bundle.public_keys:
+        yield "bundle.public_keys", "is required: whose signatures count"
+
+
+def _is_near(address: str) -> bool:
+    return is_loopback(urlsplit(address).hostname or "")
+
+
+def _keys(policies: Policies) -> Iterator[tuple[str, str]]:
+    if not policies.bundle.public_keys:
+        return
+    from sidecar.wire.bundles.minisign import (  # noqa: PLC0415 - only where there are any
+        InvalidKey,
+        read_public_key,
+    )
+
+    for index, text in enumerate(policies.bundle.public_keys):
+        try:
+            read_public_key(text)
+        except InvalidKey as error:
+            yield f"bundle.public_keys[{index}]", str(error)

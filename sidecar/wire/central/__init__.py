@@ -1,0 +1,1 @@
+"""The central listener: its configuration, and who may ask there."""

@@ -1,0 +1,1 @@
+"""Compact forms of values that are held in memory and seldom looked at."""

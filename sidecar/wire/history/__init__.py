@@ -1,0 +1,1 @@
+"""The form in which the history of users and devices is kept."""

@@ -1,0 +1,1 @@
+"""The table of decisions in shared memory, as bytes."""

@@ -1,0 +1,1 @@
+"""Traces: the contexts that callers send, those that events have, and what spans may say."""

@@ -1,0 +1,1 @@
+"""Writes the alert rules, their tests and the dashboards that are under deploy/observability."""
