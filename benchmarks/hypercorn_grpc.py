@@ -17,7 +17,7 @@ from hypercorn.typing import ConnectionState, HTTPScope
 from trio.socket import SocketType
 
 from sidecar.adapters.grpc.server import GrpcHandler
-from sidecar.adapters.http.server import HttpIncident, OnHttpIncident
+from sidecar.adapters.http.handlers import HttpIncident, OnHttpIncident
 from sidecar.adapters.listening.acceptor import Acceptor
 from sidecar.adapters.listening.seats import BY_ADDRESS_LONG, Seat
 from sidecar.adapters.listening.tcp_listeners import tcp_listeners

@@ -29,7 +29,7 @@ from rich.table import Table
 from sidecar.adapters import clock
 from sidecar.adapters.redis.links import call
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
-from sidecar.daemon.serving import Addresses, serve
+from sidecar.daemon.lifecycle import Addresses, serve
 from sidecar.wire.settings.settings import Sessions, StoreSettings, Work
 from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.rescore_records import Finished, backlog_of, current_of, finished_of
@@ -246,7 +246,7 @@ async def rescore(bench: Bench, configs: list[Path], policy: str) -> Run:
         for config in configs:
             await ready(config.with_suffix(".sock"))
         await bench.quiet()
-        asked = _swept(bench.client)[0]
+        asked = swept(bench.client)[0]
         begun, before = time.perf_counter(), bench.now()
         (configs[0].parent / "policies" / f"{policy}.yaml").write_text(MORE.format(policy=policy))
         done, seconds = await _done(bench.client, asked)
@@ -271,13 +271,13 @@ async def ready(path: Path) -> None:
 async def _done(client: redis.Redis, asked: float) -> tuple[int, float]:
     """Wait until one that was asked for later is done: its sessions, and seconds."""
     while True:
-        at, begun, finished = _swept(client)
+        at, begun, finished = swept(client)
         if at > asked and finished is not None:
             return finished.done, (finished.at - begun) / 1e6
         await trio.sleep(0.1)
 
 
-def _swept(client: redis.Redis) -> tuple[float, int, Finished | None]:
+def swept(client: redis.Redis) -> tuple[float, int, Finished | None]:
     """When the latest was asked for, when it was begun, and its end."""
     names = StoreKeys("su")
     record: dict[bytes, bytes] = call(client, "HGETALL", names.rescore_record())

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +60,35 @@ def serve_listener() -> None:
 
     from sidecar.adapters.events.speakers import Speakers  # noqa: PLC0415
     from sidecar.adapters.http.data_listener import DataListener  # noqa: PLC0415
+    from sidecar.domain.evaluation.decision import Verdict  # noqa: PLC0415
     from sidecar.domain.facts.signal import Signal  # noqa: PLC0415
-    from sidecar.service.ports.calls import Accepted, Answer, Call, Verdict  # noqa: PLC0415
+    from sidecar.service.checks.kept_answers import RepeatedAnswer  # noqa: PLC0415
+    from sidecar.service.intake.outcomes import accept_each  # noqa: PLC0415
+    from sidecar.service.ports.calls import Accepted, Answer, Call  # noqa: PLC0415
     from sidecar.wire.settings.settings import Gateway, Http, Settings  # noqa: PLC0415
 
     allowed = Answer(Verdict.ALLOW, 200, "s1", "u1", "mfa")
 
     class Services:
+        def check_at_once(self, _call: Call) -> RepeatedAnswer:
+            return RepeatedAnswer(allowed, "")
+
+        def judge_at_once(self, _call: Call) -> Answer:
+            return allowed
+
+        async def gather(
+            self,
+            _calls: Iterable[Call],
+            *,
+            task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        ) -> None:
+            task_status.started()
+
         async def check(self, _call: Call) -> Answer:
             return allowed
+
+        async def accept_all(self, signals: Sequence[Signal]) -> list[Accepted | Exception]:
+            return await accept_each(self.accept, signals)
 
         async def accept(self, _signal: Signal) -> Accepted:
             return Accepted("e1")

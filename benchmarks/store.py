@@ -1,23 +1,24 @@
-"""What gathering is worth: the store's pipelines against a thread call for each operation.
+"""What gathering is worth: the store's pipelines against an exchange for each operation.
 
 Usage: python -m benchmarks.store [OPERATIONS]
 
 Each row is joins, or loads, of a small record over a unix socket to a server of its own, by as
-many callers as the row says; the last rows are redis-py alone, without trio, for the ceiling.
+many callers as the row says; the last rows are one connection that is always at work, for the
+ceiling.
 """
 
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-import redis
 import trio
 from rich.console import Console
 from rich.table import Table
 
 from sidecar.adapters.redis.batch import Item, exchange
 from sidecar.adapters.redis.commands import Operation
+from sidecar.adapters.redis.connection import Connections
 from sidecar.adapters.redis.links import ONLY, links_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
@@ -26,6 +27,7 @@ from sidecar.wire.settings.settings import StoreSettings
 
 FAR = 4_000_000_000_000
 KEYS = 1000
+PATIENCE = 5.0
 VALUE = b"1700000000000000" + b"x" * 84
 
 
@@ -59,13 +61,24 @@ async def measure(
     return len(latencies) / seconds, cuts[49], cuts[98]
 
 
-def ceiling(
-    client: redis.Redis, operations: int, operation_of: Callable[[int], Operation], size: int
+async def run(connections: Connections, operations: Sequence[Operation]) -> object:
+    """Run these in one pipeline."""
+    items = list(map(Item, operations))
+    return await connections.use(
+        ONLY, lambda socket: exchange(lambda sent: socket.exchange(sent, PATIENCE), items)
+    )
+
+
+async def ceiling(
+    connections: Connections,
+    operations: int,
+    operation_of: Callable[[int], Operation],
+    size: int,
 ) -> float:
     """Operations a second of pipelines of one size, one after the other."""
     begun = time.perf_counter()
     for first in range(0, operations, size):
-        exchange(client, [Item(operation_of(n)) for n in range(first, first + size)])
+        await run(connections, [operation_of(n) for n in range(first, first + size)])
     return operations / (time.perf_counter() - begun)
 
 
@@ -79,27 +92,28 @@ async def main() -> None:
         links = links_of(settings)
         store = RedisStore(links, settings)
         await nursery.start(store.run)
-        client = links.client(ONLY)
-        limiter = trio.CapacityLimiter(settings.threads)
+        connections = Connections(links, settings.threads)
         for name, operation_of in (("join", join_of), ("load", load_of)):
 
             async def gathered(n: int, of: Callable[[int], Operation] = operation_of) -> object:
                 return await store.submit([of(n)])
 
             async def alone(n: int, of: Callable[[int], Operation] = operation_of) -> object:
-                items = [Item(of(n))]
-                return await trio.to_thread.run_sync(exchange, client, items, limiter=limiter)
+                return await run(connections, [of(n)])
 
             for callers in (1, 10, 100, 1000):
-                for label, use in (("gathered", gathered), ("a thread call each", alone)):
+                for label, use in (("gathered", gathered), ("an exchange each", alone)):
                     share = operations // 4 if use is alone or callers == 1 else operations
                     rate, p50, p99 = await measure(share, callers, use)
                     table.add_row(
                         label, name, str(callers), f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}"
                     )
             for size in (1, 100, 1000):
-                rate = ceiling(client, operations, operation_of, size)
-                table.add_row(f"redis-py, pipelines of {size}", name, "", f"{rate:,.0f}", "", "")
+                rate = await ceiling(connections, operations, operation_of, size)
+                table.add_row(
+                    f"one connection, pipelines of {size}", name, "", f"{rate:,.0f}", "", ""
+                )
+        connections.renew()
         nursery.cancel_scope.cancel()
     Console().print(table)
 

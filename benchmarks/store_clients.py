@@ -6,7 +6,8 @@ A reply is asked for by 1, 16 and 100 callers in closed loops, over a unix socke
 runs for this alone: GET of 200 bytes, and the script that joins facts. The clients take turns in
 each round, so that what else the machine does meets all of them:
 
-- threads: redis-py in two threads, as the store uses it;
+- threads: redis-py in two threads, as the store used it before decision 37;
+- store: the connections that the store uses, a batch on each of two at a time;
 - coredis: its pipelines, on trio, from two workers;
 - each: a request of coredis for each call;
 - socket: the connection on which news arrives (`RedisSocket`), with batches in flight: redis-py
@@ -31,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sidecar.adapters.redis.commands import SCRIPTS, Command, commands_of
-from sidecar.adapters.redis.connection import RedisSocket, connected
+from sidecar.adapters.redis.connection import Connections, RedisSocket, connected
 from sidecar.adapters.redis.links import ONLY, links_of
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
 from sidecar.service.ports.store import Join
@@ -140,6 +141,20 @@ async def threads(settings: StoreSettings) -> AsyncIterator[Client]:
     links.close()
 
 
+@asynccontextmanager
+async def store(settings: StoreSettings) -> AsyncIterator[Client]:
+    links = links_of(settings)
+    connections = Connections(links, WORKERS)
+
+    async def exchange(commands: Sequence[Command]) -> Sequence[Any]:
+        return await connections.use(ONLY, lambda one: one.exchange(commands, settings.timeout))
+
+    async with gathered(exchange) as queue:
+        yield queue
+    connections.renew()
+    links.close()
+
+
 def as_it_is(reply: Any, **_: Any) -> Any:
     return reply
 
@@ -219,6 +234,7 @@ async def socket(settings: StoreSettings) -> AsyncIterator[Client]:
 
 CLIENTS = {
     "threads": threads,
+    "store": store,
     "coredis": coredis_pipelines,
     "each": coredis_each,
     "socket": socket,

@@ -1,0 +1,1 @@
+"""The goals of the engine, each measured in one run beside what it is compared with."""
