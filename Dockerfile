@@ -3,6 +3,8 @@
 #
 # BASE is an argument so that a registry of your own, or a digest, can stand in its place:
 #   --build-arg BASE=python:3.12-slim@sha256:...
+# It is the same for each architecture that BASE and the pinned wheels are there for:
+#   docker buildx build --platform linux/amd64,linux/arm64 --tag ... --push .
 ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS builder
@@ -27,15 +29,22 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist ./
         --no-index /dist/*.whl \
     && /opt/sidecar/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/sidecar/lib
 
-FROM ${BASE}
+# What the final image holds: the environment, its interpreter and the libraries that these load. The
+# bill of materials (CycloneDX) is of just that.
+COPY deploy/image deploy/image
+RUN /opt/sidecar/bin/python deploy/image/root.py /image > /libraries \
+    && install -d /image/usr/share/sbom \
+    && xargs /opt/sidecar/bin/python deploy/image/sbom.py \
+        /image/usr/share/sbom/stepup-sidecar.cdx.json < /libraries
+
+# No shell and no package manager. The directories that the daemon writes to are mounts; those of the
+# image stand in where none is given.
+FROM scratch
 LABEL org.opencontainers.image.title="stepup-sidecar" \
       org.opencontainers.image.description="Re-scores live sessions as signals arrive and has the next sensitive call challenged for step-up" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The directories that the daemon writes to are mounts; these stand in where none is given.
-RUN install -d -o 65532 -g 65532 -m 0770 /run/sidecar /var/lib/sidecar \
-    && install -d -m 0755 /etc/sidecar
-COPY --from=builder /opt/sidecar /opt/sidecar
-ENV PATH=/opt/sidecar/bin:$PATH \
+COPY --from=builder /image /
+ENV PATH=/opt/sidecar/bin:/usr/local/bin:/usr/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1 \

@@ -13,8 +13,8 @@ local AWAY = '{"type":"urn:stepup-sidecar:problem:unavailable",'
     .. '"title":"This cannot be decided now","status":503}'
 
 local FIELDS = {
-    "X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject",
-    "X-Sidecar-Assurance", "X-Sidecar-Step-Up",
+    "X-Sidecar-Decision", "X-Sidecar-Decision-Id", "X-Sidecar-Session",
+    "X-Sidecar-Subject", "X-Sidecar-Assurance", "X-Sidecar-Step-Up",
 }
 
 local RETURNED = {

@@ -13,7 +13,7 @@ local FORWARDED = {
     "authorization", "dpop", "user-agent", "accept", "sec-fetch-mode", "sec-fetch-dest",
     "origin", "access-control-request-method",
 }
-local FIELDS = { "decision", "session", "subject", "assurance", "step-up" }
+local FIELDS = { "decision", "decision-id", "session", "subject", "assurance", "step-up" }
 local RETURNED = {
     "www-authenticate", "content-type", "cache-control", "retry-after", "location",
     "vary", "access-control-allow-origin", "access-control-allow-credentials",
