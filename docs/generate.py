@@ -4,6 +4,7 @@
 And the tables of powers, of warnings, of the rights at the store and of the rooms of the code from
 their descriptions.
 `python docs/generate.py` writes all; tests see to it that the pages in the repository are current.
+What describes interfaces and observations stands beside it, each a module that writes its pages.
 """
 
 import ast
@@ -21,18 +22,32 @@ from typing import Any, NamedTuple
 import msgspec
 import msgspec.inspect as mi
 
+# Also where it is called by its path: `python docs/generate.py`.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs import (
+    command_line,
+    error_codes,
+    how_to,
+    listeners,
+    observed,
+    pictures,
+    socket_protocol,
+)
 from sidecar.adapters.redis_server.rights import least_rights, needs_of
 from sidecar.domain.policy import lint
 from sidecar.domain.sources import powers
 from sidecar.domain.values.assurance import DEFAULT_LEVELS
 from sidecar.tuning.scenario.given import GIVEN, SESSION
 from sidecar.tuning.scenario.then import CALL
-from sidecar.wire.checks import hardening
-from sidecar.wire.config.reading import REFINED
+from sidecar.wire.checks import weaknesses
 from sidecar.wire.config.reloads import keys
+from sidecar.wire.config.settings_reader import REFINED
+from sidecar.wire.decision_log.fields import FIELDS, VERDICTS
+from sidecar.wire.decision_log.settings import Mask
 from sidecar.wire.events.kinds import ENVELOPE, EVENTS
 from sidecar.wire.grammar.records import RecordKey
-from sidecar.wire.policies import policy, session_controls
+from sidecar.wire.policies import policy_grammar, session_controls
 from sidecar.wire.policies.conditions import CONDITIONS
 from sidecar.wire.policies.grants import FORMS
 from sidecar.wire.settings.settings import Settings, StoreSettings
@@ -55,7 +70,7 @@ WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
 # Warnings
 
-<!-- Written by docs/generate.py from wire/checks/hardening.py and domain/policy/lint.py. -->
+<!-- Written by docs/generate.py from wire/checks/weaknesses.py and domain/policy/lint.py. -->
 
 `sidecar validate` warns of what is allowed and weak, or probably not meant, each by a name:
 `FILE:LINE: field: warning: what was found; what to do (name)`. The exit status stays 0;
@@ -87,6 +102,31 @@ null counts as absent. `sidecar schema event` prints a JSON Schema.
 
 | member | means |
 | --- | --- |
+"""
+DECISION_LOG = Path(__file__).parent / "reference" / "decision-log.md"
+DECISION_LOG_HEAD = """\
+# Records of the decision log
+
+<!-- Written by docs/generate.py from sidecar/wire/decision_log/fields.py: change it there. -->
+
+A record is a line of JSON. A member that would be empty, false or unknown is absent. New members
+may come with any version; those that are there keep their names and meanings. How the log is set
+up, masked and verified: [decision log](../decision-log.md).
+
+*OCSF* is the attribute of the class API Activity (6003) with the profiles Security Control and
+Host; *ECS* the field of the Elastic Common Schema. What they have no name for goes into
+`unmapped.*` and `sidecar.*`. *Masks* are those that `decision_log.masks` may name, the default
+first.
+
+| member | means | OCSF | ECS | masks |
+| --- | --- | --- | --- | --- |"""
+DECISION_LOG_TAIL = """
+## Records that are no decisions
+
+- `dropped`: so many decisions are missing before this record. Its member `dropped` has their number
+  by cause, as `sidecar_decision_log_dropped_total` has.
+- `chain`: what the chain does. Its member `chain` is `begun` (and `why` says why it does not go on
+  from a former one), `resumed` (after a start), `rotated` or `moved` (in another file).
 """
 HEAD = """\
 # Configuration
@@ -367,7 +407,7 @@ def _by_factor(method: str) -> tuple[int, str]:
 
 def policies_page() -> str:
     """Return the page of policies, with what their grammar says of each part."""
-    page = _replaced(POLICIES, "keys", _keys_of(policy.POLICY.keys))
+    page = _replaced(POLICIES, "keys", _keys_of(policy_grammar.POLICY.keys))
     page = _replaced(page, "conditions", _conditions())
     page = _replaced(page, "grants", _grants())
     page = _replaced(page, "session", _keys_of(session_controls.SESSION.keys))
@@ -419,6 +459,22 @@ def events_page() -> str:
     return NEWLINE.join((*parts, ""))
 
 
+def decision_log_page() -> str:
+    """Return the page of the decision log's records."""
+    parts = [DECISION_LOG_HEAD]
+    for one in FIELDS:
+        masks = ""
+        if one.masking is not None:
+            may = [m for m in Mask if m is not Mask.HASH or one.masking.can_hash]
+            may.sort(key=lambda mask, first=one.masking.default: mask is not first)
+            masks = ", ".join(f"`{mask.value}`" for mask in may)
+        parts.append(f"| `{one.name}` | {one.meaning} | `{one.ocsf}` | `{one.ecs}` | {masks} |")
+    parts.append("\n## Verdicts\n\n| `verdict` | OCSF | ECS |\n| --- | --- | --- |")
+    parts += [f"| `{one.verdict}` | {one.ocsf} | {one.ecs} |" for one in VERDICTS]
+    parts.append(DECISION_LOG_TAIL.rstrip())
+    return NEWLINE.join((*parts, ""))
+
+
 def _replaced(page: Path | str, name: str, content: str) -> str:
     """Return a page, or the text of one, with this between its marks of that name."""
     text = page if isinstance(page, str) else page.read_text(encoding="utf-8")
@@ -454,13 +510,13 @@ def warnings_page() -> str:
     """Return the page of warnings, each with its meaning and its cure."""
     parts = [WARNINGS_HEAD]
     tables = (
-        ("What makes a deployment weak", hardening.CODES, hardening.ADVICE),
+        ("What makes a deployment weak", weaknesses.CODES, weaknesses.ADVICE),
         ("What is probably not meant", lint.CODES, lint.ADVICE),
     )
     for title, codes, advice in tables:
         parts.append(f"## {title}\n\n| name | means | cure |\n| --- | --- | --- |")
         for code, meaning in codes.items():
-            star = "*" if code in hardening.OF_ALL else ""
+            star = "*" if code in weaknesses.OF_ALL else ""
             parts.append(f"| `{code}`{star} | {meaning} | {advice[code]} |")
         parts.append("")
     return "\n".join(parts)
@@ -474,10 +530,14 @@ def main() -> int:
     SCENARIOS.write_text(scenarios_page(), encoding="utf-8")
     EVENTS_PAGE.write_text(events_page(), encoding="utf-8")
     WARNINGS.write_text(warnings_page(), encoding="utf-8")
+    DECISION_LOG.write_text(decision_log_page(), encoding="utf-8")
     POLICIES.write_text(policies_page(), encoding="utf-8")
     STORE.write_text(store_page(), encoding="utf-8")
     ARCHITECTURE.write_text(architecture_page(), encoding="utf-8")
     PROVIDERS.write_text(providers_page(), encoding="utf-8")
+    for module in (command_line, error_codes, how_to, listeners, observed, pictures):
+        module.main()
+    socket_protocol.main()
     return 0
 
 
