@@ -19,19 +19,23 @@ from sidecar.wire.decision_log.settings import (
     Mask,
 )
 from sidecar.wire.grpc.protobuf import Message
-from sidecar.wire.settings.settings import Grpc, Settings
+from sidecar.wire.settings.settings import Grpc, Log, Settings
 from sidecar.wire.traces.settings import TracesSettings
+from tests import plain_http
 from tests.adapters.grpc.door import check_request
 from tests.adapters.opentelemetry.collecting import Collector, Seen, collecting
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import CREDENTIAL, Pods, running, token, unique
+from tests.stories.transmission import EXAMPLES, fresh, push, receiving, signed
 from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
+CHANGES = ("session-marked", "mark-cleared", "session-revoked")
+"""Log lines of what became of a session."""
 
 
 class Traced(NamedTuple):
@@ -67,6 +71,7 @@ def traced(valkey_server: Server) -> Iterator[Traced]:
                 mask_key="k" * 44,
                 masks={"session": Mask.HASH},
             )
+            settings = receiving(settings)
             return msgspec.structs.replace(
                 settings, traces=traces, decision_log=decisions, grpc=Grpc(bind="127.0.0.1:0")
             )
@@ -147,6 +152,32 @@ def test_a_check_is_in_the_trace_of_its_caller_at_each_door(traced: Traced) -> N
     assert len({span.span for span in spans}) == len(spans)
 
 
+def over_authzen(traced: Traced, path: str, **asked: Any) -> list[str]:
+    """Ask about calls of c1; return the ids of the decisions."""
+    url = f"{traced.pods.addresses[0].http[0]}/access/v1/{path}"
+    headers = {"Authorization": f"Bearer {CREDENTIAL}", "traceparent": PARENT}
+    body = {"action": {"name": "POST"}, "resource": {"type": "context", "id": "c1"}, **asked}
+    found = plain_http.post(url, json=body, headers=headers).json()
+    return [one["context"]["id"] for one in found.get("evaluations", [found])]
+
+
+def test_a_question_over_authzen_is_in_the_trace_of_its_caller(traced: Traced) -> None:
+    user, session = unique("user"), unique("session")
+    shown = token(user, session)
+    assert traced.pods.clients[0].check(shown)["decision"] == "allow"
+    holder = {"type": "user", "id": user, "properties": {"token": shown}}
+    decisions = [
+        *over_authzen(traced, "evaluation", subject=holder),
+        *over_authzen(traced, "evaluation", subject=holder),
+        *over_authzen(traced, "evaluations", evaluations=[{"subject": holder}] * 2),
+        *over_authzen(traced, "evaluation", subject={"type": "session", "id": session}),
+    ]
+    spans = [traced.check(one) for one in decisions]
+    assert len({one.span for one in spans}) == 5
+    assert all(below(one) for one in spans)
+    assert {one.attributes["sidecar.listener"] for one in spans} == {"authzen"}
+
+
 def test_what_is_no_context_is_counted_and_the_check_is_as_good(traced: Traced) -> None:
     shown, client = token(unique("user"), unique("session")), traced.pods.clients[0]
     counted = 'sidecar_trace_contexts_refused_total{member="traceparent"}'
@@ -212,3 +243,67 @@ def test_an_event_over_http_is_linked_to_its_sender(traced: Traced) -> None:
         assert span.attributes["sidecar.door"] == "http"
     first = traced.collector.one(**{"sidecar.event.id": f"idp/{event}", "parent": ""}, kind=5)
     assert span.parent == first.span
+
+
+def test_an_event_by_a_pushed_set_is_linked_to_its_sender(traced: Traced) -> None:
+    claims = fresh(EXAMPLES[0])
+    pushed = push(traced.pods.addresses[0].receiver[0], signed(claims), traceparent=PARENT)
+    assert pushed.status_code == 202, pushed.text
+    linked_to_its_sender(traced, "receiver")
+
+
+def test_an_operators_act_is_linked_to_its_sender(traced: Traced) -> None:
+    session = unique("session")
+    traced.pods.clients[0].check(token(unique("user"), session))
+    url = f"{traced.pods.addresses[0].admin[0]}/v1/sessions/{session}/revoke"
+    headers = {"Authorization": "Bearer operator", "traceparent": PARENT}
+    done = plain_http.post(url, json={"reason": "ticket 4711"}, headers=headers)
+    assert done.status_code == 200, done.text
+    linked_to_its_sender(traced, "admin")
+
+
+def linked_to_its_sender(traced: Traced, door: str) -> None:
+    """Hold an event of this door to the span that was sent, and that to the event."""
+    first = traced.collector.one(**{"sidecar.door": door, "parent": ""}, kind=5)
+    assert first.links == ((TRACE, SPAN),)
+    (received,) = (
+        one
+        for one in traced.collector.wait(name="receive event", trace=TRACE)
+        if one.attributes["sidecar.door"] == door
+    )
+    assert (received.parent, received.links) == (SPAN, ((first.trace, first.span),))
+
+
+def test_log_lines_name_the_trace_that_they_belong_to(
+    valkey_server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    user, session, event = unique("user"), unique("session"), unique("event")
+    about = {"session": session, "issuer": "https://id.example"}
+    with collecting() as collector:
+
+        def change(settings: Settings, _: int) -> Settings:
+            traces = TracesSettings(endpoint=collector.url)
+            log = Log(level="info", checks=True)
+            return msgspec.structs.replace(settings, traces=traces, log=log)
+
+        with running(valkey_server.url, POLICIES, 1, change) as pods:
+            (client,) = pods.clients
+            shown = token(user, session)
+            mine = client.ask(op="check", token=shown, context="c1", traceparent=PARENT)["id"]
+            unasked = client.check(shown)["id"]
+            said = [("network-change", {"segment": one}) for one in ("restricted", "open")]
+            for number, (kind, data) in enumerate([*said, ("session-revoked", {})]):
+                named = {"id": f"{event}-{number}", "data": data, "wait": "everywhere"}
+                assert client.trusted(kind, about, **named)["settled"]
+                pods.sweep()
+        own = collector.one(**{"sidecar.decision.id": unasked}).trace
+        events = [
+            collector.one(parent="", kind=5, **{"sidecar.event.id": f"idp/{event}-{number}"}).trace
+            for number in range(3)
+        ]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    of_session = [one for one in lines if one.get("session") == session]
+    checks = {one["id"]: one["trace"] for one in of_session if one["event"] == "checked"}
+    assert checks == {mine: TRACE, unasked: own}
+    changes = [(one["event"], one["trace"]) for one in of_session if one["event"] in CHANGES]
+    assert sorted(changes) == sorted(zip(CHANGES, events, strict=True))

@@ -65,6 +65,7 @@ from sidecar.wire.http.authzen import (
 from sidecar.wire.http.messages import Fields, PreparedResponse, Request, Response, header_lines
 from sidecar.wire.http.problems import Problem, problem
 from sidecar.wire.settings.settings import Http
+from sidecar.wire.traces.trace_context import SentContext, sent_context
 
 LISTENER = "authzen"
 """The door's name in the log of decisions."""
@@ -141,7 +142,8 @@ class AuthzenDoor:
         if not token:
             return None
         via = Via(LISTENER, uid=request.uid)
-        call, who, echo = _call(question, via, token), question.who, _echo(request)
+        call = _call(question, via, _sent(request), token)
+        who, echo = question.who, _echo(request)
         more = header_lines(echo)
 
         def at_once() -> Response | PreparedResponse | None:
@@ -182,7 +184,9 @@ class AuthzenDoor:
             return refusal
         question = await aside(decode_evaluation, request.body)
         via = self._via(request, (question,))
-        return await self._single(question, via) if isinstance(via, Via) else via
+        if not isinstance(via, Via):
+            return via
+        return await self._single(question, via, _sent(request))
 
     async def _evaluations(self, request: Request) -> Response:
         refusal = self._refusal(request)
@@ -193,8 +197,9 @@ class AuthzenDoor:
         if not isinstance(via, Via):
             return via
         if isinstance(asked, Evaluation):
-            return await self._single(asked, via)
-        return Response(200, _FIELDS, encode_results(await self._batch(asked, via)))
+            return await self._single(asked, via, _sent(request))
+        results = await self._batch(asked, via, _sent(request))
+        return Response(200, _FIELDS, encode_results(results))
 
     async def _configuration(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
@@ -230,38 +235,44 @@ class AuthzenDoor:
         )
         return problem(Problem.NOT_ALLOWED, message, members={"field": "subject"})
 
-    async def _single(self, question: Evaluation, via: Via) -> Response:
-        answer = await self._judge(question, via)
+    async def _single(self, question: Evaluation, via: Via, sent: SentContext | None) -> Response:
+        answer = await self._judge(question, via, sent)
         if isinstance(answer, Answer):
             return evaluated(answer)
         return Response(200, _FIELDS, encode_result(answer))
 
-    async def _batch(self, batch: EvaluationBatch, via: Via) -> list[Result]:
+    async def _batch(
+        self, batch: EvaluationBatch, via: Via, sent: SentContext | None
+    ) -> list[Result]:
         results: list[Result] = []
         for item in batch.items:
-            result = await self._one(item, via)
+            result = await self._one(item, via, sent)
             results.append(result)
             if batch.semantic.ends_with(permitted=result.decision):
                 break
         return results
 
-    async def _one(self, item: Evaluation | InvalidEvaluation, via: Via) -> Result:
+    async def _one(
+        self, item: Evaluation | InvalidEvaluation, via: Via, sent: SentContext | None
+    ) -> Result:
         await trio.lowlevel.checkpoint()  # a long batch is not the only request
         if isinstance(item, InvalidEvaluation):
             return failure(400, str(item))
         try:
-            answer = await self._judge(item, via)
+            answer = await self._judge(item, via, sent)
         except (Overloaded, Unavailable) as error:
             return failure(503, str(error) or "no decision could be made")
         return answer if isinstance(answer, Result) else result_of(answer)
 
-    async def _judge(self, question: Evaluation, via: Via) -> Answer | Result:
+    async def _judge(
+        self, question: Evaluation, via: Via, sent: SentContext | None
+    ) -> Answer | Result:
         """Return the answer; or the failure of a question that is about nobody."""
         who = question.who
         if who.token or isinstance(who, ByToken):
-            answer = await self._checks.check(_call(question, via, who.token))
+            answer = await self._checks.check(_call(question, via, sent, who.token))
             return _about_another(who, answer) or answer
-        found = await self._checks.check_session(who.session, _call(question, via))
+        found = await self._checks.check_session(who.session, _call(question, via, sent))
         return failure(404, _NO_SESSION) if found is None else found
 
 
@@ -324,7 +335,12 @@ def _is_about_a_session(item: Evaluation | InvalidEvaluation) -> bool:
     return isinstance(item, Evaluation) and isinstance(item.who, BySession) and not item.who.token
 
 
-def _call(question: Evaluation, via: Via, token: str = "") -> Call:
+def _sent(request: Request) -> SentContext | None:
+    """Return what the request says of its sender's trace; all its questions are in that one."""
+    return sent_context(request.values(b"traceparent"), request.values(b"tracestate"))
+
+
+def _call(question: Evaluation, via: Via, sent: SentContext | None, token: str = "") -> Call:
     return Call(
         token,
         frozenset(question.contexts),
@@ -334,4 +350,5 @@ def _call(question: Evaluation, via: Via, token: str = "") -> Call:
         question.ip,
         question.user_agent,
         via=via,
+        trace=sent,
     )

@@ -22,8 +22,10 @@ from starlette.routing import Route
 from sidecar.adapters.listening.asgi import Records
 from sidecar.service.observations.observations import DoorIncident, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.traces.current import SENDER
 from sidecar.wire.http import messages
 from sidecar.wire.http.problems import details
+from sidecar.wire.traces.trace_context import sent_fields
 
 BODY_TIMEOUT = 10.0
 JSON = "application/json"
@@ -112,6 +114,7 @@ class Admitted(Route):
 class Application:
     """Answers requests by these routes; `door` names the application in metrics and in the log.
 
+    What a request says of its sender's trace is noted (`SENDER`), for the events that it brings.
     A route's name is its label in metrics. `causes` are the exceptions of endpoints that refuse a
     request, and `render` makes the answer to a refusal. More than `limit` requests at a time are
     refused. `worker` is the name under which faults of ours are counted, if it is not `door`.
@@ -157,6 +160,7 @@ class Application:
             return
         asked: dict[str, Any] = {**scope, "path": scope["raw_path"].decode("latin-1")}
         head = asked["method"] == "HEAD"
+        SENDER.set(sent_fields(scope["headers"]))
 
         async def answer(message: Any) -> None:
             if message["type"] == "http.response.start":

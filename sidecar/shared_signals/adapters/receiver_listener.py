@@ -40,12 +40,10 @@ from sidecar.adapters.listening.application import (
 from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
 from sidecar.service.observations.observations import CredentialRefused, DoorIncident
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.traces.current import SENDER
 from sidecar.shared_signals.service.receiver import NotTheirs
 from sidecar.shared_signals.wire.security_event_tokens import MEDIA_TYPE, InvalidSet, SetError
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
-from sidecar.wire.traces.trace_context import sent_texts
 
 PATH = "/ssf/events"
 DOOR = "receiver"
@@ -111,8 +109,6 @@ class PushApp(Application):
         )
 
     async def _take(self, request: Request) -> Response:
-        given = request.headers
-        SENDER.set(sent_texts(given.getlist("traceparent"), given.getlist("tracestate")))
         senders = await self._senders(request)
         if media_type_of(request) != MEDIA_TYPE:
             raise InvalidSet(Fault.INVALID_REQUEST, f"the content type must be {MEDIA_TYPE}")

@@ -5,7 +5,7 @@ not costs the `traceparent` beside it nothing. Baggage is not read.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 PARENT, STATE = "traceparent", "tracestate"
@@ -24,6 +24,8 @@ _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})
 _KEY = r"(?:[a-z][_0-9a-z*/-]{0,255}|[a-z0-9][_0-9a-z*/-]{0,240}@[a-z][_0-9a-z*/-]{0,13})"
 _MEMBER = re.compile(rf"({_KEY})=([ -+\--<>-~]{{0,255}}[!-+\--<>-~])")
 _SAMPLED = 1
+_PARENT_FIELD = PARENT.encode()
+_FIELDS = frozenset({_PARENT_FIELD, STATE.encode()})
 _NO_TEXT = "?"
 
 
@@ -54,14 +56,16 @@ def sent_context(parents: Sequence[bytes], states: Sequence[bytes] = ()) -> Sent
     """
     if not parents:
         return None
-    return sent_texts(
-        [one.decode("latin-1") for one in parents], [s.decode("latin-1") for s in states]
+    return SentContext(b",".join(parents).decode("latin-1"), b",".join(states).decode("latin-1"))
+
+
+def sent_fields(fields: Iterable[tuple[bytes, bytes]]) -> SentContext | None:
+    """Do as `sent_context` does with all header fields of a request, their names in lower case."""
+    found = [one for one in fields if one[0] in _FIELDS]
+    return sent_context(
+        [value for name, value in found if name == _PARENT_FIELD],
+        [value for name, value in found if name != _PARENT_FIELD],
     )
-
-
-def sent_texts(parents: Sequence[str], states: Sequence[str]) -> SentContext | None:
-    """Do as `sent_context` does with texts."""
-    return SentContext(",".join(parents), ",".join(states)) if parents else None
 
 
 def sent_members(values: Mapping[str, object]) -> SentContext | None:

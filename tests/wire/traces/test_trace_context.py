@@ -15,6 +15,7 @@ from sidecar.wire.traces.trace_context import (
     read_parent,
     read_state,
     sent_context,
+    sent_fields,
     sent_members,
     written_parent,
 )
@@ -144,3 +145,10 @@ def test_every_sidecar_of_an_installation_has_the_same_trace_for_an_event() -> N
     (behind,) = here.behind((("app", "e1"), ("app", "@17")), 1.0)
     assert behind == here.of("app/e1", 1.0)
     assert not here.of("app/e1", 0.0).sampled
+
+
+def test_the_fields_of_a_request_are_read_beside_all_others() -> None:
+    fields = [(b"host", b"a"), (b"tracestate", b"a=1"), (b"traceparent", GOOD.encode())]
+    assert sent_fields([*fields, (b"tracestate", b"b=2")]) == SentContext(GOOD, "a=1,b=2")
+    assert sent_fields([*fields, fields[-1]]) == SentContext(f"{GOOD},{GOOD}", "a=1")
+    assert sent_fields(fields[:2]) is None
