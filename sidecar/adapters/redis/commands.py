@@ -9,11 +9,12 @@ count what it finds to be ours as newly brought, because the answer that said so
 import hashlib
 import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never, cast
 
 import msgspec
 
 from sidecar.domain.values.lattice import BOUNDS, DEFAULT_BOUND, Record
+from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import (
     MEMBERS_BOUND,
     Append,
@@ -37,9 +38,13 @@ from sidecar.service.ports.store import (
     QueueEntry,
     Sign,
 )
+from sidecar.wire.store.losses import slot_of
 
 FOR_EVER = 1 << 62
 """The expiry, in milliseconds, of a key that has none."""
+
+SLOTS_AT_ONCE = 64
+"""Slots of a Cluster that are asked together when records expire: each is a command of its own."""
 
 Command: TypeAlias = tuple[bytes | str | int, ...]
 
@@ -114,10 +119,11 @@ SCRIPTS = (
     _read("backlog"),
     _read("history"),
     _read("finish"),
+    _read("expiries"),
 )
-"""What a server is taught: to join, about queues, backlogs and histories."""
+"""What a server is taught: to join, about queues, backlogs, histories and expiries."""
 
-SHA, _APPEND, _CLAIM, BACKLOG, _HISTORY, _FINISH = map(_sha, SCRIPTS)
+SHA, _APPEND, _CLAIM, BACKLOG, _HISTORY, _FINISH, _EXPIRIES = map(_sha, SCRIPTS)
 
 RIGHTS = _read("rights")
 RIGHTS_SHA = _sha(RIGHTS)
@@ -291,3 +297,39 @@ def decode_news(payload: bytes) -> tuple[bytes, Record]:
     if len(parts) % 2 == 0:
         raise InvalidNews("a key, or a value, is missing")
     return parts[0], _record(parts[1:])
+
+
+def kind_of(operations: Sequence[Operation]) -> str:
+    """Return by what name it is observed how long operations take."""
+    if any(isinstance(one, Join | Sign) for one in operations):
+        return "join"
+    first = operations[0]
+    asks = isinstance(first, Evaluate) and first.sha == _EXPIRIES
+    return "load" if asks or isinstance(first, Load | Expiry) else "queue"
+
+
+def expiries_asked(keys: Sequence[bytes], *, at_once: bool) -> list[Evaluate]:
+    """Return the questions for when keys expire: one, or in a Cluster one for each slot."""
+    groups: dict[int, list[bytes]] = {}
+    if at_once:
+        groups[0] = list(keys)
+    else:
+        for key in keys:
+            groups.setdefault(slot_of(key), []).append(key)
+    return [Evaluate(tuple(group), _EXPIRIES, ()) for group in groups.values() if group]
+
+
+def expiries_found(
+    keys: Sequence[bytes], asked: Sequence[Evaluate], outcomes: Sequence[Outcome]
+) -> list[int]:
+    """Return what was answered of each key. Raises `Unavailable` where that answers nothing."""
+    replies = [cast("Evaluated", one).reply for one in outcomes]
+    try:
+        if len(replies) == 1 and len(replies[0]) == len(keys) and min(replies[0]) >= 0:
+            return cast("list[int]", replies[0])  # as nearly always, of hundreds of keys
+        found: dict[bytes, int] = {}
+        for one, reply in zip(asked, replies, strict=True):
+            found.update(zip(one.keys, map(_expiry, reply), strict=True))
+    except (TypeError, ValueError):
+        raise Unavailable("the store does not say when records expire") from None
+    return [found[key] for key in keys]

@@ -113,8 +113,7 @@ class SealedStore(RedisStore):
     async def expiries(self, *keys: bytes) -> list[int]:
         """Return when each key expires, in any form. Raises `Unavailable`, `Overloaded`."""
         written = [[form.seal_key(key) for form in self._forms.all] for key in keys]
-        outcomes = await super().submit([Expiry(one) for one in chain.from_iterable(written)])
-        moments = iter([one.at for one in outcomes if isinstance(one, Expires)])
+        moments = iter(await self._expiries_of(list(chain.from_iterable(written))))
         return [max(next(moments) for _ in one) for one in written]
 
 

@@ -36,7 +36,14 @@ from sidecar.adapters.redis.batch import (
     exchange,
     judge,
 )
-from sidecar.adapters.redis.commands import Operation, Outcome
+from sidecar.adapters.redis.commands import (
+    SLOTS_AT_ONCE,
+    Operation,
+    Outcome,
+    expiries_asked,
+    expiries_found,
+    kind_of,
+)
 from sidecar.adapters.redis.connection import BrokenLink, Connections, RedisSocket
 from sidecar.adapters.redis.lanes import Lane, Ticket
 from sidecar.adapters.redis.links import ONLY, Links, call
@@ -56,8 +63,6 @@ from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.ports.store import (
     Counted,
     Enlistment,
-    Expires,
-    Expiry,
     HistoryAppend,
     HistoryAppended,
     Join,
@@ -241,7 +246,7 @@ class RedisStore:
         except trio.Cancelled:
             ticket.abandoned = True
             raise
-        self._observe(_kind_of(operations), trio.current_time() - begun)
+        self._observe(kind_of(operations), trio.current_time() - begun)
         return ticket.items
 
     def _outcomes(self, items: Sequence[Item], count: int) -> list[Outcome]:
@@ -367,8 +372,15 @@ class RedisStore:
 
     async def expiries(self, *keys: bytes) -> list[int]:
         """Return when each key expires. Raises `Unavailable`, `Overloaded`."""
-        outcomes = await self.submit([Expiry(key) for key in keys])
-        return [outcome.at for outcome in outcomes if isinstance(outcome, Expires)]
+        return await self._expiries_of(keys)
+
+    async def _expiries_of(self, keys: Sequence[bytes]) -> list[int]:
+        """Ask for keys as they are written, in few commands."""
+        asked = expiries_asked(keys, at_once=self.is_one_server)
+        outcomes: list[Outcome] = []
+        for first in range(0, len(asked), SLOTS_AT_ONCE):
+            outcomes += await RedisStore.submit(self, asked[first : first + SLOTS_AT_ONCE])
+        return expiries_found(keys, asked, outcomes)
 
     # The workers
 
@@ -572,12 +584,6 @@ async def _ping(talk: Talk) -> None:
 def _beside(operations: Sequence[Operation]) -> list[HistoryAppend]:
     """Return what is to be appended to histories beside joins."""
     return [one.history for one in operations if isinstance(one, Join) and one.history]
-
-
-def _kind_of(operations: Sequence[Operation]) -> str:
-    if any(isinstance(one, Join | Sign) for one in operations):
-        return "join"
-    return "load" if isinstance(operations[0], Load | Expiry) else "queue"
 
 
 def _unwrap(item: Item) -> Outcome:

@@ -127,6 +127,8 @@ async def test_a_cluster_serves_records_of_all_slots_in_one_call(
         await link.store.join(*(Join(key, {b"a:1": key}, FAR, 0) for key in keys))
         loaded = await link.store.load(*(Load(key) for key in keys))
         assert [one.record for one in loaded] == [{b"a:1": key} for key in keys]
+        of_one_slot = [b"su:{u0}:x", keys[0]]
+        assert await link.store.expiries(*of_one_slot, *keys) == [0, FAR, *[FAR] * len(keys)]
         listed = [key async for batch in link.store.keys("su:*") for key in batch]
         assert sorted(listed) == sorted(keys)
         assert all(call(server, "DBSIZE") for server in masters)

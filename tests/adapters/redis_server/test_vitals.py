@@ -40,3 +40,20 @@ async def test_when_keys_expire_is_reported_in_order_and_0_of_those_that_are_not
             with server.client() as client:
                 client.set(b"{a}:3", b"for ever")
             assert await store.expiries(b"{a}:2", b"{a}:1", b"{a}:3") == [0, FAR, 1 << 62]
+
+
+async def test_of_hundreds_of_keys_a_server_is_asked_in_one_command() -> None:
+    keys = [b"{%d}:1" % n for n in range(300)]
+    with serving() as server:
+        async with running(impatient(server.url)) as (store, watch):
+            await store.join(*map(join, keys[:200]))
+            assert await store.expiries(*keys) == [FAR] * 200 + [0] * 100
+            with server.client() as client:
+                client.config_resetstat()
+                assert await store.expiries(*keys, keys[0]) == [FAR] * 200 + [0] * 100 + [FAR]
+                asked = {
+                    command: counts["calls"]
+                    for command, counts in client.info("commandstats").items()
+                }
+    assert asked["cmdstat_evalsha"] == 1
+    assert watch.operations["load"] == 2

@@ -1,0 +1,80 @@
+"""Whether the view's records are in the store still: what is asked, and what is made of it."""
+
+from collections.abc import Mapping
+
+from sidecar.service.ports.calls import StoreRefused
+from sidecar.service.view.live_session import Tracked
+from sidecar.service.view.upkeep.rereading import ASKED_AT_ONCE, CLOCKS_DIFFER, Rereading
+from tests.service.memory import MemoryStore
+
+NOW = 1_000_000.0
+UNTIL = int(NOW + 86400) * 1000
+
+
+class Asked(MemoryStore):
+    """Notes of which keys it is asked; `meanwhile` goes from the view before it answers."""
+
+    def __init__(self, records: dict[bytes, Tracked]) -> None:
+        super().__init__()
+        self.of_view = records
+        self.asked: list[tuple[bytes, ...]] = []
+        self.meanwhile: bytes | None = None
+
+    async def expiries(self, *keys: bytes) -> list[int]:
+        self.asked.append(keys)
+        if self.meanwhile is not None:
+            del self.of_view[self.meanwhile]
+        return await super().expiries(*keys)
+
+
+def view_of(count: int) -> tuple[Rereading, Asked, dict[bytes, Tracked], list[bytes]]:
+    """Some records in a view and in the store, and the keys of what is saved anew."""
+    records = {key: Tracked(key, 0) for key in (b"%d" % n for n in range(count))}
+    store, saved = Asked(records), list[bytes]()
+    for key in records:
+        store.records[key], store.expiries_of[key] = {b"a:1": b"x"}, UNTIL
+
+    def keep(tracked: Tracked, _: Mapping[bytes, bytes]) -> None:
+        saved.append(tracked.key)
+
+    def refused(_: Tracked, error: StoreRefused) -> None:
+        raise error
+
+    rereading = Rereading(
+        store=store,
+        records=records,
+        clock=lambda: NOW,
+        hear=lambda _, __: False,
+        keep=keep,
+        refused=refused,
+    )
+    return rereading, store, records, saved
+
+
+async def test_all_records_have_their_turn_and_each_question_is_of_many() -> None:
+    rereading, store, records, saved = view_of(3 * ASKED_AT_ONCE)
+    for _ in range(4):
+        assert await rereading.vanished(store, 0.25) == []
+    assert sorted(key for keys in store.asked for key in keys) == sorted(records)
+    assert max(map(len, store.asked)) <= ASKED_AT_ONCE
+    assert len(store.asked) == 4
+    assert saved == []
+
+
+async def test_of_two_that_are_gone_or_began_anew_both_are_written_back() -> None:
+    rereading, store, _, saved = view_of(5)
+    assert await rereading.vanished(store, 1.0) == []
+    del store.records[b"1"]
+    store.expiries_of[b"3"] -= int(CLOCKS_DIFFER * 1000) + 1
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"1", b"3"]
+    assert saved == [b"1", b"3"]
+    assert await rereading.vanished(store, 1.0) == []
+
+
+async def test_what_leaves_the_view_while_the_store_is_asked_is_nobodys_loss() -> None:
+    rereading, store, _, saved = view_of(3)
+    assert await rereading.vanished(store, 1.0) == []
+    del store.records[b"1"], store.records[b"2"]
+    store.meanwhile = b"1"
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"2"]
+    assert saved == [b"2"]
