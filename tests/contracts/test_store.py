@@ -124,6 +124,28 @@ def test_joins_on_the_server_are_those_of_the_lattice(
         check_sequence(client, records)
 
 
+ALIKE = st.builds(
+    lambda begins, size, ends: (begins * 6)[:size] + ends,
+    st.sampled_from([b"1764551234567890", b"\0", b"\xff\0"]),
+    st.integers(0, 26),
+    st.sampled_from([b"", b"\0", b"\0\0", b"1", b"2", b"\xff"]),
+)
+"""Values that are alike up to some place, of which some end where others go on."""
+
+
+@given(
+    there=st.lists(ALIKE, min_size=8, max_size=8),
+    coming=st.lists(st.tuples(st.integers(0, 11), ALIKE), min_size=1, max_size=6),
+)
+def test_of_values_that_begin_alike_the_least_falls(
+    valkey_server: object, there: list[bytes], coming: list[tuple[int, bytes]]
+) -> None:
+    full = {b"assurance:%d" % n: value for n, value in enumerate(there)}  # as many as may be
+    more: list[Record] = [{b"assurance:%d" % n: value} for n, value in coming]
+    with valkey_server.client() as client:  # type: ignore[attr-defined] # a fixture
+        check_sequence(client, [full, *more])
+
+
 @given(records=st.lists(RECORDS, max_size=4))
 @settings(max_examples=50)
 def test_they_are_so_in_any_locale(elsewhere: redis.Redis, records: list[Record]) -> None:

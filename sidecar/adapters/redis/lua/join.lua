@@ -25,7 +25,7 @@ local MEMBERS_BOUND = @MEMBERS_BOUND@
 local CHUNK = 2000
 local AHEAD = 9
 
-local byte, min = string.byte, math.min
+local byte, find, sub, min = string.byte, string.find, string.sub, math.min
 
 local record_key = KEYS[1]
 local expire_at, now, unless, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -33,20 +33,34 @@ local wanted, again = ARGV[5], ARGV[6] == '1'
 local confirm = ARGV[7] == '1'
 local field_count, index_count = tonumber(ARGV[8]), tonumber(ARGV[9])
 
--- Bytewise a < b.
+-- Bytewise a < b. What both begin with is skipped eight bytes at a time: most values begin with a
+-- moment, of which the first digits are alike.
 local function less(a, b)
   if a == b then return false end
-  for i = 1, min(#a, #b) do
+  local at = 1
+  while sub(a, at, at + 7) == sub(b, at, at + 7) do at = at + 8 end
+  for i = at, at + 7 do
     local x, y = byte(a, i), byte(b, i)
-    if x ~= y then return x < y end
+    if x ~= y then return not x or (y ~= nil and x < y) end
   end
-  return #a < #b
+end
+
+-- The first twelve bytes of a value as two numbers, in the order of the bytes. Of a shorter value all
+-- that is not there counts as zero: where two are alike by this, `less` decides.
+local function head_of(value)
+  local a, b, c, d, e, f, g, h, i, j, k, l = byte(value, 1, 12)
+  if not l then
+    a, b, c, d, e, f = a or 0, b or 0, c or 0, d or 0, e or 0, f or 0
+    g, h, i, j, k, l = g or 0, h or 0, i or 0, j or 0, k or 0, 0
+  end
+  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f,
+    ((((g * 256 + h) * 256 + i) * 256 + j) * 256 + k) * 256 + l
 end
 
 -- The group of a field's name; nil where it has no colon and so belongs to none.
 local function group_of(field)
-  local colon = string.find(field, ':', 1, true)
-  return colon and string.sub(field, 1, colon - 1)
+  local colon = find(field, ':', 1, true)
+  return colon and sub(field, 1, colon - 1)
 end
 
 local function bound_of(group)
@@ -81,12 +95,23 @@ local function members()
   return redis.call('ZRANGEBYSCORE', key, now, '+inf', 'LIMIT', 0, MEMBERS_BOUND)
 end
 
+-- The names of the record's fields, read once: after its fields are set, or if none are. Those that
+-- have fallen since are keys of `dropped`.
+local all_names, dropped = nil, {}
+
+local function fields()
+  all_names = all_names or redis.call('HKEYS', record_key)
+  return all_names
+end
+
 local function record()
   if wanted == '1' then return redis.call('HGETALL', record_key) end
   if wanted == '0' then return {} end
-  local found, prefix = {}, wanted .. ':'
-  for _, name in ipairs(redis.call('HKEYS', record_key)) do
-    if string.sub(name, 1, #prefix) == prefix then
+  local found, prefix, all = {}, wanted .. ':', fields()
+  local size = #prefix
+  for i = 1, #all do
+    local name = all[i]
+    if sub(name, 1, size) == prefix and not dropped[name] then
       found[#found + 1] = name
       found[#found + 1] = redis.call('HGET', record_key, name)
     end
@@ -94,39 +119,59 @@ local function record()
   return found
 end
 
--- Cuts a group down to its bound; adds the names of the fields that fell as keys to `dropped`.
--- Greater values stay, and of equal ones greater names: the same rule as in the lattice.
-local function cut(names, bound, dropped)
+-- Cuts a group down to its bound; the names of the fields that fall become keys of `dropped`.
+-- Greater values stay, and of equal ones greater names: the same rule as in the lattice. Nearly
+-- always a group has grown by one field, and it is not sorted to find the least.
+local function cut(names, bound)
   local values, value_of = in_chunks('HMGET', names), {}
-  for i, name in ipairs(names) do value_of[name] = values[i] end
-  table.sort(names, function(a, b)
-    if value_of[a] == value_of[b] then return less(b, a) end
-    return less(value_of[b], value_of[a])
-  end)
   local fallen = {}
-  for i = bound + 1, #names do
-    fallen[#fallen + 1] = names[i]
-    dropped[names[i]] = true
+  if #names == bound + 1 then
+    local least, value = names[1], values[1]
+    local high, low = head_of(value)
+    for i = 2, #names do
+      local one = values[i]
+      local above, below = head_of(one)
+      local is_less
+      if one == value then
+        is_less = less(names[i], least)
+      elseif above ~= high then
+        is_less = above < high
+      elseif below ~= low then
+        is_less = below < low
+      else
+        is_less = less(one, value)
+      end
+      if is_less then least, value, high, low = names[i], one, above, below end
+    end
+    fallen[1] = least
+  else
+    for i, name in ipairs(names) do value_of[name] = values[i] end
+    table.sort(names, function(a, b)
+      if value_of[a] == value_of[b] then return less(b, a) end
+      return less(value_of[b], value_of[a])
+    end)
+    for i = bound + 1, #names do fallen[#fallen + 1] = names[i] end
   end
+  for _, name in ipairs(fallen) do dropped[name] = true end
   in_chunks('HDEL', fallen)
 end
 
 -- Cuts down those of the groups (keys of `grown`) that are over their bounds.
 local function cut_all(grown)
-  local dropped, size = {}, redis.call('HLEN', record_key)
-  local suspects = {}
+  local suspects, size = {}, redis.call('HLEN', record_key)
   for group in pairs(grown) do
     if size > bound_of(group) then suspects[group] = {} end
   end
-  if not next(suspects) then return dropped end
-  for _, name in ipairs(redis.call('HKEYS', record_key)) do
+  if not next(suspects) then return end
+  local all = fields()
+  for i = 1, #all do
+    local name = all[i]
     local names = suspects[group_of(name) or false]
     if names then names[#names + 1] = name end
   end
   for group, names in pairs(suspects) do
-    if #names > bound_of(group) then cut(names, bound_of(group), dropped) end
+    if #names > bound_of(group) then cut(names, bound_of(group)) end
   end
-  return dropped
 end
 
 local names, given = {}, {}
@@ -169,7 +214,7 @@ for i, name in ipairs(names) do
   end
 end
 in_chunks('HSET', greater)
-local dropped = next(grown) and cut_all(grown) or {}
+if next(grown) then cut_all(grown) end
 
 -- Published as netstrings (key, then field and value in turn): no library, and any bytes at all.
 local changed, news = {}, {#record_key .. ':' .. record_key .. ','}
