@@ -50,10 +50,11 @@ class HistoryEntry(TypedDict, total=False):
 
 
 class AdminHistory(TypedDict, total=False):
-    """Some entries of a history; `cursor` leads to more."""
+    """Some entries of a history; `cursor` leads to more, and `unread` cannot be read."""
 
     entries: list[HistoryEntry]
     cursor: str
+    unread: int
 
 
 class Term(TypedDict, total=False):

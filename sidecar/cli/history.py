@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked = {name: getattr(arguments, name) for name in names}
     query: dict[str, Any] = {name: value for name, value in asked.items() if value}
     with open_admin_client("history", arguments) as client:
-        entries = _entries(client, query)
+        entries, unread = _entries(client, query)
     shown = entries[-arguments.limit :]
     if arguments.json:
         print_json({"entries": shown})
@@ -76,12 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
             print(plain(_line(entry)))
     if len(entries) > len(shown):
         print("there are older ones: raise --limit", file=sys.stderr)
-    if not entries:
+    if unread:
+        print(f"{unread} cannot be read: of another release, or damaged", file=sys.stderr)
+    elif not entries:
         print("nothing is known", file=sys.stderr)
     return DONE if entries else NEGATIVE
 
 
-def _entries(client: AdminClient, query: dict[str, Any]) -> list[Mapping[str, Any]]:
+def _entries(client: AdminClient, query: dict[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
     entries: list[Mapping[str, Any]] = []
     cursor = ""
     while True:
@@ -90,7 +92,7 @@ def _entries(client: AdminClient, query: dict[str, Any]) -> list[Mapping[str, An
         entries += page["entries"]
         cursor = page.get("cursor", "")
         if not cursor:
-            return entries
+            return entries, page.get("unread", 0)
 
 
 def _line(entry: Mapping[str, Any]) -> str:

@@ -491,6 +491,7 @@ def _wire_checker(ports: Ports, of: ViewServices, publisher: Publisher | None) -
 
 def _wire_admin(ports: Ports, of: ViewServices, audit: AuditServices) -> AdminServices:
     history = HistoryReader(
+        telemetry=ports.telemetry,
         store=ports.store,
         records=of.records,
         names=ports.names,

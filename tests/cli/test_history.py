@@ -92,6 +92,17 @@ async def test_a_decision_is_found_by_its_id(admin: Admin) -> None:
     assert (missing.status, missing.out) == (1, "")
 
 
+async def test_it_says_how_many_entries_cannot_be_read(admin: Admin) -> None:
+    await admin.mark()
+    (key,) = (key for key in admin.pod.store.records if key.endswith(b"}:h"))
+    admin.pod.store.records[key][b"h:0other"] = b"%016d" % 1 + b"act\0\x81\xa1k\xa6beacon"
+    done = await admin.ask("--user", "alice")
+    assert done.status == 0
+    assert "1 cannot be read: of another release, or damaged" in done.err
+    admin.pod.store.records[key] = {b"h:0other": admin.pod.store.records[key][b"h:0other"]}
+    assert (await admin.ask("--user", "alice")).status == 1
+
+
 async def test_the_newest_are_shown_and_it_says_that_there_are_older_ones(admin: Admin) -> None:
     await admin.mark()
     done = await admin.ask("--user", "alice", "--limit", "1")

@@ -391,7 +391,7 @@ _INTAKE = (
         observations.FactsSetAside,
         counter(
             "sidecar_facts_set_aside_total",
-            "Facts of records that were set aside as they came, by why they cannot be read.",
+            "What records hold that was set aside as it came, by why it cannot be read.",
             one_of("reason", observations.SetAsideReason),
             amount="facts",
         ),

@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from sidecar.domain.evaluation.announcement import REVOKED, TOPICS, TopicAnnouncement
 from sidecar.domain.evaluation.decision import explain
-from sidecar.domain.session.standing import OF_THE_DAEMON, OPERATOR, Demand, Standing
+from sidecar.domain.session.standing import (
+    OF_THE_DAEMON,
+    OPERATOR,
+    SET_ASIDE,
+    Demand,
+    Standing,
+)
 from sidecar.domain.session.state import Activation, State
 from sidecar.domain.sources.origin import Origins, together
 from sidecar.domain.values.assurance import is_later
@@ -112,7 +118,10 @@ def pending_entries(
     for policy, value in logged.items():
         is_topic = policy.startswith("!")  # no policy's name does
         if policy not in waiting and not is_topic and value.endswith(_SET):
-            missing.append(_cleared(whose, state, policy, value, known=policy in known))
+            reason = _why_cleared(state, policy, value, known=policy in known)
+            if reason is ClearReason.WITHDRAWN and SET_ASIDE in waiting:
+                continue  # what it was set for may be just what cannot be read here
+            missing.append(_cleared(whose, state, policy, value, reason))
     return missing
 
 
@@ -155,19 +164,22 @@ def _at(moment: int | None, source: str = "") -> Origins:
     return ((source, f"@{moment}"),) if moment is not None else ()
 
 
-def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> AuditEntry:
+def _why_cleared(state: State, policy: str, value: bytes, *, known: bool) -> ClearReason:
     moment = int(value[:_DIGITS])
     if not known and policy not in OF_THE_DAEMON:
-        reason = ClearReason.POLICY
-    elif any(
+        return ClearReason.POLICY
+    if any(
         is_later(second, moment // MICROSECONDS)
         for second in (*(a.auth_time for a in state.sign_ins), *state.shown_contexts.values())
     ):
-        reason = ClearReason.PROOF
-    elif moment < state.cleared:
-        reason = ClearReason.OPERATOR
-    else:
-        reason = ClearReason.WITHDRAWN
+        return ClearReason.PROOF
+    return ClearReason.OPERATOR if moment < state.cleared else ClearReason.WITHDRAWN
+
+
+def _cleared(
+    whose: Whose, state: State, policy: str, value: bytes, reason: ClearReason
+) -> AuditEntry:
+    moment = int(value[:_DIGITS])
     activation = state.activations.get(policy, Activation())
     by = activation.by if reason is ClearReason.PROOF else activation.ended
     if reason is ClearReason.OPERATOR:

@@ -15,7 +15,12 @@ import trio
 from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.backlog import Backlogs, Outlook, TakenItem
 from sidecar.service.audit.pager import Pager, Pause
-from sidecar.service.observations.observations import Telemetry, WorkerFailed
+from sidecar.service.observations.observations import (
+    FactsSetAside,
+    SetAsideReason,
+    Telemetry,
+    WorkerFailed,
+)
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
 from sidecar.wire.store.backlog_items import (
@@ -118,7 +123,10 @@ class FanOut:
                     BACKLOG, item, page.names(), lambda n: self._auditor.rescore(cause, n)
                 )
             case CountAll() | WalkAll() | None:
-                # Not ours: a newer version's, which will look there again.
+                # Not ours: a newer version's. Its sessions are found as they are next read.
+                self._telemetry.record(
+                    FactsSetAside(reason=SetAsideReason.VERSION, facts=1, group="backlog")
+                )
                 await self._backlogs.replace(BACKLOG, item)
 
     async def _walk(self, item: TakenItem, walk: WalkIndex) -> None:

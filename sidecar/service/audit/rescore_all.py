@@ -35,7 +35,13 @@ from sidecar.service.audit.backlog import STALE, Backlogs, Outlook, TakenItem
 from sidecar.service.audit.entries import marked_policies
 from sidecar.service.audit.pager import Choice, Pager, Pause
 from sidecar.service.audit.turns import Turns
-from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
+from sidecar.service.observations.observations import (
+    DaemonEvent,
+    FactsSetAside,
+    SetAsideReason,
+    Telemetry,
+    WorkerFailed,
+)
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
 from sidecar.service.records.fact_reader import OwnRecords, SessionRecord, StoredSession
@@ -278,6 +284,9 @@ class AllSessionsRescorer:
                 )
             case WalkIndex() | None:
                 # Not ours: a newer version's, whose generation is another, too.
+                self._telemetry.record(
+                    FactsSetAside(reason=SetAsideReason.VERSION, facts=1, group="backlog")
+                )
                 await self._backlogs.replace(backlog_of(current), item)
 
     async def _count(self, current: RescoreRequest, item: TakenItem, bookmark: bytes) -> None:

@@ -12,7 +12,12 @@ from sidecar.service.bundles.library import BundleLibrary
 from sidecar.service.bundles.ports import PolicySets
 from sidecar.service.bundles.turnover import Turnover
 from sidecar.service.observations.bundles import BundleInForce, BundleNamed, BundleRefused
-from sidecar.service.observations.observations import Telemetry, WorkerFailed
+from sidecar.service.observations.observations import (
+    FactsSetAside,
+    SetAsideReason,
+    Telemetry,
+    WorkerFailed,
+)
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import News
 from sidecar.service.records.generations import GenerationRecords
@@ -144,6 +149,10 @@ class BundleFollower:
         known = self._turnover.named
         named = generations_in(record, now)
         self._turnover.take(named, asked)
+        if named.unread > known.unread:
+            self._telemetry.record(
+                FactsSetAside(reason=SetAsideReason.VERSION, facts=named.unread, group="policies")
+            )
         await self._give_back(known.latest, known.sealed, named.latest)
         pending = self._turnover.pending
         unsealed = pending is not None and named.sealed is None

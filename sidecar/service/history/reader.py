@@ -15,9 +15,17 @@ from sidecar.service.admin.inspection import (
     namespaces_meant,
 )
 from sidecar.service.history.sentences import sentence_of
+from sidecar.service.observations.observations import FactsSetAside, SetAsideReason, Telemetry
 from sidecar.service.ports.store import Load, Reader
 from sidecar.service.records.fact_reader import FactReader, LocatorRecord
-from sidecar.wire.history.entries import Dated, decode_entries, newest_of, place_of, whose_of
+from sidecar.wire.history.entries import (
+    Dated,
+    decode_entries,
+    newest_of,
+    place_of,
+    unread_in,
+    whose_of,
+)
 from sidecar.wire.names import composed
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import StoreKeys, digest
@@ -72,10 +80,15 @@ class HistoryLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
-    """Some entries, the oldest first; `cursor` leads to more, empty: no more."""
+    """Some entries, the oldest first; `cursor` leads to more, empty: no more.
+
+    `unread`: so many of these histories cannot be read, as another version wrote them, or they are
+    damaged.
+    """
 
     entries: tuple[HistoryLine, ...]
     cursor: str = ""
+    unread: int = 0
 
 
 class _Owner(NamedTuple):
@@ -89,7 +102,7 @@ class _Owner(NamedTuple):
 class HistoryReader:
     """Reads histories from the store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
         store: Reader,
@@ -97,7 +110,9 @@ class HistoryReader:
         names: StoreKeys,
         clock: Callable[[], float],
         settings: Callable[[], Settings],
+        telemetry: Telemetry,
     ) -> None:
+        self._telemetry = telemetry
         self._store = store
         self._records = records
         self._names = names
@@ -110,18 +125,20 @@ class HistoryReader:
             raise InvalidQuery("limit", f"is 1 to {PAGE_BOUND}")
         after, since = _read_cursor(query.cursor), self._since(query.since)
         lines: list[tuple[Dated, _Owner]] = []
+        unread = 0
         for owner in await self._owners(query):
-            found = await self._of(owner)
+            found, left_out = await self._of(owner)
+            unread += left_out
             lines += [(one, owner) for one in found if _matches(one, query) and one.moment >= since]
         lines.sort(key=lambda line: place_of(line[0]))
         left = [line for line in lines if place_of(line[0]) > after]
         shown = tuple(_line(*line) for line in left[: query.limit])
         more = len(left) > query.limit
-        return HistoryPage(shown, _cursor(left[query.limit - 1][0]) if more else "")
+        return HistoryPage(shown, _cursor(left[query.limit - 1][0]) if more else "", unread)
 
     async def of_session(self, namespace: str, user: str, session: str) -> list[Dated]:
         """Return what happened to a session. Raises `Unavailable`."""
-        found = await self._of(_Owner(namespace, user, digest(namespace, user)))
+        found, _ = await self._of(_Owner(namespace, user, digest(namespace, user)))
         return [one for one in found if one.entry.session in {"", session}]
 
     def _since(self, text: str) -> int:
@@ -155,10 +172,15 @@ class HistoryReader:
         whose = whose_of(record)
         return [_Owner("", "", whose)] if whose else []
 
-    async def _of(self, owner: _Owner) -> list[Dated]:
-        """Return the history of a user, with that of the devices that its sessions were on."""
+    async def _of(self, owner: _Owner) -> tuple[list[Dated], int]:
+        """Return the history of a user, with that of the devices that its sessions were on.
+
+        Beside it: how many entries cannot be read. That is counted and logged, too.
+        """
         (loaded,) = await self._store.load(Load(self._names.user_history(owner.digest)))
-        entries = self._kept(decode_entries(loaded.record))
+        read = list(decode_entries(loaded.record))
+        unread = unread_in(loaded.record, read)
+        entries = self._kept(read)
         on: dict[str, int] = {}
         for one in entries:
             if one.entry.device:
@@ -169,9 +191,14 @@ class HistoryReader:
         )
         answers = await self._store.load(*map(Load, keys)) if devices else []
         for (_, since), answer in zip(devices, answers, strict=True):
-            of_device = self._kept(decode_entries(answer.record))
-            entries += [one for one in of_device if one.moment >= since]
-        return entries
+            read = list(decode_entries(answer.record))
+            unread += unread_in(answer.record, read)
+            entries += [one for one in self._kept(read) if one.moment >= since]
+        if unread:
+            self._telemetry.record(
+                FactsSetAside(reason=SetAsideReason.VERSION, facts=unread, group="history")
+            )
+        return entries, unread
 
     def _kept(self, entries: Iterable[Dated]) -> list[Dated]:
         """Return those that the settings let stay: the store keeps some for a while longer."""

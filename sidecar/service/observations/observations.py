@@ -528,9 +528,10 @@ class Buried(Observation, frozen=True, kw_only=True):
 
 
 class FactsSetAside(Observation, frozen=True, kw_only=True):
-    """Facts of a session's records cannot be read: they are set aside. `group`: that of the first.
+    """Facts, or other words of records, cannot be read: they are set aside.
 
-    What may loosen is asked for anew; `docs/dead-letters.md` says how.
+    `group`: that of the first. Beside groups of facts there are `history`, `backlog` and `policies`
+    (which bundle is in force). What may loosen is asked for anew; `docs/dead-letters.md` says how.
     """
 
     reason: SetAsideReason

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 PROPOSE, ACTIVE, SEALED, DROPPED = b"propose:", b"active:", b"sealed:", b"dropped:"
+_NAMING = (PROPOSE, ACTIVE)
 LEFT = b"left:"
 _DIGITS = 16
 _T = TypeVar("_T")
@@ -48,12 +49,17 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 class NamedGenerations(NamedTuple):
-    """The record's word: activations from the latest on, the final moment, what is proposed."""
+    """The record's word: activations from the latest on, the final moment, what is proposed.
+
+    `term` is the latest that is named. `unread`: so many later than the latest activation cannot be
+    read, as a newer version wrote them, or they are damaged.
+    """
 
     activations: tuple[Generation, ...] = ()
     sealed: int | None = None
     proposal: Generation | None = None
     term: int = 0
+    unread: int = 0
 
     @property
     def latest(self) -> Generation | None:
@@ -84,12 +90,15 @@ def generations_in(record: Mapping[bytes, bytes], now: int) -> NamedGenerations:
     done = max(ended | {latest.term if latest else 0})
     proposed = _generations(record, PROPOSE)
     is_open = proposed and proposed[0].term > done and now < proposed[0].moment
+    named = {int(f.partition(b":")[2]) for f in record if f.startswith(_NAMING) and _is_term(f)}
+    unread = named - {one.term for one in (*active, *proposed)}
     sealed = None if latest is None else record.get(field_of(SEALED, latest.term))
     return NamedGenerations(
         tuple(active),
         None if sealed is None else _decoded(sealed, int),
         proposed[0] if is_open else None,
-        max((one.term for one in (*active, *proposed)), default=0),
+        max(named, default=0),
+        sum(term > (latest.term if latest else 0) for term in unread),
     )
 
 

@@ -10,7 +10,7 @@ the oldest entry of the largest share goes. The value begins with the moment and
 stand there for the store to read, also where the entry is sealed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -117,7 +117,7 @@ def encode_entry(one: Dated) -> tuple[bytes, bytes]:
 
 
 def decode_entries(record: Record) -> Iterator[Dated]:
-    """Yield what can be read of a history; what is another version's is left out."""
+    """Yield what can be read of a history; `unread_in` counts what is left out."""
     for field, value in record.items():
         head, zero, tail = value.partition(b"\0")
         moment = head[:_DIGITS]
@@ -129,6 +129,14 @@ def decode_entries(record: Record) -> Iterator[Dated]:
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         yield Dated(int(moment), name, entry)
+
+
+def unread_in(record: Record, read: Collection[Dated]) -> int:
+    """Return how many entries of a history are not among those that were read of it.
+
+    Another version wrote them, or they are damaged.
+    """
+    return sum(field.startswith(GROUP) for field in record) - len(read)
 
 
 def newest_of(entries: Iterable[Dated], bound: int) -> list[Dated]:

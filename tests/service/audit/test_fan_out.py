@@ -11,7 +11,12 @@ from sidecar.domain.values.stamp import at
 from sidecar.service.audit.backlog import STALE
 from sidecar.service.audit.fan_out import BACKLOG
 from sidecar.service.audit.pager import SLICE
-from sidecar.service.observations.observations import Cleared, Rescored
+from sidecar.service.observations.observations import (
+    Cleared,
+    FactsSetAside,
+    Rescored,
+    SetAsideReason,
+)
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import MEMBERS_BOUND, Load, Loaded
 from tests.domain.scenes import policy
@@ -165,13 +170,15 @@ async def test_a_fresh_signal_is_logged_before_the_rest_of_the_many() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_an_item_that_cannot_be_read_is_dropped_and_holds_up_nothing() -> None:
+async def test_an_item_that_cannot_be_read_is_dropped_aloud_and_holds_up_nothing() -> None:
     _, (a,) = await scene("a")
     await a.intake.accept(RISE)
     await a.fan_out._backlogs.put(BACKLOG, b"\xff")  # noqa: SLF001 - of another version
     await work(a)
     assert marked(a) == ALL
     assert not (await a.fan_out.status()).left
+    said = [one for one in a.telemetry.seen if isinstance(one, FactsSetAside)]
+    assert [(one.reason, one.group) for one in said] == [(SetAsideReason.VERSION, "backlog")]
 
 
 class Counting(MemoryStore):

@@ -271,4 +271,4 @@ def test_no_sidecar_judges_by_the_old_one_from_the_sealed_moment_on(
 def test_a_rollback_and_what_cannot_be_read_are_read_as_what_they_are() -> None:
     back = generation(3, 1, 95, PolicyAct.ROLLBACK)
     record = {field_of(ACTIVE, 3): encode(back, 3), field_of(ACTIVE, 4): b"of a newer version"}
-    assert generations_in(record, 0) == NamedGenerations((back,), None, None, 3)
+    assert generations_in(record, 0) == NamedGenerations((back,), None, None, 4, unread=1)

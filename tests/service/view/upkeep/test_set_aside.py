@@ -16,6 +16,8 @@ from sidecar.domain.values.stamp import at
 from sidecar.service.intake.worklog import OVERDUE
 from sidecar.service.observations.observations import (
     Buried,
+    Cleared,
+    ClearReason,
     FactsSetAside,
     Marked,
     SetAsideReason,
@@ -162,6 +164,21 @@ async def test_news_of_another_version_are_set_aside_aloud() -> None:
     pod.view.hear(USER, {field: b"\x84" + value[1:]})
     assert (await pod.check(token, "")).status == 401
     assert set_aside(pod) == [(SetAsideReason.VERSION, 1, "revoked")]
+
+
+async def test_a_mark_whose_cause_cannot_be_read_is_not_logged_as_withdrawn() -> None:
+    store, tokens = MemoryStore(), Tokens()
+    token = await session_with(store, tokens, risk(1001, "r1", RiskLevel.HIGH))
+    damage(store, b"risk")
+    pod = later(store, tokens)
+    assert (await pod.check(token)).verdict is Verdict.STEP_UP
+    await pod.settle()
+    assert "set-aside" in {mark.policy for mark in marks(pod)}
+    assert [one for one in pod.telemetry.seen if isinstance(one, Cleared)] == []
+    await pod.check(tokens.issue("t2", auth_time=1050))
+    await pod.settle()
+    cleared = {one.policy: one.reason for one in pod.telemetry.seen if isinstance(one, Cleared)}
+    assert cleared["risky"] is ClearReason.PROOF
 
 
 class Choking(Evaluator):
