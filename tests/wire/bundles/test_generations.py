@@ -67,7 +67,7 @@ def test_a_proposal_stands_until_it_is_activated_dropped_or_too_old() -> None:
     assert (dropped.proposal, dropped.term) == (None, 2)
 
 
-def test_what_is_written_otherwise_is_left_out() -> None:
+def test_what_is_written_otherwise_is_left_out_and_counted() -> None:
     good = written(ACTIVE, 4)
     others = {
         field_of(ACTIVE, 5): b"0000000000000005" + b"\xc1",
@@ -77,7 +77,10 @@ def test_what_is_written_otherwise_is_left_out() -> None:
         DROPPED + b"x": b"",
         LEFT + b"a-sidecar": b"0000000000000001",
     }
-    assert generations_in(good | others, NOW) == generations_in(good, NOW)
+    found = generations_in(good | others, NOW)
+    assert found == generations_in(good, NOW)._replace(term=6, unread=2)
+    overtaken = generations_in(good | others | written(ACTIVE, 7), NOW)
+    assert (overtaken.term, overtaken.unread) == (7, 0)
 
 
 @given(
