@@ -35,7 +35,7 @@ class DaemonParts(Protocol):
 
 
 class ConsoleOnDemand:
-    """Gives the console; None where it is off, or nobody has a credential.
+    """Gives the console; None where it is off, or nobody may sign in.
 
     It is imported in a thread, so that nothing waits for that but who asked first.
     """
@@ -59,7 +59,7 @@ class ConsoleOnDemand:
     async def __call__(self) -> "ASGIFramework | None":
         """Return the application that has the pages."""
         admin = self._daemon.in_force.settings().admin
-        if not (admin.console.enabled and admin.has_credential):
+        if not admin.has_console:
             return None
         async with self._turn:
             if self._app is None:

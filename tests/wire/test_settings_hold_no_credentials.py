@@ -80,6 +80,8 @@ WORDS = frozenset(
             "networks[].name",
             "sources[].name",
             "admin.operators[].name",
+            "admin.console.openid.client_id",
+            "admin.console.openid.scopes[]",
             "sources[].transmitter",
         ),
         *("sources[].may[]", "sources[].may_loosen[]", "sources[].over[]"),

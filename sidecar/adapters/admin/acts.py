@@ -26,6 +26,7 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.operator_acts import Act, Order, Where, order_of
 from sidecar.wire.events.socket_lines import EventRequest, Refusal
+from sidecar.wire.settings.admin import Role
 
 
 class OrderReader(Protocol):
@@ -72,7 +73,7 @@ class ActDoor:
 
     def forbid(self, where: Where, operator: str) -> NoReturn:
         """Refuse the act to an operator who may only look. Raises `RequestRefused`."""
-        words = f"the credential of {operator} may look, and not act (admin.operators[].role)"
+        words = f"{operator} may look, and not act: the role is {Role.VIEWER}"
         self._record_outcome(where, operator, ActOutcome.FORBIDDEN, detail=words)
         raise RequestRefused(403, words)
 

@@ -19,9 +19,10 @@ from starlette.routing import Route
 from sidecar import __version__
 from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.admin.credential import Credential, holder_of
-from sidecar.adapters.console import rendering, requests
+from sidecar.adapters.console import openid_sign_in, rendering, requests
 from sidecar.adapters.console.act_forms import act_of
 from sidecar.adapters.console.event_stream import EventStream
+from sidecar.adapters.console.openid_sign_in import OpenIdSignIn
 from sidecar.adapters.console.rendering import Renderer
 from sidecar.adapters.console.sign_ins import SignIn, SignIns
 from sidecar.adapters.events.guesses import GuessLimit
@@ -46,11 +47,13 @@ from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.observations.operator import ConsoleSignIn, ConsoleStep
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.view.watchers import Watches
+from sidecar.wire.checks.admin import RETURN
 from sidecar.wire.console.curves import Drawing, draw
+from sidecar.wire.console.openid import role_of
 from sidecar.wire.console.suppositions import SUPPOSED
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.names import InvalidName
-from sidecar.wire.settings.admin import ConsoleSettings
+from sidecar.wire.settings.admin import ConsoleSettings, OpenIdSettings
 from sidecar.wire.settings.settings import Settings
 
 HOME, SIGN_IN, SIGN_OUT = "/console/", "/console/sign-in", "/console/sign-out"
@@ -114,6 +117,7 @@ class ConsoleApp(Application):
         self._renderer = Renderer()
         self._sign_ins = SignIns(credentials, self._own_settings, clock)
         self._key = secrets.token_bytes(32)
+        self._openid = OpenIdSignIn(self._provider_settings, telemetry, guesses, clock)
         super().__init__(
             "console",
             self._all_routes(),
@@ -133,6 +137,9 @@ class ConsoleApp(Application):
     def _own_settings(self) -> ConsoleSettings:
         return self._settings().admin.console
 
+    def _provider_settings(self) -> OpenIdSettings:
+        return self._own_settings().openid
+
     def _all_routes(self) -> list[Route]:
         pages: dict[str, _Page] = {
             HOME: self._home,
@@ -148,6 +155,8 @@ class ConsoleApp(Application):
             Route("/console", _to_home, name="/console"),
             Route(SIGN_IN, self._sign_in_page, methods=["GET"], name=SIGN_IN),
             Route(SIGN_IN, self._sign_in, methods=["POST"], name=SIGN_IN),
+            Route(openid_sign_in.BEGIN, self._openid.begin, name=openid_sign_in.BEGIN),
+            Route(RETURN, self._sign_in_person, name=RETURN),
             Route(SIGN_OUT, self._sign_out, methods=["POST"], name=SIGN_OUT),
             Route("/console/act", self._act, methods=["POST"], name="/console/act"),
             Route("/console/static/{file}", self._static, name="/console/static/{file}"),
@@ -186,7 +195,12 @@ class ConsoleApp(Application):
         name = requests.cookie_name(request, requests.BEFORE_COOKIE)
         cookie = request.cookies.get(name) or secrets.token_urlsafe(16)
         token = requests.token_before(self._key, cookie)
-        values = {"token": token, "notice": notice}
+        values = {
+            "token": token,
+            "notice": notice,
+            "by_credential": bool(self._credentials()),
+            "provider": self._provider_settings().issuer,
+        }
         response = self._page_of("sign-in.html", values, status)
         self._set_cookie(request, response, name, cookie)
         return response
@@ -221,6 +235,29 @@ class ConsoleApp(Application):
         self._observed.record(step)
         return response
 
+    async def _sign_in_person(self, request: Request) -> Response:
+        """Sign in whom the provider sends back.
+
+        The cookie is set by a page that leads on. A redirect would be followed for the provider's
+        page, and so without the cookie.
+        """
+        person = await self._openid.finish(request)
+        text = self._sign_ins.begin_as(
+            person.operator, lambda: role_of(person, self._provider_settings())
+        )
+        response = self._page_of("signed-in.html", {"operator": person.operator})
+        name = requests.cookie_name(request, requests.PLAIN_COOKIE)
+        is_tls = self._provider_settings().redirect_uri.startswith("https:")
+        self._set_cookie(request, response, name, text, secure=is_tls)
+        step = ConsoleSignIn(
+            step=ConsoleStep.IN,
+            operator=person.operator,
+            address=address_of(request),
+            subject=person.subject,
+        )
+        self._observed.record(step)
+        return response
+
     async def _sign_out(self, request: Request) -> Response:
         sign_in, _ = await self._form_of(request)
         self._sign_ins.end(sign_in)
@@ -234,13 +271,15 @@ class ConsoleApp(Application):
         response.delete_cookie(name, path=_path_of(request), secure=secure, samesite="strict")
         return response
 
-    def _set_cookie(self, request: Request, response: Response, name: str, value: str) -> None:
+    def _set_cookie(
+        self, request: Request, response: Response, name: str, value: str, *, secure: bool = False
+    ) -> None:
         response.set_cookie(
             name,
             value,
             max_age=int(self._own_settings().lifetime),
             path=_path_of(request),
-            secure=requests.is_secure(request),
+            secure=secure or requests.is_secure(request),
             httponly=True,
             samesite="strict",
         )

@@ -1,8 +1,8 @@
 """Sign-ins of operators: what their cookie stands for, kept in this process alone.
 
 A cookie is a random text, of which just a digest is kept. A sign-in ends after its lifetime, when
-it is not used for a while, when its operator signs out, with this process, and with the credential
-that it was begun with: that is looked at with each request, and so is the role.
+it is not used for a while, when its operator signs out, with this process, and with what it was
+begun with, a credential or a role by an OpenID provider: that is looked at with each request.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeAlias
 
 from sidecar.adapters.admin.credential import Credential
 from sidecar.wire.settings.admin import ConsoleSettings, Role
@@ -18,16 +19,20 @@ MOST = 256
 """Sign-ins at a time; the one that was used longest ago ends for another."""
 
 
+RoleNow: TypeAlias = Callable[[], Role | None]
+"""Returns the role that somebody now has; None: none any more."""
+
+
 class SignIn:
     """An operator who has signed in; `token` is what each of their forms must show.
 
     `notice` is what the next page says once, of what was done by a form.
     """
 
-    def __init__(self, key: bytes, operator: str, credential: bytes, now: float) -> None:
+    def __init__(self, key: bytes, operator: str, role_now: RoleNow, now: float) -> None:
         self.key = key
         self.operator = operator
-        self.credential = credential
+        self.role_now = role_now
         self.role = Role.VIEWER
         self.token = secrets.token_urlsafe(32)
         self.begun = self.used = now
@@ -62,10 +67,14 @@ class SignIns:
 
     def begin(self, credential: Credential) -> str:
         """Sign in the holder of a credential; return the text of their cookie."""
+        operator, shown = credential.operator, _digest(credential.text)
+        return self.begin_as(operator, lambda: self._role_of(operator, shown))
+
+    def begin_as(self, operator: str, role_now: RoleNow) -> str:
+        """Sign in somebody for as long as they have a role; return the text of their cookie."""
         text = secrets.token_urlsafe(32)
         key = _digest(text)
-        sign_in = SignIn(key, credential.operator, _digest(credential.text), self._clock())
-        self._known[key] = sign_in
+        self._known[key] = SignIn(key, operator, role_now, self._clock())
         while len(self._known) > MOST:
             self._known.popitem(last=False)
         return text
@@ -89,12 +98,19 @@ class SignIns:
             return False
         if now >= min(sign_in.begun + settings.lifetime, sign_in.used + settings.idle):
             return False
+        role = sign_in.role_now()
+        if role is None:
+            return False
+        sign_in.role = role
+        return True
+
+    def _role_of(self, operator: str, shown: bytes) -> Role | None:
+        """Return the role of a credential, of which this is the digest."""
         for one in self._credentials():
-            own = one.operator == sign_in.operator and one.text
-            if own and hmac.compare_digest(_digest(one.text), sign_in.credential):
-                sign_in.role = one.role
-                return True
-        return False
+            own = one.operator == operator and one.text
+            if own and hmac.compare_digest(_digest(one.text), shown):
+                return one.role
+        return None
 
     def end(self, sign_in: SignIn) -> None:
         """Sign out."""

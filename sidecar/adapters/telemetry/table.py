@@ -62,6 +62,7 @@ STALL_BUCKETS = (0.01, 0.1, 0.5, 1.0)
 _CAP = 1000
 
 _EVENTS = (*SIGNALS, *ACTS)
+_CONSOLE_REFUSAL = one_of("reason", operator.ConsoleRefusal)
 _EVENT_TYPE = MetricLabel("type", values=_EVENTS, other="unknown")
 _POLICY = MetricLabel("policy", cap=_CAP)
 _SOURCE = MetricLabel("source", among=ConfiguredNames.SOURCES)
@@ -318,7 +319,22 @@ _INTAKE = (
                 },
             ),
             INFO,
-            "operator address",
+            "operator address subject?",
+        ),
+    ),
+    row(
+        operator.ConsoleRefused,
+        counter(
+            "sidecar_console_refusals_total",
+            "Sign-ins at the console by an OpenID provider that were refused.",
+            _CONSOLE_REFUSAL,
+            wanted=nobody,
+        ),
+        LogLine(
+            "console-refused",
+            WARNING,
+            "reason address detail operator?",
+            minutely=(_CONSOLE_REFUSAL,),
         ),
     ),
     row(

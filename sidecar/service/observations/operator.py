@@ -44,8 +44,35 @@ class ConsoleStep(StrEnum):
 
 
 class ConsoleSignIn(Observation, frozen=True, kw_only=True):
-    """An operator signed in at the console, or out, from this address."""
+    """An operator signed in at the console, or out, from this address.
+
+    `subject` is what an OpenID provider calls them for good; empty where a credential was shown.
+    """
 
     step: ConsoleStep
     operator: str
     address: str
+    subject: str = ""
+
+
+class ConsoleRefusal(StrEnum):
+    """The reason why a sign-in by an OpenID provider was refused: the label `reason`."""
+
+    STATE = "state"  # not begun by this browser, over already, or too long ago
+    ISSUER = "issuer"  # the answer is of another issuer
+    PROVIDER = "provider"  # the provider said no
+    UNAVAILABLE = "unavailable"  # the provider does not answer, or not as one does
+    CLAIMS = "claims"  # what it says of them is not to be believed
+    ROLE = "role"  # who it is has no role here
+
+
+class ConsoleRefused(Observation, frozen=True, kw_only=True):
+    """A sign-in by an OpenID provider was refused. `detail` says why, without what was sent.
+
+    `operator` is there where it is known who it was.
+    """
+
+    reason: ConsoleRefusal
+    address: str
+    detail: str
+    operator: str = ""

@@ -241,7 +241,7 @@ def _store(settings: Settings) -> Iterator[Weakness]:
 
 def _admin(settings: Settings) -> Iterator[Weakness]:
     admin = settings.admin
-    if not admin.enabled or not admin.has_credential:
+    if not admin.enabled or not (admin.has_credential or admin.has_console):
         return
     owned: dict[str, Admin | OperatorSettings] = {"admin": admin}
     owned |= {f"admin.operators[{index}]": one for index, one in enumerate(admin.operators)}

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser
 from sidecar.adapters.events.guesses import AT_ONCE
 from sidecar.service.console.feed import EACH
 from sidecar.wire.settings.admin import Role
+from tests import plain_http
 from tests.adapters.servers import Server
 from tests.stories.running import unique
 from tests.system.peers.chromium import PROGRAM
@@ -513,7 +514,8 @@ def test_a_credential_cannot_be_guessed_here_more_often_than_at_the_api(site: Si
     ]
     assert set(statuses) == {403, 429}
     wrong = {"Authorization": "Bearer guess"}
-    assert httpx.get(f"{site.url}/v1/policies", headers=wrong).status_code == 429
+    guesses = [plain_http.get(f"{site.url}/v1/policies", headers=wrong) for _ in range(5)]
+    assert 429 in {one.status_code for one in guesses}
     after = site.metric('sidecar_door_incidents_total{door="admin",incident="wrong-credential"}')
     assert after - before >= AT_ONCE
 
