@@ -12,7 +12,6 @@ import unicodedata
 MAX_NAME = 512
 """Characters of a name."""
 
-_PLAIN = re.compile(r"[ -~]*")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -27,7 +26,12 @@ class InvalidName(ValueError):  # noqa: N818 - each door names it by who must ac
 def is_fit(text: str) -> bool:
     """Return whether a text has none of the characters that go into no header, log or key."""
     # As nearly all are; to find that nothing else is there takes several times as long.
-    return _PLAIN.fullmatch(text) is not None or _UNFIT.search(text) is None
+    return is_plain(text) or _UNFIT.search(text) is None
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a text has printable ASCII alone, which is fit and composed as it is."""
+    return text.isascii() and text.isprintable()
 
 
 def composed(text: str) -> str:
@@ -40,6 +44,8 @@ def name_of(text: str, limit: int = MAX_NAME) -> str:
 
     Raises `InvalidName`. `limit` is for what may be longer.
     """
+    if is_plain(text) and 0 < len(text) <= limit:  # as nearly all are
+        return text
     if len(text) > 4 * limit:
         raise InvalidName(f"must be at most {limit} characters", too_long=True)
     if not is_fit(text):

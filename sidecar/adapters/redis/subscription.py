@@ -37,7 +37,8 @@ class Wish:
 
     async def granted(self) -> None:
         """Return once the server has acknowledged. Raises `Unavailable`."""
-        await self.done.wait()
+        if not self.done.is_set():  # else it would wait for a turn of the loop
+            await self.done.wait()
         if self.refusal:
             raise Unavailable(self.refusal)
 

@@ -8,6 +8,7 @@ by no others: whoever holds an older token must show it before the call may pass
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+from sidecar.domain.session.state import State
 from sidecar.domain.values.assurance import Authentication
 
 
@@ -23,6 +24,21 @@ class Presented(NamedTuple):
     contexts: tuple[str, ...] = ()
     contexts_at: int = 0
     alone: bool = True
+
+
+def is_of_session(presented: Presented, state: State) -> bool:
+    """Return whether a call that shows this stands as its session does, by the same evidence.
+
+    That is so where its sign-in is the only one that the session has, and there is nothing that a
+    sign-in of a call meets otherwise than one of a session: contexts that were shown, and what
+    operators ask for. Most calls are such; of them the session's standing need not be made again.
+    """
+    sign_ins = state.sign_ins
+    return (
+        len(sign_ins) == 1
+        and sign_ins[0] == presented.authentication
+        and not (state.early or state.asked or state.shown_contexts or presented.contexts)
+    )
 
 
 Alone: TypeAlias = Callable[[str], bool]

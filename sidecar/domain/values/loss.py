@@ -59,6 +59,8 @@ class Floors:
 
     def of(self, slot: int) -> int:
         """Return the floor of a slot; 0: nothing of it is known to be lost."""
+        if not self._floors:
+            return 0
         return max((f.moment for f in self._floors if f.first <= slot <= f.last), default=0)
 
     def is_vague(self, slot: int) -> bool:

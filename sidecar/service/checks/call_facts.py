@@ -57,10 +57,9 @@ from sidecar.wire.store.entries import (
     Said,
     Together,
     UsedIn,
-    encode,
 )
 from sidecar.wire.store.keys import digest
-from sidecar.wire.store.records import last_seen, sighted_in
+from sidecar.wire.store.records import app_field, last_seen, owner_fields, sighted_in
 from sidecar.wire.tokens.claims import Token
 
 AGENT_CHARACTERS = 256
@@ -72,6 +71,10 @@ _OURS = frozenset({"user", GROUPS, ROLES})
 
 _Saying: TypeAlias = tuple[Tracked, Iterable[Said]]
 """What is to be said of a record."""
+
+
+_Memberships: TypeAlias = tuple[tuple[str, TokenMemberships], ...]
+"""The groups and roles that a token shows, by kind."""
 
 
 class _Binding(NamedTuple):
@@ -100,6 +103,7 @@ class CallFacts:
         """Use this configuration from now on; `want_claims` must follow."""
         self._settings = settings
         self._issuers = {one.issuer: one for one in settings.tokens.issuers}
+        self._leeway = max((one.leeway for one in self._issuers.values()), default=0.0)
         self._claims = frozenset[str]()
 
     def want_claims(self, names: Iterable[str]) -> None:
@@ -218,14 +222,15 @@ class CallFacts:
             facts.append(
                 ContextsShown(stamp=stamp, contexts=token.contexts, second=token.contexts_at)
             )
+        memberships = self._memberships(token)
         grown = tuple(
             (kind, shown)
-            for kind, shown in self._memberships(token)
+            for kind, shown in memberships
             if updated(state.memberships.get(kind), shown) != state.memberships.get(kind)
         )
         if grown:
             facts.append(MembershipsShown(stamp=stamp, memberships=grown))
-        changed = (*self._members_of(state, token), *self._claims_of(state, token))
+        changed = (*_members_of(state, memberships), *self._claims_of(state, token))
         binding = self._binding(live, token, stamp.second)
         if binding is not None:
             changed = (*changed, (binding.claim, binding.known))
@@ -282,17 +287,7 @@ class CallFacts:
             if held is None or (held[0] != values and later):
                 yield name, values
 
-    def _members_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Return the groups and roles of a token, unless a later token has others."""
-        for kind, shown in self._memberships(token):
-            names, known = shown.names, state.memberships.get(kind)
-            held = state.claims.get(kind)
-            if names is None or (held is not None and held[0] == names):
-                continue
-            if held is None or known is None or is_news(known, shown):
-                yield kind, names
-
-    def _memberships(self, token: Token) -> tuple[tuple[str, TokenMemberships], ...]:
+    def _memberships(self, token: Token) -> _Memberships:
         """Return the groups and roles of a token as memberships of its user."""
         issuer = self._issuers.get(token.issuer)
         times = (token.authentication.auth_time, token.issued_at)
@@ -319,18 +314,19 @@ class CallFacts:
         Return what is to be said of its records for that.
         """
         settings = self._settings
-        leeway = max((i.leeway for i in settings.tokens.issuers), default=0.0)
-        until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
+        until = max(token.expires_at + self._leeway, now + settings.sessions.min_ttl)
         # Times move in steps, so that a session in use is not written at every call.
         step = settings.sessions.seen_interval
         wanted = (settings.app.id,) if settings.app.id else token.apps
-        apps = [UsedIn(app) for app in wanted if app]
-        owner = OwnedBy(live.user, shown=True)
-        is_said = (
-            encode(apps).fields.keys() <= live.own.record.keys()
-            and encode((owner,)).fields.items() <= live.locator.record.items()
-        )
-        if is_said and not fresh and until < live.expires_at + step:
+        apps = [app for app in wanted if app]
+        own_record, locator_record = live.own.record, live.locator.record
+        is_owner_said = owner_fields(live.user, shown=True).items() <= locator_record.items()
+        if (
+            is_owner_said
+            and not fresh
+            and until < live.expires_at + step
+            and all(app_field(app) in own_record for app in apps)
+        ):
             return []
         live.expires_at = until = max(until, live.expires_at)
         expire_at = int(until * 1000)
@@ -338,7 +334,7 @@ class CallFacts:
         own = live.own
         own.expire_at = max(own.expire_at, expire_at)
         device = token.device or live.state.device
-        sayings: list[_Saying] = [(own, (Identified(*live.identity, device), *apps))]
+        sayings: list[_Saying] = [(own, (Identified(*live.identity, device), *map(UsedIn, apps)))]
         keep: tuple[KeptUntil, ...] = ()
         if until - now > settings.sessions.facts_ttl:
             # What is known of the user or device must stop this token for as long as it is shown.
@@ -353,15 +349,26 @@ class CallFacts:
                 on.expire_at = max(on.expire_at, expire_at)
                 sayings.append((on, keep))
             self._view.list_session(live, expire_at, named)
-        if not encode((owner,)).fields.items() <= live.locator.record.items():
+        if not is_owner_said and locator_record:
             # What came before: now it is known that it was this user, too.
             came_before = [
-                Moved(seen_in(before, name.session)) for before in sighted_in(live.locator.record)
+                Moved(seen_in(before, name.session)) for before in sighted_in(locator_record)
             ]
             sayings.append((live.users, came_before))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
-        sayings.append((live.locator, (owner,)))
+        sayings.append((live.locator, (OwnedBy(live.user, shown=True),)))
         return sayings
+
+
+def _members_of(state: State, memberships: _Memberships) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Return the groups and roles of a token, unless a later token has others."""
+    for kind, shown in memberships:
+        names, known = shown.names, state.memberships.get(kind)
+        held = state.claims.get(kind)
+        if names is None or (held is not None and held[0] == names):
+            continue
+        if held is None or known is None or is_news(known, shown):
+            yield kind, names
 
 
 def _is_known(live: Live, token: Token, before: Sequence[Authentication], second: int) -> bool:

@@ -16,7 +16,7 @@ def basis_of(assessment: Assessment, decision: Decision, evaluator: Evaluator) -
     found = segments(state, evaluator.world.sources)
     return DecisionBasis(
         assessment.app,
-        live.coarse,
+        live.word(evaluator, assessment.call.now),
         decision.demands,
         ladder,
         _tried(assessment, decision.verdict, ladder) if assessment.standing.tried else (),

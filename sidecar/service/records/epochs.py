@@ -47,10 +47,15 @@ class EpochRecords:
         self._names = names
         self._clock = clock
         self._sidecar = sidecar
+        self._loads: dict[int, tuple[Load, Load]] = {}
 
     def loads(self, shard: Shard) -> tuple[Load, Load]:
         """Return what is to be read to look at a server: its epoch, our signs."""
-        return Load(self._epoch(shard)), Load(self.channel(tag_of(shard.slot)))
+        known = self._loads.get(shard.slot)
+        if known is None:
+            known = Load(self._epoch(shard)), Load(self.channel(tag_of(shard.slot)))
+            self._loads[shard.slot] = known
+        return known
 
     async def look(self, shard: Shard) -> Looked:
         """Read the epoch of a server and our signs."""

@@ -7,7 +7,7 @@ from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.values.lattice import Record, join
 from sidecar.service.view.live_session import Live, Tracked
 from sidecar.wire.store.losses import VOUCHERS
-from sidecar.wire.store.records import holds_fact, room_taken
+from sidecar.wire.store.records import CHECKPOINT, WHOLE_ROOM, holds_fact, room_taken
 
 NewFacts: TypeAlias = dict[Live, list[Fact] | None]
 """The new facts of sessions, by session; None: all of it is to be folded anew."""
@@ -29,17 +29,26 @@ def grow(tracked: Tracked, fields: Mapping[bytes, bytes]) -> Growth | None:
     """Join fields into a record; return those that grew, None if none did."""
     before = tracked.record
     # Most of what is heard here is known: what this sidecar itself wrote comes back as news.
+    if fields.items() <= before.items():
+        return None
     greater = {f: v for f, v in fields.items() if (known := before.get(f)) is None or known < v}
     if not greater:
         return None
     after = join(before, greater)
-    grown = {f: v for f, v in greater.items() if f in after}
+    grown = greater if len(after) == len(before) + len(greater) else _left(greater, after)
     if not grown:
         return None
     tracked.record = after
-    if tracked.room:
+    if not before and CHECKPOINT not in grown:
+        tracked.room = max(0, WHOLE_ROOM - room_taken(grown))
+    elif tracked.room:
         tracked.room = max(0, tracked.room - room_taken(grown))
     return Growth(tracked, grown)
+
+
+def _left(greater: Record, after: Record) -> Record:
+    """Return those of the fields that a record has after they were joined into it."""
+    return {f: v for f, v in greater.items() if f in after}
 
 
 def spread(growth: Growth, facts: list[Fact], news: NewFacts) -> None:

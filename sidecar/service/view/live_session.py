@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
+from sidecar.domain.evaluation.decision import coarse
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.fact_kinds import Fact, SetAside
-from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.presented import Presented, is_of_session
 from sidecar.domain.session.standing import Standing
 from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import Record
@@ -119,6 +120,11 @@ class Tracked:
             self._record = None
 
     @property
+    def is_empty(self) -> bool:
+        """True where there is nothing in it; it is not unpacked to know."""
+        return not (self._record or self._packed)
+
+    @property
     def is_packed(self) -> bool:
         """True where nobody has asked for the record lately."""
         return self._record is None
@@ -185,8 +191,9 @@ class Live:
 
     `namespace` says whose names `user`, `session` and its devices are. `version` is another one, in
     all the view, whenever its state or what it is judged by has changed. `due` is when time may
-    next change how it stands. `standing_number` is another one whenever it stands anew; `stepped`
-    and `audited` are that when it was last looked at (0: that must be done again).
+    next change how it stands. `coarse` is how it stood when it was last looked at, in a word; it is
+    empty where nobody has looked yet. `standing_number` is another one whenever it stands anew;
+    `stepped` and `audited` are that when it was last looked at (0: that must be done again).
 
     Its state lies packed unless it is one of those that were asked for last (`packing`; None: it is
     no session of a view, and stays unpacked).
@@ -383,12 +390,15 @@ class Live:
     def _folded(
         self, evaluator: Evaluator, until: int | None = None
     ) -> tuple[State, tuple[Culprit, ...]]:
+        floors = evaluator.floors
+        lost = max([lost_before(t.record, floors.of(t.slot)) for t in self.tracked])
+        if all(t.is_empty for t in self.tracked):  # as of every session that is new
+            return State(issuer=self.namespace, lost=lost), ()
         others = [t.record for t in self.tracked if t is not self.own]
         records, issuer = (self.own.record, others), self.namespace
         folded = assemble(evaluator, self.name.session, *records, until, issuer=issuer)
-        state, floors = folded.state, evaluator.floors
-        state.lost = max(lost_before(t.record, floors.of(t.slot)) for t in self.tracked)
-        return state, folded.culprits
+        folded.state.lost = lost
+        return folded.state, folded.culprits
 
     def checkpoint(self, evaluator: Evaluator) -> Checkpoint | None:
         """Return a new checkpoint if it is time for one."""
@@ -409,7 +419,7 @@ class Live:
         What other sessions share with this one, they ask for themselves.
         """
         for tracked in self.tracked:
-            if tracked.room:
+            if tracked.room or tracked.is_empty:
                 continue
             room = room_in(tracked.record, folded_of(self.own.record))
             if not room:
@@ -460,6 +470,12 @@ class Live:
         self.standing_number = next(_VERSIONS)
         return standing
 
+    def word(self, evaluator: Evaluator, now: float) -> str:
+        """Return how it stood when it was last looked at, in a word; now, if nobody has yet."""
+        if not self.coarse:
+            self.coarse = coarse(self.standing(evaluator, now), now)
+        return self.coarse
+
     def _forget_standing(self) -> None:
         self.version = next(_VERSIONS)
         self._standing = self._judged = self._latest = None
@@ -483,8 +499,11 @@ class Live:
             return latest[1]
         known = None if self._judged is None else self._judged.get(presented)
         if known is None or not _counts(*known, now):
-            state = self.as_of(evaluator, presented)
-            known = evaluator.standing(state, int(now * MICROSECONDS), presented=presented), now
+            if is_of_session(presented, self.state):
+                known = self.standing(evaluator, now), self._standing_at
+            else:
+                state = self.as_of(evaluator, presented)
+                known = evaluator.standing(state, int(now * MICROSECONDS), presented=presented), now
             self._judged = _remembered(self._judged, presented, known)
         self._latest = (presented, *known)
         if self._packing is not None and not self.gone:

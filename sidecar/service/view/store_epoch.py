@@ -257,9 +257,8 @@ class Guard:
                 nursery.start_soon(look, shard)
         return troubles
 
-    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
+    def evidence(self, slots: Collection[int]) -> list[Load]:
         """Return what to read behind records, so that it shows whether they were read whole."""
-        slots = set(map(self._records.slot, keys))
         concerned = [shard for shard in self._shards if any(map(shard.has, slots))]
         return [load for shard in concerned for load in self._records.loads(shard)]
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import trio
 
-from sidecar.domain.evaluation.decision import STANDINGS, coarse
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.session.standing import Standing
@@ -33,7 +32,7 @@ from sidecar.service.view.upkeep.departed import Departed
 from sidecar.service.view.upkeep.lagging import Lagging
 from sidecar.service.view.upkeep.rereading import Rereading
 from sidecar.service.view.upkeep.set_aside import SetAsideCounter
-from sidecar.service.view.watchers import Watches, change_of
+from sidecar.service.view.watchers import Watches, Words
 from sidecar.service.view.witness import Witness
 from sidecar.wire.store.entries import Encoded, Said, encode
 from sidecar.wire.store.event_keys import event_field
@@ -88,6 +87,7 @@ class View:
         self.packing = Packing()
         self._lagging = Lagging(self._catch_up)
         self._departed = Departed(bound)
+        self._words = Words(watches, self._namesakes, lambda: self.evaluator, clock)
         self._set_aside = SetAsideCounter(telemetry)
         self._rereading = Rereading(
             store=store,
@@ -255,9 +255,8 @@ class View:
                 self._set_aside.note(live)
                 if live.missing_device:
                     await self._attach(live, live.missing_device)
-                now = self._clock()
-                self._departed.recall(live, now)
-                live.coarse = coarse(live.standing(self.evaluator, now), now)
+                self._departed.recall(live, self._clock())
+                self._words.begin(live)
         except BaseException:
             for live in lives:
                 self._untrack(live)
@@ -313,11 +312,12 @@ class View:
         return copy
 
     async def _load(self, *tracked: Tracked) -> None:
-        evidence = self.witness.evidence(one.key for one in tracked) if self.witness else []
+        evidence = self.witness.evidence({one.slot for one in tracked}) if self.witness else []
         loaded = await self._store.load(*(Load(one.key) for one in tracked), *evidence)
         records, shown = loaded[: len(tracked)], loaded[len(tracked) :]
         for one, answer in zip(tracked, records, strict=True):
-            one.record, one.room = join(one.record, answer.record), 0
+            if answer.record:
+                one.record, one.room = join(one.record, answer.record), 0
             one.since = min(one.since, self.turn)
         if self.witness:
             absent = [one.key for one in tracked if not one.record]
@@ -383,6 +383,7 @@ class View:
 
     def _untrack(self, live: Live) -> None:
         live.gone = True
+        self._words.leave(live)
         self.changes.add(live)
         self.packing.leave(live)
         for tracked in live.tracked:
@@ -571,25 +572,11 @@ class View:
         self._keep(tracked, {}).put_back(fields, indexes)
 
     def note(self, live: Live) -> None:
-        """Have the history know of new facts, and watchers if the session's standing has changed.
-
-        They know sessions by their names alone: of several that bear it, the one counts that stands
-        worst.
-        """
+        """Have the history know of new facts, and watchers if the session stands otherwise."""
         now = self._clock()
         standing = live.standing(self.evaluator, now)
         self.stepped(live, standing, now)
-        word = coarse(standing, now)
-        if word == live.coarse:
-            return
-        live.coarse = word
-        if len(self._watches):
-            worst = max(
-                (live, *self._namesakes.of(live.session)),
-                key=lambda one: STANDINGS.index(one.coarse),
-            )
-            standing = worst.standing(self.evaluator, now)
-            self._watches.notify(change_of(live.session, worst.coarse, standing, now))
+        self._words.note(live, standing, now)
 
     async def revalidate(self) -> int:
         """Read all records again, as news may have been missed; see `Rereading`."""

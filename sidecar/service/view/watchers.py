@@ -5,10 +5,13 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from sidecar.domain.evaluation.decision import open_marks
+from sidecar.domain.evaluation.decision import STANDINGS, coarse, open_marks
+from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.session.standing import Standing
 from sidecar.service.checks.responses import reasons_of
+from sidecar.service.compact.namesakes import Namesakes
 from sidecar.service.ports.calls import StandingChange
+from sidecar.service.view.live_session import Live
 
 Bring = Callable[[str], Awaitable[None]]
 
@@ -17,10 +20,14 @@ BACKLOG = 1024
 
 
 class Watches:
-    """The watchers of each session. `bring` has a session taken into the view, if it is known."""
+    """The watchers of each session. `bring` has a session taken into the view, if it is known.
+
+    `begun` is called as the first of them comes, before it hears of any change.
+    """
 
     def __init__(self, bring: Bring | None = None) -> None:
         self.bring = bring
+        self.begun: Callable[[], None] = lambda: None
         self._watchers: dict[trio.MemorySendChannel[StandingChange], frozenset[str] | None] = {}
 
     def __len__(self) -> int:
@@ -35,6 +42,8 @@ class Watches:
         The channel ends (`trio.EndOfChannel`) for a watcher that falls `BACKLOG` changes behind.
         """
         send, receive = trio.open_memory_channel[StandingChange](BACKLOG)
+        if not self._watchers:
+            self.begun()
         self._watchers[send] = sessions
         try:
             async with receive:
@@ -64,6 +73,65 @@ class Watches:
                 send.close()
             except trio.BrokenResourceError:
                 self._watchers.pop(send, None)
+
+
+class Words:
+    """The words for how the sessions of a view stand, and what watchers hear of their changes.
+
+    How a session stands as it comes into the view is worked out where somebody watches; else only
+    once that is asked for, as nobody hears of what was there before.
+    """
+
+    def __init__(
+        self,
+        watches: Watches,
+        namesakes: Namesakes,
+        evaluator: Callable[[], Evaluator],
+        clock: Callable[[], float],
+    ) -> None:
+        self._watches = watches
+        self._namesakes = namesakes
+        self._evaluator = evaluator
+        self._clock = clock
+        self._unknown: dict[Live, None] = {}
+        watches.begun = self._find_all
+
+    def begin(self, live: Live) -> None:
+        """Take up a session that was read."""
+        live.coarse = ""
+        self._unknown[live] = None
+        if len(self._watches):
+            self._find_all()
+
+    def leave(self, live: Live) -> None:
+        """Let go of a session."""
+        self._unknown.pop(live, None)
+
+    def note(self, live: Live, standing: Standing, now: float) -> None:
+        """Notify watchers if a session stands otherwise than when it was last looked at.
+
+        They know sessions by their names alone: of several that bear it, the one counts that stands
+        worst.
+        """
+        self._unknown.pop(live, None)
+        word, before = coarse(standing, now), live.coarse
+        if word == before:
+            return
+        live.coarse = word
+        if before and len(self._watches):
+            worst = max(
+                (live, *self._namesakes.of(live.session)),
+                key=lambda one: STANDINGS.index(one.coarse),
+            )
+            worst_standing = worst.standing(self._evaluator(), now)
+            change = change_of(live.session, worst.coarse, worst_standing, now)
+            self._watches.notify(change)
+
+    def _find_all(self) -> None:
+        """Find out of all: from now on somebody hears of what changes."""
+        evaluator, now = self._evaluator(), self._clock()
+        while self._unknown:
+            self._unknown.popitem()[0].word(evaluator, now)
 
 
 def change_of(session: str, word: str, standing: Standing, now: float) -> StandingChange:

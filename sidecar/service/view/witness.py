@@ -9,8 +9,8 @@ from sidecar.service.ports.store import Load, Loaded
 class Witness(Protocol):
     """A witness of whether records were read before anything was lost of them."""
 
-    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
-        """Return what is to be read behind these records."""
+    def evidence(self, slots: Collection[int]) -> list[Load]:
+        """Return what is to be read behind the records of these slots."""
 
     async def weigh(
         self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]

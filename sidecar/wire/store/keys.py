@@ -92,8 +92,12 @@ class SessionName(NamedTuple):
         return f"{self.user}/{self.session}"
 
 
+@functools.lru_cache(maxsize=1024)
 def session_name(namespace: str, user: str, session: str) -> SessionName:
-    """Return the name of a session by its namespace, its user's and its own identifier."""
+    """Return the name of a session by its namespace, its user's and its own identifier.
+
+    The latest are remembered: a check asks for that of its session a dozen times.
+    """
     return SessionName(digest(namespace, user), digest(namespace, session))
 
 

@@ -5,7 +5,7 @@ Numbers compare as numbers: `3`, `3.0` and `3e0` are one text, and so are `1e3` 
 
 import math
 
-from sidecar.wire.names import composed, is_fit
+from sidecar.wire.names import composed, is_fit, is_plain
 
 MAX_CLAIM_VALUE = 512
 """Characters of a value; a longer one is no value, since a cut one would lie."""
@@ -25,6 +25,8 @@ def claim_text(value: object) -> str | None:
 
 
 def _fit(value: str) -> str | None:
+    if is_plain(value) and len(value) <= MAX_CLAIM_VALUE:  # as nearly all are
+        return value
     if len(value) > 4 * MAX_CLAIM_VALUE or not is_fit(value):
         return None
     text = composed(value)

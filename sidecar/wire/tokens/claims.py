@@ -234,12 +234,12 @@ def token_of(
     audiences = _audiences(claims, issuer)
     kept = _others(claims, wanted)
     needed = (
-        (Missing(ClaimNeed.SESSION, issuer.session_claim), named),
-        (Missing(ClaimNeed.AUTH_TIME, issuer.auth_time_claim), auth_time),
-        (Missing(ClaimNeed.ASSURANCE, issuer.acr_claim), authentication.acr or authentication.amr),
-        (Missing(ClaimNeed.GROUPS, issuer.groups_claim), groups.known or "groups" not in wanted),
-        (Missing(ClaimNeed.ROLES, issuer.roles_claim), roles.known or "roles" not in wanted),
-        *((Missing(ClaimNeed.CLAIM, name), name in dict(kept)) for name in wanted - _OURS),
+        (ClaimNeed.SESSION, issuer.session_claim, named),
+        (ClaimNeed.AUTH_TIME, issuer.auth_time_claim, auth_time),
+        (ClaimNeed.ASSURANCE, issuer.acr_claim, authentication.acr or authentication.amr),
+        (ClaimNeed.GROUPS, issuer.groups_claim, groups.known or "groups" not in wanted),
+        (ClaimNeed.ROLES, issuer.roles_claim, roles.known or "roles" not in wanted),
+        *[(ClaimNeed.CLAIM, name, name in dict(kept)) for name in wanted - _OURS],
     )
     return Token(
         issuer=issuer.issuer,
@@ -259,7 +259,7 @@ def token_of(
         groups_listed=groups.listed,
         roles_known=roles.known,
         roles_listed=roles.listed,
-        missing=tuple(missing for missing, is_present in needed if not is_present),
+        missing=tuple([Missing(need, name) for need, name, is_present in needed if not is_present]),
         audiences=audiences,
         client=_client(claims),
         binding=binding,
@@ -419,11 +419,11 @@ def _others(
         values = tuple(_scalars(name, find(claims, name)))
         if values:
             kept[name] = values
-    for name in sorted(claims):
+    for name in sorted(claims.keys() - _NOT_KEPT):
         if len(kept) >= MAX_CLAIMS:
             break
         spelled = composed(name)
-        if spelled in kept or name in _NOT_KEPT or len(name) > MAX_CLAIM_NAME:
+        if spelled in kept or len(name) > MAX_CLAIM_NAME:
             continue
         values = tuple(_scalars(name, claims[name]))
         if values:

@@ -20,7 +20,7 @@ from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.fact_kinds import DeviceBound, Fact, Seen
 from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.session.fold import Surroundings
-from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.presented import Presented, is_of_session
 from sidecar.domain.session.scene import CalledFrom, World
 from sidecar.domain.session.state import State
 from sidecar.domain.sources.source import Source, Sources
@@ -85,6 +85,11 @@ class Differential:
             for standing, (each, state) in zip(kept, both, strict=True):
                 if standing.until is None or now < standing.until:
                     assert each.standing(state, now) == standing
+            for alone in (True, False):
+                shown = presented._replace(alone=alone)
+                if is_of_session(shown, compiled):
+                    of_all = self.compiled.standing(compiled, now)
+                    assert self.compiled.standing(compiled, now, presented=shown) == of_all
             for origin in ORIGINS:
                 own = presented if later == LATER[1] else None
                 judged = self.plain.standing(plain, now, origin, own)

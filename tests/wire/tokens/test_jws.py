@@ -97,6 +97,18 @@ def test_bits_that_base64_would_ignore_are_refused() -> None:
     assert flaw(token[:-1] + "B") is Flaw.MALFORMED
 
 
+@given(st.binary(max_size=12), st.text("ABQgwx_-+/= ", max_size=3))
+def test_a_part_is_the_one_text_of_its_bytes(raw: bytes, end: str) -> None:
+    part = encode(raw)[:-1] + end
+    padded = part + "=" * (-len(part) % 4)
+    with contextlib.suppress(ValueError):
+        read = base64.b64decode(padded, altchars=b"-_", validate=True)
+        if encode(read) == part:
+            assert read_jws(f"{compact().rpartition('.')[0]}.{part}", 16384).key_id == "k1"
+            return
+    assert flaw(f"{compact().rpartition('.')[0]}.{part}") is Flaw.MALFORMED
+
+
 @pytest.mark.parametrize("header", [b'{"crit":["exp"]}', b'{"crit":[]}', b'{"b64":true}'])
 def test_critical_extensions_are_refused(header: Any) -> None:
     assert flaw(compact(header)) is Flaw.CRIT_NOT_UNDERSTOOD
