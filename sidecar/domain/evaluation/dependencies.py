@@ -210,6 +210,9 @@ def _circumstances_changed(was: Mapping[str, Held], now: Mapping[str, Held]) -> 
 
 
 def _changed_by(fact: Fact, state: State) -> Parts:
+    known = _CHANGES.get(type(fact))
+    if known is not None:
+        return known
     match fact:
         case RiskReported():
             return RISKS[fact.scope]
@@ -227,7 +230,7 @@ def _changed_by(fact: Fact, state: State) -> Parts:
                     parts |= ASSIGNED
             return parts
         case _:
-            return _CHANGES.get(type(fact), EVERYTHING)
+            return EVERYTHING
 
 
 def reads(policy: Policy) -> Parts:

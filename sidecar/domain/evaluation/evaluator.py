@@ -531,6 +531,8 @@ class Evaluator:
         It counts for no more than was left of it when the assurance was lowered.
         """
         shown = self.world.ladder.shown(auth)
+        if not state.lowered:
+            return shown
         for _, said in precedence.words_that_count(
             state.lowered, precedence.ASSURANCE_CHANGE, self.world.sources
         ):

@@ -35,8 +35,9 @@ from sidecar.domain.facts.precedence import COMPLIANT
 from sidecar.domain.policy.conditional_access import Policy, PolicyState
 from sidecar.domain.session.fold import Surroundings, apply
 from sidecar.domain.session.scene import Scene, World
-from sidecar.domain.session.standing import Compiled, Demand, Evidence
+from sidecar.domain.session.standing import Compiled, Demand, Evidence, shows
 from sidecar.domain.session.state import Activation, State, Steady
+from sidecar.domain.values.stamp import MICROSECONDS
 
 _NUMBERS = itertools.count()
 
@@ -172,15 +173,16 @@ class IncrementalEvaluator(Evaluator):
         compliant = scene.compliance == COMPLIANT
         after_of = Transition(scene, brought, self._around.skew).after
         for rule in rules:
-            compiled = rule.compiled
+            compiled, names = rule.compiled, rule.names
             needs = compiled.needs_when_compliant if compliant else compiled.needs_otherwise
             shared = shared_by(rule.kept, activations)
             if shared is not None:
                 after = after_of(rule, shared, needs)
                 if after is not shared:
-                    activations.update(dict.fromkeys(rule.names, after))
+                    for name in names:
+                        activations[name] = after
                 continue
-            for name in rule.names:
+            for name in names:
                 before = activations.get(name, NOTHING)
                 after = after_of(rule, before, needs)
                 if after is not before:
@@ -207,11 +209,16 @@ class IncrementalEvaluator(Evaluator):
         activations = state.activations
         known: _Asked = {}
         found: list[Demand] = []
+        untimed = evidence.is_untimed
         for asking in self._index.roster(state).asking:
             shared = shared_by(asking.kept, activations)
             if shared is not None:
-                if shared.holds or shared.mark:
+                if not (shared.holds or shared.mark):
+                    continue
+                if untimed or shared.excused or not asking.alone:
                     found += self._demanded(asking, shared, state, evidence, known)
+                elif (demand := _demand_alone(asking, shared, evidence)) is not None:
+                    found.append(demand)
                 continue
             for at, compiled in enumerate(asking.policies):
                 activation = activations.get(compiled.policy.id, NOTHING)
@@ -241,6 +248,25 @@ class IncrementalEvaluator(Evaluator):
 
 _Asked: TypeAlias = dict[tuple[int, int], Sequence[Demand]]
 """What policies ask for, by their number and the activation that they have."""
+
+
+def _demand_alone(asking: Asking, activation: Activation, evidence: Evidence) -> Demand | None:
+    """Return what policies ask for that ask for one requirement (`Asking.alone`): `demand_of`."""
+    since = activation.since
+    second = None if since is None else since // MICROSECONDS
+    if shows(asking.alone[0].requirement, second, evidence):
+        return None
+    policy = asking.compiled.policy
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        activation.mark or activation.causes,
+        since,
+        asking.alone,
+        alike=asking.places,
+    )
 
 
 def _as_of(policy: Policy, demand: Demand, places: tuple[tuple[int, str], ...]) -> Demand:

@@ -1,6 +1,7 @@
 """Conditions on where a session is and what of its surroundings changed. See `conditions`."""
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from sidecar.domain.facts import segments
 from sidecar.domain.facts.precedence import NETWORK_CHANGE
@@ -19,6 +20,7 @@ from sidecar.domain.session.scene import (
     LOCATION,
     ConditionCheck,
     Finding,
+    Found,
     Holds,
     Needs,
     Scene,
@@ -28,6 +30,7 @@ from sidecar.domain.session.state import ANONYMIZER, PLACE, Cause, said_by
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.places import NO_ANONYMIZER
 
+_JOURNEYS = JOURNEY + "="
 _NETWORK = Circumstance.NETWORK
 _SIGNAL_OF = {Circumstance.DEVICE: "session-established"}
 
@@ -41,7 +44,8 @@ def changed(condition: Changed, *, inverted: bool) -> ConditionCheck:
     test = _changed(names, inverted=inverted)
     asks = f"any of {', '.join(names)} changed"
     holds = _has_changed(names, inverted=inverted)
-    return ConditionCheck(key_of(Changed), test, asks, _silent, each, holds, quick=True)
+    found = _changed_found(names, inverted=inverted)
+    return ConditionCheck(key_of(Changed), test, asks, _silent, each, holds, True, found)
 
 
 def _silent(_scene: Scene) -> str:
@@ -60,7 +64,8 @@ def _changed_one(name: str, *, inverted: bool) -> ConditionCheck:
     test = _changed((name,), inverted=inverted)
     holds = _has_changed((name,), inverted=inverted)
     asks = f"{name} changed"
-    return ConditionCheck(key_of(Changed), test, asks, value, holds=holds, quick=True)
+    found = _changed_found((name,), inverted=inverted)
+    return ConditionCheck(key_of(Changed), test, asks, value, (), holds, True, found)
 
 
 def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
@@ -135,6 +140,76 @@ def _has_changed(names: tuple[str, ...], *, inverted: bool) -> Holds:
     return holds
 
 
+def _changed_found(names: tuple[str, ...], *, inverted: bool) -> tuple[Found, Found] | None:
+    """Return what finds the causes of `_changed`, of those of one kind alone."""
+    if _NETWORK in names:
+        return None
+    asked = tuple(
+        (name, name + "=", _SIGNAL_OF.get(Circumstance(name), "session-presented"))
+        for name in names
+    )
+    return _that_changed(asked, inverted=inverted), _that_did_not(asked, inverted=inverted)
+
+
+_Asked: TypeAlias = tuple[tuple[str, str, str], ...]
+"""Circumstances, each with what its proofs begin with, and the events that bring it."""
+
+
+def _that_changed(asked: _Asked, *, inverted: bool) -> Found:
+    def changed(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+        seen = scene.loosening if inverted else scene
+        state = seen.state
+        known, baseline, witnessed = state.circumstances, state.baseline, state.witnessed
+        causes: tuple[Cause, ...] | None = None
+        for name, begins, signal in asked:
+            held = known.get(name)
+            if held is None:
+                continue
+            value = held.value
+            if value == baseline.get(name) == witnessed.get(name, value):
+                continue  # as it began (`State.began_with`)
+            key = begins + value
+            if not seen.proven(key, needs):
+                alone = state.hearsay.get(name, "")
+                cause = Cause(name, value, held.since, signal, key, alone)
+                causes = (cause,) if causes is None else (*causes, cause)
+        return causes
+
+    return changed
+
+
+def _that_did_not(asked: _Asked, *, inverted: bool) -> Found:
+    def did_not(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+        seen = scene.loosening if inverted else scene
+        state = seen.state
+        causes: tuple[Cause, ...] = ()
+        for name, begins, signal in asked:
+            held = state.circumstances.get(name)
+            if held is None:
+                continue
+            value = held.value
+            key = begins + value
+            if not state.began_with(name, value) and not seen.proven(key, needs):
+                return None
+            alone = state.hearsay.get(name, "")
+            causes = (*causes, Cause(name, value, held.since, signal, key, alone))
+        return causes
+
+    return did_not
+
+
+def _found_where(holds: Holds, where: Callable[[Scene], Cause]) -> tuple[Found, Found]:
+    """Return what finds the one cause that there is, whether it holds or not."""
+
+    def holding(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+        return (where(scene),) if holds(scene, needs) else None
+
+    def not_holding(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+        return None if holds(scene, needs) else (where(scene),)
+
+    return holding, not_holding
+
+
 def _selects(selection: Selection, names: frozenset[str]) -> bool:
     included = selection.include is None or not selection.include.isdisjoint(names)
     return included and selection.exclude.isdisjoint(names)
@@ -158,13 +233,16 @@ def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
     selection = condition.selection
     wanted = (selection.include or frozenset()) | selection.exclude
 
-    def test(scene: Scene, _needs: Needs) -> Finding:
+    def test(scene: Scene, needs: Needs) -> Finding:
+        return Finding(holds(scene, needs), (where(scene),))
+
+    def where(scene: Scene) -> Cause:
         if condition.strict and scene.addressless:
-            return Finding(not inverted, (Cause("location", NO_ADDRESS, scene.now, "policy"),))
+            return Cause("location", NO_ADDRESS, scene.now, "policy")
         names = scene.locations
         inside = ",".join(sorted(names & wanted)) if names else ""
         place = scene.place
-        cause = Cause(
+        return Cause(
             "location",
             inside or _nowhere_else("outside", place),
             scene.since(PLACE),
@@ -172,7 +250,6 @@ def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
             f"{LOCATION}={inside}" if inside else place,
             scene.said_alone_by(PLACE),
         )
-        return Finding(_selects(selection, names), (cause,))
 
     def value(scene: Scene) -> str:
         if condition.strict and scene.addressless:
@@ -186,7 +263,8 @@ def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
 
     strictly = ", by the call's own address" if condition.strict else ""
     asks = _asks(selection) + strictly
-    return ConditionCheck(key_of(Locations), test, asks, value, holds=holds, quick=True)
+    found = _found_where(holds, where)
+    return ConditionCheck(key_of(Locations), test, asks, value, (), holds, True, found)
 
 
 def _nowhere_else(word: str, here: str) -> str:
@@ -228,7 +306,12 @@ def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
 
     def holds(scene: Scene, _needs: Needs) -> bool:
         seen = scene.seen_by(loosens=inverted)
-        named = (said.value for _, said in segments.segments(seen.state, seen.world.sources))
+        state = seen.state
+        if not state.segments and not state.device_network:  # as `segments` finds it then
+            held = state.circumstances.get(_NETWORK)
+            name = held.value if held is not None else ""
+            return name in selection if name else selection.include is None
+        named = (said.value for _, said in segments.segments(state, seen.world.sources))
         chosen = (name in selection if name else selection.include is None for name in named)
         return all(chosen) if inverted else any(chosen)
 
@@ -257,13 +340,15 @@ def _placed(
     name: str, kind: Circumstance, selection: Selection, value_of: Callable[[Place], str]
 ) -> ConditionCheck:
     def test(scene: Scene, _needs: Needs) -> Finding:
+        return Finding(holds(scene, _needs), (where(scene),))
+
+    def where(scene: Scene) -> Cause:
         value = value_of(scene.state.location)
         circumstance = begins + value if value else scene.place
         held = kind if value else PLACE
         named = value or _nowhere_else("unknown", scene.place)
         alone = scene.said_alone_by(held)
-        cause = Cause(kind, named, scene.since(held), "session-presented", circumstance, alone)
-        return Finding(holds(scene, _needs), (cause,))
+        return Cause(kind, named, scene.since(held), "session-presented", circumstance, alone)
 
     def value(scene: Scene) -> str:
         return value_of(scene.state.location) or "unknown"
@@ -275,7 +360,8 @@ def _placed(
     # Nothing is left out that is not named: what has no name is taken in where everything is.
     takes_unknown = selection.include is None
     begins = f"{kind}="
-    return ConditionCheck(name, test, _asks(selection), value, holds=holds, quick=True)
+    found = _found_where(holds, where)
+    return ConditionCheck(name, test, _asks(selection), value, (), holds, True, found)
 
 
 def anonymizer(condition: Anonymizer) -> ConditionCheck:
@@ -302,8 +388,15 @@ def anonymizer(condition: Anonymizer) -> ConditionCheck:
         shown = not condition.kinds.isdisjoint(flags) if condition.kinds else bool(flags)
         return shown == condition.present
 
+    def found(*, wanted: bool) -> Found:
+        def of_kind(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+            return test(scene, needs).causes if holds(scene, needs) is wanted else None
+
+        return of_kind
+
     asks = (" or ".join(sorted(condition.kinds)) or "any") if condition.present else "none"
-    return ConditionCheck(key_of(Anonymizer), test, asks, value, holds=holds, quick=True)
+    both = (found(wanted=True), found(wanted=False))
+    return ConditionCheck(key_of(Anonymizer), test, asks, value, (), holds, True, both)
 
 
 def travel_speed(at_least: float) -> ConditionCheck:
@@ -330,5 +423,16 @@ def travel_speed(at_least: float) -> ConditionCheck:
         arrivals = scene.state.arrivals
         return bool(arrivals) and any(one.speed >= at_least for one in arrivals)
 
+    def fast(scene: Scene, _needs: Needs) -> tuple[Cause, ...] | None:
+        found = [
+            Cause("travel", one.text, one.since, "session-presented", _JOURNEYS + one.text)
+            for one in scene.state.arrivals
+            if one.speed >= at_least
+        ]
+        return tuple(found) if found else None
+
+    def slow(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+        return None if holds(scene, needs) else test(scene, needs).causes
+
     asks = f"at least {at_least:g} km/h"
-    return ConditionCheck(key_of(TravelSpeed), test, asks, value, holds=holds, quick=True)
+    return ConditionCheck(key_of(TravelSpeed), test, asks, value, (), holds, True, (fast, slow))

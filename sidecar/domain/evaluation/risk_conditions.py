@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from sidecar.domain.facts.precedence import (
     RISK_CHANGE,
-    raised_signals,
     signal_type,
     words_that_count,
 )
@@ -22,7 +21,7 @@ from sidecar.domain.policy.conditional_access import (
     key_of,
 )
 from sidecar.domain.session.risk import decayed, in_tenths
-from sidecar.domain.session.scene import ConditionCheck, Finding, Needs, Scene
+from sidecar.domain.session.scene import ConditionCheck, Finding, Found, Needs, Scene, Test
 from sidecar.domain.session.state import Cause, Moment, RiskHeld, SignalHeld, said_by
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -55,6 +54,36 @@ def _reached(kind: str, words: Words, at_least: RiskLevel, scene: Scene) -> Find
     if found:
         return Finding(True, tuple(found))
     return Finding(False, tuple(against) or (_risk_cause(kind, RiskLevel.LOW, None, ITSELF),))
+
+
+def _found_reached(
+    kind: str, register: str, at_least: RiskLevel, *, loosens: bool
+) -> tuple[Found, Found]:
+    """Return what finds the causes of `_reached`, of those of one kind alone."""
+
+    def reaches(scene: Scene, _needs: Needs) -> tuple[Cause, ...] | None:
+        seen = scene.loosening if loosens else scene
+        words: Words = getattr(seen.state, register)
+        if not words or (len(words) == 1 and not _is_reached(words, at_least)):
+            return None
+        finding = _reached(kind, words, at_least, seen)
+        return finding.causes if finding.holds else None
+
+    def stays_below(scene: Scene, _needs: Needs) -> tuple[Cause, ...] | None:
+        seen = scene.loosening if loosens else scene
+        words: Words = getattr(seen.state, register)
+        if len(words) == 1 and _is_reached(words, at_least):
+            return None
+        finding = _reached(kind, words, at_least, seen)
+        return None if finding.holds else finding.causes
+
+    return reaches, stays_below
+
+
+def _is_reached(words: Words, at_least: RiskLevel) -> bool:
+    """Return whether the only word there is, which counts then, reaches this level."""
+    (held,) = words.values()
+    return held.level.height >= at_least.height
 
 
 def _any_reaches(words: Words, at_least: RiskLevel, scene: Scene) -> bool:
@@ -92,7 +121,8 @@ def user_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
         return _any_reaches(seen.state.user_risk, at_least, seen)
 
     asks = f"at least {at_least}"
-    return ConditionCheck(key_of(UserRisk), test, asks, value, holds=holds, quick=True)
+    found = _found_reached("user_risk", "user_risk", at_least, loosens=loosens)
+    return ConditionCheck(key_of(UserRisk), test, asks, value, (), holds, True, found)
 
 
 def session_risk(
@@ -124,7 +154,30 @@ def session_risk(
         return reaches(seen) or _any_reaches(seen.state.session_risk, at_least, seen)
 
     asks = f"at least {at_least}"
-    return ConditionCheck(key_of(SessionRisk), test, asks, value, holds=holds, quick=True)
+    found = _found_session_risk(at_least, test, loosens=loosens)
+    return ConditionCheck(key_of(SessionRisk), test, asks, value, (), holds, True, found)
+
+
+def _found_session_risk(at_least: RiskLevel, test: Test, *, loosens: bool) -> tuple[Found, Found]:
+    """Return what finds the causes of a session's risk, quickly where nobody reports it."""
+
+    def reaches(scene: Scene) -> bool:
+        return scene.level.height >= at_least.height
+
+    def found(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+        seen = scene.loosening if loosens else scene
+        if seen.state.session_risk:
+            finding = test(scene, needs)
+            return finding.causes if finding.holds else None
+        if not reaches(seen):
+            return None
+        return _score_causes(seen, "session_risk", _SCORE_SHOWN[seen.level], reaches)
+
+    def found_below(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+        finding = test(scene, needs)
+        return None if finding.holds else finding.causes
+
+    return found, found_below
 
 
 def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
@@ -140,7 +193,8 @@ def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCh
         return _any_reaches(seen.state.session_risk, at_least, seen)
 
     asks = f"at least {at_least}, as reported"
-    return ConditionCheck(key_of(SessionRisk), test, asks, value, holds=holds)
+    found = _found_reached("session_risk", "session_risk", at_least, loosens=loosens)
+    return ConditionCheck(key_of(SessionRisk), test, asks, value, (), holds, True, found)
 
 
 def _score_causes(
@@ -193,7 +247,16 @@ def score(at_least: float, *, loosens: bool) -> ConditionCheck:
     def holds(scene: Scene, _needs: Needs) -> bool:
         return reaches(scene.seen_by(loosens=loosens))
 
-    return ConditionCheck(key_of(Score), test, reached, value, holds=holds, quick=True)
+    def found(scene: Scene, _needs: Needs) -> tuple[Cause, ...] | None:
+        seen = scene.loosening if loosens else scene
+        return _score_causes(seen, "score", reached, reaches) if reaches(seen) else None
+
+    def found_below(scene: Scene, _needs: Needs) -> tuple[Cause, ...] | None:
+        seen = scene.loosening if loosens else scene
+        return None if reaches(seen) else (_score_cause(seen, "score", below),)
+
+    both = (found, found_below)
+    return ConditionCheck(key_of(Score), test, reached, value, (), holds, True, both)
 
 
 def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
@@ -201,7 +264,7 @@ def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
 
     def live(scene: Scene) -> Iterator[tuple[SignalHeld, float]]:
         rating = scene.world.rating
-        for raised in raised_signals(scene.state, scene.world.sources):
+        for raised in scene.raised:
             for held in raised:
                 if held.name in condition.include:
                     weight, half_life = rating.of_signal(held.name, held.weight, held.half_life)

@@ -146,9 +146,12 @@ def _order(fact: Fact) -> tuple[int, str]:
 def _apply_one(  # noqa: C901, PLR0912 - one case a kind
     state: State, fact: Fact, moment: int, since: Moment, around: Surroundings
 ) -> None:
-    match fact:
+    match fact:  # the most frequent first
         case Sighted():
             _sighted(state, fact, moment, around)
+        case Seen():
+            doubtful = bool(_hearsay(fact, around.sources))
+            arrivals.see(state, fact, moment, around.session, hearsay=doubtful)
         case AgentSeen():
             hearsay = _hearsay(fact, around.sources)
             _hold(state, Circumstance.USER_AGENT, fact.user_agent, since, hearsay=hearsay)
@@ -183,9 +186,6 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             operator_acts.clear(state, fact, moment)
         case Spent():
             keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
-        case Seen():
-            doubtful = bool(_hearsay(fact, around.sources))
-            arrivals.see(state, fact, moment, around.session, hearsay=doubtful)
         case PlaceProven():
             _remember(state, fact, moment, around)
         case SetAside():

@@ -17,7 +17,7 @@ from sidecar.domain.facts.precedence import (
 )
 from sidecar.domain.facts.segments import changes, circumstance_of
 from sidecar.domain.policy.conditional_access import RiskLevel
-from sidecar.domain.session.state import Moment, RiskHeld, Said, State
+from sidecar.domain.session.state import Moment, RiskHeld, Said, SignalHeld, State
 from sidecar.domain.sources.source import ITSELF, Sources
 from sidecar.domain.values.places import is_proven, sign_ins_of
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -205,12 +205,26 @@ def terms_of_points(points: Iterable[Points]) -> tuple[Term, ...]:
     )
 
 
+_NAMED = {
+    (name, level): f"{name}-{level}"
+    for name in ("user-risk", "session-risk", "device-risk")
+    for level in RiskLevel
+}
+
 LEAST_POINTS = 0.05
 """Less than this is forgotten."""
 
 
-def weighed_words(state: State, rating: Rating, sources: Sources) -> Sequence[WeighedWords]:
-    """Return, of each kind of contribution, all that is said of it with what that weighs."""
+def weighed_words(
+    state: State,
+    rating: Rating,
+    sources: Sources,
+    signals: Iterable[Sequence[SignalHeld]] | None = None,
+) -> Sequence[WeighedWords]:
+    """Return, of each kind of contribution, all that is said of it with what that weighs.
+
+    `signals` are the raised ones, where they are known.
+    """
     weights = rating.weights
     found: list[WeighedWords] = []
     for contributions in _contributions(state, rating, sources):
@@ -220,6 +234,8 @@ def weighed_words(state: State, rating: Rating, sources: Sources) -> Sequence[We
             if weight is not None:
                 found.append(((each, weight),))
             continue
+        if not contributions:
+            continue
         known = [(each, weights.get(each[0])) for each in contributions]
         found.append([(each, weight) for each, weight in known if weight is not None])
     if state.signals:
@@ -227,13 +243,21 @@ def weighed_words(state: State, rating: Rating, sources: Sources) -> Sequence[We
             [
                 (
                     (held.name, held.since, signal_type(held), held.source),
-                    Weight(*rating.of_signal(held.name, held.weight, held.half_life)),
+                    _weight_of_signal(rating, held),
                 )
                 for held in raised
             ]
-            for raised in raised_signals(state, sources)
+            for raised in (raised_signals(state, sources) if signals is None else signals)
         ]
     return found
+
+
+def _weight_of_signal(rating: Rating, held: SignalHeld) -> Weight:
+    if held.weight < 0 and held.half_life < 0:
+        known = rating.weights.get(held.name)
+        if known is not None:
+            return known
+    return Weight(*rating.of_signal(held.name, held.weight, held.half_life))
 
 
 def _contributions(  # noqa: C901 - one case a kind
@@ -262,11 +286,7 @@ def _contributions(  # noqa: C901 - one case a kind
         key = circumstance + "=" + value
         if not proven.get(key) and not (state.remembered and sign_ins_of(state, key)):
             found.append(((name, held.since, signal, ITSELF),))
-    segments = [
-        ("network-changed", said.since, NETWORK_CHANGE, source)
-        for source, said, is_new in changes(state, sources)
-        if is_new and not sign_ins_of(state, circumstance_of(source, said.value))
-    ]
+    segments = _segments(state, sources)
     if segments:
         found.append(segments)
     if state.location.anonymizer:
@@ -281,7 +301,24 @@ def _contributions(  # noqa: C901 - one case a kind
     return found
 
 
+def _segments(state: State, sources: Sources) -> Sequence[Contribution]:
+    if not state.segments and not state.device_network:  # then it is the daemon's word, if any
+        held = state.circumstances.get("network")
+        if held is None or state.began_with("network", held.value):
+            return ()
+    return [
+        ("network-changed", said.since, NETWORK_CHANGE, source)
+        for source, said, is_new in changes(state, sources)
+        if is_new and not sign_ins_of(state, circumstance_of(source, said.value))
+    ]
+
+
 def _not_compliant(words: Mapping[str, Said], sources: Sources) -> Sequence[Contribution]:
+    if len(words) == 1:  # which counts
+        ((source, said),) = words.items()
+        if said.value != NOT_COMPLIANT:
+            return ()
+        return (("device-not-compliant", said.since, COMPLIANCE_CHANGE, source),)
     return [
         ("device-not-compliant", said.since, COMPLIANCE_CHANGE, source)
         for source, said in words_that_count(words, COMPLIANCE_CHANGE, sources)
@@ -290,6 +327,13 @@ def _not_compliant(words: Mapping[str, Said], sources: Sources) -> Sequence[Cont
 
 
 def _levels(name: str, words: Mapping[str, RiskHeld], sources: Sources) -> Sequence[Contribution]:
+    if len(words) == 1:  # which counts
+        ((source, held),) = words.items()
+        level = held.level
+        if level is RiskLevel.LOW:
+            return ()
+        since = held.high_since if level is RiskLevel.HIGH else held.medium_since
+        return ((_NAMED[name, level], since, RISK_CHANGE, source),)
     return [
         (
             f"{name}-{held.level}",

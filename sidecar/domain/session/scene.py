@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from sidecar.domain.facts.precedence import by_loosening_words, compliance
+from sidecar.domain.facts.precedence import by_loosening_words, compliance, raised_signals
 from sidecar.domain.policy.conditional_access import Principals, RiskLevel
 from sidecar.domain.session.risk import (
     Contribution,
@@ -20,7 +20,7 @@ from sidecar.domain.session.risk import (
     terms_of_points,
     weighed_words,
 )
-from sidecar.domain.session.state import PLACE, Cause, Moment, State, unproven
+from sidecar.domain.session.state import PLACE, Cause, Moment, SignalHeld, State, unproven
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values import places
 from sidecar.domain.values.assurance import Authentication, Ladder, Requirement
@@ -28,6 +28,8 @@ from sidecar.domain.values.location import Place
 
 JOURNEY = "journey"
 """Begins the circumstance "where a journey began and where it ended"."""
+
+_JOURNEYS = JOURNEY + "="
 
 LOCATION = "location"
 """Begins the circumstance "in these named locations"."""
@@ -89,8 +91,11 @@ class Scene:
         "_locations",
         "_loosening",
         "_newest",
+        "_nowhere_proven",
+        "_place",
         "_points",
         "_proven",
+        "_raised",
         "_score",
         "_terms",
         "_weighed",
@@ -117,6 +122,9 @@ class Scene:
         self._points: Sequence[Points] | None = None
         self._terms: tuple[Term, ...] | None = None
         self._weighed: Sequence[WeighedWords] | None = None
+        self._place: str | None = None
+        self._raised: Sequence[Sequence[SignalHeld]] | None = None
+        self._nowhere_proven = not (state.proven or state.proven_places or state.remembered)
         self._proven: dict[tuple[str, int], bool] = {}
         self.found: dict[tuple[int, int], tuple[Cause, ...] | None] = {}
 
@@ -181,8 +189,17 @@ class Scene:
         """The words that add to the score, whatever is left of them by now."""
         if self._weighed is None:
             world = self.world
-            self._weighed = weighed_words(self.state, world.rating, world.sources)
+            self._weighed = weighed_words(self.state, world.rating, world.sources, self.raised)
         return self._weighed
+
+    @property
+    def raised(self) -> Sequence[Sequence[SignalHeld]]:
+        """The signals that count, by what they are words of."""
+        if self._raised is None:
+            state = self.state
+            signals = state.signals
+            self._raised = [*raised_signals(state, self.world.sources)] if signals else ()
+        return self._raised
 
     @property
     def newest(self) -> Contribution | None:
@@ -213,6 +230,8 @@ class Scene:
         Of a journey they must have come from both of its ends, or with the arrival itself.
         The needs are those of a policy, and live as long as that does.
         """
+        if self._nowhere_proven and not circumstance.startswith(_JOURNEYS):
+            return () in needs  # no sign-in came with anything
         key = (circumstance, id(needs))  # to hash them takes longer than to ask
         found = self._proven.get(key)
         if found is None:
@@ -247,11 +266,14 @@ class Scene:
     def _meet(self, sign_ins: tuple[Authentication, ...], needs: Needs) -> bool:
         if not sign_ins:
             return () in needs
-        return any(all(self._shown(each, sign_ins) for each in way) for way in needs)
-
-    def _shown(self, requirement: Requirement, sign_ins: tuple[Authentication, ...]) -> bool:
-        shown = self.world.ladder.shown
-        return any(shown(each).meets(requirement) for each in sign_ins)
+        shown = [self.world.ladder.shown(each) for each in sign_ins]
+        for way in needs:
+            for requirement in way:
+                if not any(each.meets(requirement) for each in shown):
+                    break
+            else:
+                return True
+        return False
 
     def since(self, circumstance: str) -> Moment:
         """Return when the present value of a circumstance began."""
@@ -265,7 +287,9 @@ class Scene:
     @property
     def place(self) -> str:
         """The circumstance that stands for where the session is."""
-        return places.here(self.state)
+        if self._place is None:
+            self._place = places.here(self.state)
+        return self._place
 
 
 Test: TypeAlias = Callable[[Scene, Needs], Finding]
@@ -284,7 +308,9 @@ class ConditionCheck(NamedTuple):
     `asks` says in words when it holds, `value` what a scene shows of it. `parts` are the
     conditions it is made of, each with the very test that decides within it. `holds` says whether
     the test would find that it holds, without finding out by which causes; None: the test says it.
-    `quick`: it takes little less, so that whoever asks for causes asks the test.
+    `quick`: it takes little less, so that whoever asks for causes asks the test. `found` gives the
+    causes of the test, and those alone that are asked for: the first where it holds, the second
+    where it does not; None: the test gives them.
     """
 
     kind: str
@@ -294,3 +320,4 @@ class ConditionCheck(NamedTuple):
     parts: "tuple[ConditionCheck, ...]" = ()
     holds: Holds | None = None
     quick: bool = False
+    found: tuple[Found, Found] | None = None

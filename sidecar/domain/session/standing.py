@@ -338,7 +338,7 @@ def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) 
     return tuple(-1 for _ in requirements)
 
 
-def _shows(requirement: Requirement, second: int | None, evidence: Evidence) -> bool:
+def shows(requirement: Requirement, second: int | None, evidence: Evidence) -> bool:
     """Return whether the sign-ins later than that second meet a requirement (`shown_for`)."""
     sign_ins = evidence.sign_ins if evidence.own is None else (evidence.own,)
     return _latest_shown(requirement, second, sign_ins, evidence.skew) >= 0
@@ -426,7 +426,7 @@ def demand_of(  # noqa: C901 - one case after the other
         return _demand(compiled, activation, evidence, since)
     second = None if since is None else since // MICROSECONDS
     if compiled.alone:
-        if activation.is_cleared or _shows(compiled.alone[0].requirement, second, evidence):
+        if activation.is_cleared or shows(compiled.alone[0].requirement, second, evidence):
             return None
         return _demand(compiled, activation, evidence, since, compiled.alone)
     possible = compiled.alternatives

@@ -157,6 +157,8 @@ def _found_of_any(parts: tuple[Found, ...]) -> Found:
 
 def _found_by(check: ConditionCheck, *, wanted: bool) -> Found:
     test, holds = check.test, check.holds
+    if check.found is not None:
+        return check.found[0 if wanted else 1]
     if holds is None or check.quick:
 
         def tested(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:

@@ -7,6 +7,7 @@ distinguishes share one, so that it is found by a look-up, however many policies
 for other users cost nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
@@ -31,7 +32,7 @@ from sidecar.domain.policy.conditional_access import (
 )
 from sidecar.domain.session.risk import Thresholds
 from sidecar.domain.session.scene import Found, Holds, Needs, World
-from sidecar.domain.session.standing import Compiled
+from sidecar.domain.session.standing import AskedRequirement, Compiled
 from sidecar.domain.session.state import Activation, State
 
 Kept: TypeAlias = Callable[[dict[str, Activation]], tuple[Activation, ...]]
@@ -39,6 +40,9 @@ Kept: TypeAlias = Callable[[dict[str, Activation]], tuple[Activation, ...]]
 
 ROSTERS_BOUND = 1024
 """Kinds of users whose rosters are kept; beyond that, all are made anew."""
+
+SHOWN_BOUND = 4096
+"""Users, by all that their tokens show, whose rosters are at hand."""
 
 _USER = "user"
 
@@ -52,7 +56,7 @@ class EvaluationRule(NamedTuple):
     depends on, beside the time. `capped`: they cap a session's life, which is followed also where
     they are not for its user. `plain`:
     none of what makes more of an activation than causes and their marks. `kept` gives what a state
-    has kept of each.
+    has kept of each. `is_alone`: no other rule has its condition.
     """
 
     compiled: Compiled
@@ -65,6 +69,7 @@ class EvaluationRule(NamedTuple):
     capped: bool
     plain: bool
     kept: Kept
+    is_alone: bool
 
 
 class AskingPolicy(NamedTuple):
@@ -81,7 +86,8 @@ class Asking(NamedTuple):
     """Policies that ask for the same, of all apps and contexts: `policies`, and one of them.
 
     `places` are their names with their places in the order of policies; none where each policy of
-    the roster asks for something else. `kept` gives what a state has kept of each.
+    the roster asks for something else. `kept` gives what a state has kept of each. `alone`: the
+    one requirement that they ask for, where nothing but causes and sign-ins bears on it.
     """
 
     compiled: Compiled
@@ -89,6 +95,7 @@ class Asking(NamedTuple):
     policies: tuple[Compiled, ...]
     places: tuple[tuple[int, str], ...]
     kept: Kept
+    alone: tuple[AskedRequirement, ...]
 
 
 def shared_by(kept: Kept, activations: dict[str, Activation]) -> Activation | None:
@@ -156,6 +163,7 @@ class RuleIndex:
 
     __slots__ = (
         "_by_issuer",
+        "_by_shown",
         "_kinds",
         "_levels",
         "_named",
@@ -177,6 +185,7 @@ class RuleIndex:
         self._sources = world.sources
         self._levels = world.rating.thresholds
         self._rosters: dict[tuple[object, ...], Roster] = {}
+        self._by_shown: dict[tuple[object, ...], Roster] = {}
         everyone = [one.policy for one in policies]
         spared = list(world.break_glass.values())
         self._by_issuer = bool(spared) or any(p.issuers != Selection() for p in everyone)
@@ -189,7 +198,22 @@ class RuleIndex:
 
     def roster(self, state: State) -> Roster:
         """Return the roster for a session's user."""
-        key = self._key(state)
+        kinds = self._kinds
+        if not kinds and not self._by_issuer:
+            return self._found(state, ())
+        if state.claims_said or state.memberships:
+            return self._found(state, self._key(state))
+        # Most users are what their tokens show, and nobody says more of them.
+        claims = state.claims
+        shown = (state.issuer, *[claims[kind][0] if kind in claims else None for kind in kinds])
+        found = self._by_shown.get(shown)
+        if found is None:
+            if len(self._by_shown) >= SHOWN_BOUND:
+                self._by_shown.clear()
+            found = self._by_shown[shown] = self._found(state, self._key(state))
+        return found
+
+    def _found(self, state: State, key: tuple[object, ...]) -> Roster:
         found = self._rosters.get(key)
         if found is None:
             if len(self._rosters) >= ROSTERS_BOUND:
@@ -225,9 +249,17 @@ def _askings(policies: Sequence[AskingPolicy]) -> tuple[Asking, ...]:
             tuple(one.compiled for _, one in group),
             () if each_alone else tuple((place, one.compiled.policy.id) for place, one in group),
             kept_of([one.compiled.policy.id for _, one in group]),
+            _alone(group[0][1].compiled),
         )
         for group in groups.values()
     )
+
+
+def _alone(compiled: Compiled) -> tuple[AskedRequirement, ...]:
+    """Return the one requirement of a policy that asks for no more, for a user who is known."""
+    policy = compiled.policy
+    more = policy.grace or policy.session.max_lifetime is not None
+    return () if more or policy.users.include is not None else compiled.alone
 
 
 def _common(wanted: frozenset[str], names: Collection[str]) -> frozenset[str]:
@@ -251,6 +283,7 @@ def _rules_of(policies: Sequence[Compiled]) -> tuple[EvaluationRule, ...]:
     firsts = [each[0] for each in alike.values()]
     functions = holds_of([one.check for one in firsts])
     causes = FoundCauses({one.policy.conditions: one.check for one in firsts}.values())
+    asked = Counter(one.policy.conditions for one in firsts)
     conditions: dict[Condition | None, int] = {}
     interned: dict[Needs, Needs] = {}
     rules = []
@@ -278,6 +311,7 @@ def _rules_of(policies: Sequence[Compiled]) -> tuple[EvaluationRule, ...]:
                 capped,
                 plain,
                 kept_of(names),
+                asked[first.policy.conditions] == 1,
             )
         )
     return tuple(rules)

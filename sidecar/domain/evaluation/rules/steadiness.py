@@ -15,11 +15,11 @@ import datetime as dt
 import math
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from sidecar.domain.evaluation.conditions import is_timed
-from sidecar.domain.facts.precedence import raised_signals
 from sidecar.domain.policy.conditional_access import (
     All,
     AnyOf,
@@ -118,8 +118,9 @@ def _score_changes(scene: Scene, thresholds: Sequence[float]) -> int:
     They stay in their order, too, where they are causes each.
     """
     now = scene.now
-    if any(len(weighed) > 1 and any(map(_fades, weighed)) for weighed in scene.weighed):
-        return now  # which of several words counts may change
+    for weighed in scene.weighed:
+        if len(weighed) > 1 and any(map(_fades, weighed)):
+            return now  # which of several words counts may change
     until: float = FOR_EVER
     lasting = fading = 0.0
     fastest = math.inf
@@ -132,7 +133,8 @@ def _score_changes(scene: Scene, thresholds: Sequence[float]) -> int:
             return now  # it has not begun to fade
         fading -= negative
         fastest = min(fastest, half_life)
-        until = min(until, _falls(began, weight.weight, half_life, LEAST_POINTS))
+        falls = began + _lasts(weight.weight, half_life)
+        until = min(until, falls)
     if fading:
         # The highest of those that it has reached is the first one that it falls below.
         left = max([one - lasting for one in thresholds if one - lasting <= fading], default=0.0)
@@ -167,6 +169,12 @@ def _greatest(term: tuple[float, float]) -> tuple[float, float]:
     return -term[0], -term[1]  # of equal ones that which falls behind the other
 
 
+@lru_cache(1024)
+def _lasts(weight: float, half_life: float) -> float:
+    """Return for how long (microseconds) a new contribution counts before it is forgotten."""
+    return half_life * math.log2(weight / LEAST_POINTS) * MICROSECONDS - _MARGIN
+
+
 def _falls(since: int, weight: float, half_life: float, to: float) -> float:
     """Return the moment just before a weight of that moment has faded `to` so much."""
     return since + half_life * math.log2(weight / to) * MICROSECONDS - _MARGIN
@@ -177,7 +185,7 @@ def _signals_fade(scene: Scene, conditions: Sequence[Signals]) -> int:
     until: float = FOR_EVER
     if not (conditions and scene.state.signals):
         return FOR_EVER
-    for raised in raised_signals(scene.state, scene.world.sources):
+    for raised in scene.raised:
         for held in raised:
             weight, half_life = scene.world.rating.of_signal(held.name, held.weight, held.half_life)
             left = decayed(weight, half_life, (scene.now - held.since) / MICROSECONDS)

@@ -54,26 +54,32 @@ class Transition:
         scene = self.scene
         holds, marked = before.holds, before.mark
         new = not holds and not marked
-        # Of a life something is left where a policy of this name capped it before.
-        asked = before.life is not None or rule.capped or (rule.quick and rule.plain)
-        if new and not asked and not rule.holds(scene, needs):
-            return before
-        more = before.excused or before.prompted or before.life is not None
-        if more or not rule.plain or (marked and not holds):
-            return self._otherwise(rule, before, needs)
-        known, key = scene.found, (rule.number, id(needs))
-        if key in known:
-            causes = known[key]
-        else:
-            causes = known[key] = rule.found(scene, needs)
-        if causes is None:
-            if new:
+        if not rule.plain or before.excused or before.prompted or before.life is not None:
+            # Of a life something is left where a policy of this name capped it before.
+            asked = before.life is not None or rule.capped
+            if new and not asked and not rule.holds(scene, needs):
                 return before
-            return self._ended(rule, before, needs)
+            return self._otherwise(rule, before, needs)
+        if new and not rule.quick and not rule.holds(scene, needs):
+            return before
+        if marked and not holds:
+            return self._otherwise(rule, before, needs)
+        if rule.is_alone:
+            causes = rule.found(scene, needs)
+        else:
+            known, key = scene.found, (rule.number, id(needs))
+            if key in known:
+                causes = known[key]
+            else:
+                causes = known[key] = rule.found(scene, needs)
+        if causes is None:
+            return before if new else self._ended(rule, before, needs)
         causes = causes or _ALWAYS
-        if holds:
-            return self._held(rule, before, needs, causes)
-        return self._begun(rule, before, needs, causes)
+        if not holds:
+            return self._begun(rule, before, needs, causes)
+        if len(causes) == 1 == len(before.causes) and _is_one(causes[0], before.causes[0]):
+            return self._held_one(rule, before, needs, causes)
+        return self._held(rule, before, needs, causes)
 
     def _otherwise(self, rule: EvaluationRule, before: Activation, needs: Needs) -> Activation:
         scene, compiled = self.scene, rule.compiled
@@ -103,14 +109,21 @@ class Transition:
     ) -> Activation:
         if len(causes) > 1 and len({cause.key for cause in causes}) < len(causes):
             return self._otherwise(rule, before, needs)
-        proven = self.scene.proven
-        mark = [
-            self._marked(cause)
-            for cause in causes
-            if not (cause.circumstance and proven(cause.circumstance, needs))
-        ]
+        proven, moments = self.scene.proven, self.moments
+        mark = []
+        for cause in causes:
+            circumstance = cause.circumstance
+            if circumstance and proven(circumstance, needs):
+                continue
+            since = cause.since  # as `_marked` does
+            if not moments or (cause == ALWAYS if since is None else since not in moments):
+                mark.append(cause)
+            else:
+                mark.append(self._brought(cause))
         if not mark:
-            return Activation(True, causes, ended=before.ended, ended_since=before.ended_since)
+            return Activation(
+                True, causes, (), None, (), None, None, (), before.ended, before.ended_since
+            )
         return Activation(True, causes, tuple(mark[-STICKY_BOUND:]))
 
     def _marked(self, cause: Cause) -> Cause:
@@ -118,15 +131,32 @@ class Transition:
         since, moments = cause.since, self.moments
         if not moments or (cause == ALWAYS if since is None else since not in moments):
             return cause
+        return self._brought(cause)
+
+    def _brought(self, cause: Cause) -> Cause:
         return Cause(
             cause.kind,
             cause.value,
-            since,
+            cause.since,
             cause.signal,
             cause.circumstance,
             cause.source,
             self.by,
         )
+
+    def _held_one(
+        self, rule: EvaluationRule, before: Activation, needs: Needs, causes: tuple[Cause, ...]
+    ) -> Activation:
+        """Return what `_held` does where one cause goes on, alone as it was before."""
+        marked = before.mark
+        same = causes == before.causes
+        if not marked:
+            if same:
+                return before
+            return Activation(True, causes, ended=before.ended, ended_since=before.ended_since)
+        if len(marked) > 1 or not _is_one(causes[0], marked[0]):
+            return self._held(rule, before, needs, causes)
+        return before if same else Activation(True, causes, marked)
 
     def _held(  # noqa: C901 - one pass over the causes
         self, rule: EvaluationRule, before: Activation, needs: Needs, causes: tuple[Cause, ...]
@@ -164,6 +194,11 @@ class Transition:
         if marked:
             ended, since = self.by or before.by, before.since
         return Activation(True, causes, ended=ended, ended_since=since)
+
+
+def _is_one(one: Cause, other: Cause) -> bool:
+    """Return whether two causes are the same one for sure: by what their keys are made of."""
+    return one.value == other.value and one.kind == other.kind and one.source == other.source
 
 
 def _is_marked_whole(held: tuple[Cause, ...], marked: tuple[Cause, ...]) -> bool:
