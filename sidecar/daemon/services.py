@@ -423,6 +423,9 @@ class DaemonServices:
         await work.start(self.watcher.run)
         if self._follower is not None:
             await work.start(self._follower.run)
+            prefetch = None if self.bundles is None else self.bundles.prefetch()
+            if prefetch is not None:
+                await work.start(prefetch.run)
         await self.reloader.name_generation()
         self.reloader.record_configuration()
         await self.reloader.warn()

@@ -125,6 +125,10 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
         **dict.fromkeys(BESIDE_OTHERS, (None, None)),
         "policies.bundle.token": (None, None),
         "policies.bundle.token_file": both("bundle"),
+        "policies.bundle.username": ("robot-one", "robot-other"),
+        "policies.bundle.password": (None, None),
+        "policies.bundle.password_file": both("bundle"),
+        "policies.bundle.token_server": ("https://a.example", "https://b.example"),
         "policies.bundle.public_keys": listing(
             SecretKey(bytes(8), bytes(32)).public.text, SecretKey(b"1" * 8, bytes(32)).public.text
         ),

@@ -106,7 +106,7 @@ WORDS = frozenset(
             for one in ("format", "value", "strip")
         ),
         *("intake.issuers[].clients[]", "transmitter.recipients[].name"),
-        "policies.bundle.public_keys[]",
+        *("policies.bundle.public_keys[]", "policies.bundle.username"),
         *("central.askers[].name", "central.askers[].certificate_names[]"),
         *("log.level", "log.format", "warnings.accept[]"),
     }

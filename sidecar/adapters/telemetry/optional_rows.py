@@ -97,6 +97,10 @@ def _bundles(settings: Settings) -> bool:
     return settings.policies.bundle.enabled
 
 
+def _polls_bundles(settings: Settings) -> bool:
+    return settings.policies.bundle.enabled and settings.policies.bundle.poll > 0
+
+
 DECISION_LOG = (
     row(
         decision_log.DecisionsLogged,
@@ -256,6 +260,29 @@ BUNDLES = (
             wanted=_bundles,
         ),
         LogLine("policy-bundle-not-kept", WARNING, "detail"),
+    ),
+    row(
+        bundles.BundlePolled,
+        counter(
+            "sidecar_policy_bundle_polls_total",
+            "Looks at what is published, by outcome.",
+            one_of("outcome", bundles.BundlePollOutcome),
+            wanted=_polls_bundles,
+        ),
+        gauge(
+            "sidecar_policy_bundle_at_hand_sequence",
+            "The number of the published bundle that is at hand, and not in force; 0: none.",
+            amount="sequence",
+            wanted=_polls_bundles,
+        ),
+    ),
+    row(
+        bundles.BundleAtHand,
+        LogLine("policy-bundle-at-hand", INFO, "sequence digest signed_by"),
+    ),
+    row(
+        bundles.BundlePollFailed,
+        LogLine("policy-bundle-not-at-hand", WARNING, "flaw detail"),
     ),
     row(
         bundles.PolicySetActed,

@@ -8,8 +8,9 @@ import trio
 from sidecar.adapters import clock
 from sidecar.adapters.bundles.cache import KeptBundles
 from sidecar.adapters.bundles.directory import DirectorySource
-from sidecar.adapters.bundles.http import HttpFiles, HttpSource
+from sidecar.adapters.bundles.http import HttpFiles, HttpSource, ShowsToken
 from sidecar.adapters.bundles.oci import RegistrySource
+from sidecar.adapters.bundles.registry_login import RegistryLogin
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.daemon.configuration.files import Configuration, read_again
 from sidecar.daemon.configuration.in_force import InForce, Swap
@@ -19,6 +20,7 @@ from sidecar.service.bundles.activator import PolicyActivator
 from sidecar.service.bundles.follower import BundleFollower
 from sidecar.service.bundles.library import BundleLibrary
 from sidecar.service.bundles.ports import BundleSource
+from sidecar.service.bundles.prefetch import BundlePrefetch
 from sidecar.service.bundles.turnover import Turnover
 from sidecar.service.observations.bundles import BundleCacheFailed
 from sidecar.service.observations.observations import Telemetry
@@ -85,10 +87,13 @@ def source_of(settings: PolicyBundles, current: Callable[[], PolicyBundles]) -> 
     """Return the configured source."""
     if settings.directory:
         return DirectorySource(settings.directory)
-    files = HttpFiles(lambda: current().token, lambda: current().timeout)
+
+    def timeout() -> float:
+        return current().timeout
+
     if settings.oci:
-        return RegistrySource(settings.oci, files)
-    return HttpSource(settings.url, files)
+        return RegistrySource(settings.oci, HttpFiles(RegistryLogin(current), timeout))
+    return HttpSource(settings.url, HttpFiles(ShowsToken(lambda: current().token), timeout))
 
 
 class BundledPolicies:
@@ -155,6 +160,18 @@ class BundledPolicies:
         )
         self._in_force.follow(lambda _: follower.reconsider())
         return follower
+
+    def prefetch(self) -> BundlePrefetch | None:
+        """Return what has the newest published bundle at hand, where that is configured."""
+        interval = self._in_force.started.policies.bundle.poll
+        if not interval:
+            return None
+        return BundlePrefetch(
+            library=self._library,
+            in_force=lambda: self.turnover.in_force,
+            interval=interval,
+            telemetry=self._telemetry,
+        )
 
     def _judge(self, bad: str, limps: str) -> None:
         if bad:

@@ -176,7 +176,7 @@ class PolicyActivator:
                 before = _earlier(named, wanted)
                 bundle = await self._library.get(before.sequence, before.digest)
             else:
-                bundle = await self._library.newest(wanted)
+                bundle = await self._library.published(wanted)
             await self._sets.prepare(bundle)
         except InvalidBundle as error:
             words = f"bundle {wanted or ''} is refused ({error.flaw}): {error}"

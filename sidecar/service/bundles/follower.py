@@ -213,9 +213,9 @@ class BundleFollower:
             self._turnover.hold(bundle, await self._prepared(bundle))
         except InvalidBundle as error:
             await self._refuse(generation, error)
-            if error.flaw in FORGED:
+            if error.flaw is BundleFlaw.OLDER:  # all else a source may have had for a moment only
                 self._ended.add(generation.term)
-            return error.flaw in FORGED
+            return error.flaw is BundleFlaw.OLDER
         except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
             self._telemetry.record(WorkerFailed(where="bundles", error=error))
             return False

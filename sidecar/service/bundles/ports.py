@@ -8,6 +8,9 @@ from sidecar.wire.bundles.bundle import Bundle, SignedBytes
 class BundleSource(Protocol):
     """The place from which bundles come."""
 
+    async def newest(self) -> int:
+        """Return the highest number that is published; 0: none is. Raises `InvalidBundle`."""
+
     async def fetch(self, sequence: int) -> SignedBytes:
         """Return a bundle's bytes and its signature's. Raises `InvalidBundle`."""
 

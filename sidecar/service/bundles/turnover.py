@@ -85,8 +85,13 @@ class Turnover:
         return None if self.pending is None or sealed is None else sealed / MICROSECONDS
 
     def wanted(self) -> list[Generation]:
-        """Return the generations whose bundles are to be at hand, and are not."""
-        named = (self.pending, self._named.proposal)
+        """Return the generations whose bundles are to be at hand, and are not.
+
+        What was rejected is among them: a signature that is not there may come yet.
+        """
+        latest, now = self._named.latest, self.in_force
+        is_next = latest is not None and (now is None or now.term < latest.term)
+        named = (latest if is_next else None, self._named.proposal)
         return [one for one in named if one is not None and not self.has(one)]
 
     def has(self, generation: Generation) -> bool:
@@ -107,12 +112,15 @@ class Turnover:
             self.changed.set()
 
     def hold(self, bundle: Bundle, prepared: Any) -> None:
-        """Have a bundle at hand."""
+        """Have a bundle at hand. It is right: where it was rejected, that is taken back."""
+        latest = self._named.latest
+        if latest is not None and latest.digest == bundle.digest:
+            self._rejected = 0
         self._prepared[bundle.digest] = (bundle, prepared)
         self.changed.set()
 
     def reject(self, generation: Generation) -> None:
-        """Never judge by a generation that is named: nobody who may sign can have wanted it."""
+        """Pass over a generation that is named: nobody who may sign can have wanted it."""
         self._rejected = generation.term
         self._tidy()
 

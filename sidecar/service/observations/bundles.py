@@ -43,6 +43,38 @@ class BundleNamed(Observation, frozen=True, kw_only=True):
     waits: bool
 
 
+class BundlePollOutcome(StrEnum):
+    """The outcome of a look at what is published, in the label `outcome`."""
+
+    FETCHED = "fetched"  # another bundle is at hand than before
+    UNCHANGED = "unchanged"  # the newest is at hand already
+    NOTHING_NEWER = "nothing-newer"  # than what is in force
+    UNAVAILABLE = "unavailable"  # the source did not say, or did not give it; what is at hand stays
+    REFUSED = "refused"  # it is not signed as it must be, or no bundle; nothing is at hand
+
+
+class BundlePolled(Observation, frozen=True, kw_only=True):
+    """The source was asked what is published; `sequence` is at hand since, 0 where nothing is."""
+
+    outcome: BundlePollOutcome
+    sequence: int
+
+
+class BundleAtHand(Observation, frozen=True, kw_only=True):
+    """A published bundle was fetched and verified before anybody ordered it in force."""
+
+    sequence: int
+    digest: str
+    signed_by: str
+
+
+class BundlePollFailed(Observation, frozen=True, kw_only=True):
+    """The newest published bundle cannot be had, or is refused; once for each reason."""
+
+    flaw: BundleFlaw
+    detail: str
+
+
 class PolicySetActed(Observation, frozen=True, kw_only=True):
     """An operator wanted another bundle in force."""
 

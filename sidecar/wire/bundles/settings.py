@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from sidecar.wire.settings.reload import Live, Restart
-from sidecar.wire.yaml.scalars import Duration, File, Url, instead
+from sidecar.wire.yaml.scalars import Duration, DurationOrZero, File, Url, instead
 
 
 class PolicyBundles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,10 +21,20 @@ class PolicyBundles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     oci: Restart[Annotated[Url, instead("token_file")]] = ""
     token: Live[str] = ""  # the bearer credential that `url` or `oci` asks for; better by file
     token_file: Live[File] = ""  # a file that holds `token`
+    # who pulls from the registry, where it asks for a user: by its token server, or itself
+    username: Live[str] = ""
+    password: Live[str] = ""  # better by `password_file`
+    password_file: Live[File] = ""  # a file that holds `password`
+    # the token server of the registry, where that is another host: `https://auth.example.com`. The
+    # password is shown to these two alone
+    token_server: Live[Annotated[Url, instead("password_file")]] = ""
     # minisign public keys, `RW...`: any of them may sign; more than one while a key is replaced
     public_keys: Live[tuple[str, ...]] = ()
     cache: Restart[File] = ""  # a directory that keeps verified bundles; empty: memory does
     timeout: Live[Duration] = 10.0  # for the whole of one bundle
+    # how often the source is asked for the newest bundle, so that it is fetched and verified before
+    # it is activated; at least 1s, or 0: never
+    poll: Restart[DurationOrZero] = 0.0
 
     @property
     def enabled(self) -> bool:

@@ -1,5 +1,6 @@
 """Bundles from a directory, from below an address and from a small registry, over real HTTP."""
 
+import gzip
 import hashlib
 import json
 import threading
@@ -13,7 +14,7 @@ import pytest
 from sidecar.adapters.bundles import oci
 from sidecar.adapters.bundles.cache import KEPT, KeptBundles
 from sidecar.adapters.bundles.directory import DirectorySource
-from sidecar.adapters.bundles.http import HttpFiles, HttpSource
+from sidecar.adapters.bundles.http import HttpFiles, HttpSource, ShowsToken
 from sidecar.wire.bundles.archive import MAX_BYTES, pack, unpack
 from sidecar.wire.bundles.bundle import Bundle, SignedBytes
 from sidecar.wire.bundles.minisign import SecretKey, sign
@@ -32,6 +33,8 @@ class Web(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pages: dict[str, bytes | tuple[int, dict[str, str]]] = {}
         self.asked: list[tuple[str, str, str]] = []
+        self.bodies: dict[str, bytes] = {}
+        self.hangs = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -45,6 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         body, status, headers = b"", 200, dict[str, str]()
         if isinstance(page, tuple):
             status, headers = page
+            body = self.server.bodies.get(self.path, b"")
         else:
             body = page
             headers = {"ETag": f'"{hashlib.md5(page).hexdigest()}"'}
@@ -54,6 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.server.hangs.is_set():
+            self.rfile.read(1)  # until the client has had enough
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
@@ -74,12 +80,87 @@ def server() -> Iterator[Web]:
 @pytest.fixture
 def web(server: Web) -> Web:
     server.asked.clear()
+    server.bodies.clear()
     server.pages = {"/b/policies-7.tar": ARCHIVE, "/b/policies-7.tar.minisig": SIGNATURE.encode()}
     return server
 
 
 def files(credential: str = "", timeout: float = 20) -> HttpFiles:
-    return HttpFiles(lambda: credential, lambda: timeout)
+    return HttpFiles(ShowsToken(lambda: credential), lambda: timeout)
+
+
+async def test_the_newest_number_is_that_of_a_file_of_a_tag_or_what_a_file_says(
+    web: Web, tmp_path: Path
+) -> None:
+    directory = DirectorySource(str(tmp_path))
+    assert await directory.newest() == 0
+    for name in ("policies-7.tar", "policies-12.tar.minisig", "policies-010.tar", "policies-9.tar"):
+        (tmp_path / name).write_bytes(b"")
+    assert await directory.newest() == 9
+    with pytest.raises(InvalidBundle):
+        await DirectorySource(str(tmp_path / "nowhere")).newest()
+    address = HttpSource(f"{web.url}/b", files())
+    for content in (None, b"", b"<html>7</html>", b"-1", b"0", b"9" * 70):
+        if content is not None:
+            web.pages["/b/policies-newest"] = content
+        with pytest.raises(InvalidBundle) as caught:
+            await address.newest()
+        assert caught.value.flaw is BundleFlaw.UNAVAILABLE
+    web.pages["/b/policies-newest"] = b"12\n"
+    assert await address.newest() == 12
+
+
+async def test_the_newest_tag_may_be_on_a_later_page_of_the_same_list(web: Web) -> None:
+    registry = oci.RegistrySource(f"{web.url}/team/policies", files())
+    first, second = "/v2/team/policies/tags/list", "/v2/team/policies/tags/list?last=7&n=3"
+    web.pages[second] = b'{"name": "team/policies", "tags": ["11", "9"]}'
+    web.pages[first] = (200, {"Link": f'<{second}>; rel="next"'})
+    with pytest.raises(InvalidBundle):
+        await registry.newest()  # the first page is empty: no list at all
+    web.bodies[first] = b'{"name": "team/policies", "tags": ["latest", "7", "v8", "1e3"]}'
+    assert await registry.newest() == 11
+    for link in (f"<{second}>; rel=next", "<http://127.0.0.1:1/x>; rel=next"):
+        web.pages[second] = (200, {"Link": link})
+        web.bodies[second] = b'{"tags": null}'
+        with pytest.raises(InvalidBundle) as caught:
+            await registry.newest()
+        assert caught.value.flaw is BundleFlaw.UNAVAILABLE
+    assert len(web.asked) < 40
+
+
+async def test_an_answer_that_is_compressed_or_never_ends_is_no_bundle(web: Web) -> None:
+    source = HttpSource(f"{web.url}/b", files())
+    web.pages["/b/policies-7.tar"] = (200, {"Content-Encoding": "gzip"})
+    web.bodies["/b/policies-7.tar"] = gzip.compress(bytes(4 * MAX_BYTES))
+    assert "compressed" in (await flaw(source))[1]
+    web.pages["/b/policies-7.tar"] = ARCHIVE
+    web.hangs.set()
+    try:
+        assert await flaw(HttpSource(f"{web.url}/b", files(timeout=0.3))) == (
+            BundleFlaw.UNAVAILABLE,
+            f"{web.url}/b/policies-7.tar: it did not answer in time",
+        )
+    finally:
+        web.hangs.clear()
+
+
+async def test_the_blobs_of_a_registry_may_lie_elsewhere_where_no_credential_is_shown(
+    web: Web,
+) -> None:
+    source = oci.RegistrySource(f"{web.url}/team/policies", files("secret"))
+    pushed(web, bundle=ARCHIVE, signature=SIGNATURE.encode())
+    (blob,) = (path for path, page in web.pages.items() if "blobs" in path and page == ARCHIVE)
+    web.pages["/elsewhere"] = ARCHIVE
+    elsewhere = f"http://localhost:{web.server_address[1]}/elsewhere"
+    web.pages[blob] = (307, {"Location": elsewhere})
+    assert await source.fetch(7) == GIVEN
+    assert [shown for path, _, shown in web.asked if path == "/elsewhere"] == [""]
+    manifest = web.pages["/v2/team/policies/manifests/7"]
+    assert isinstance(manifest, bytes)
+    web.pages["/moved"] = manifest
+    moved = f"http://localhost:{web.server_address[1]}/moved"
+    web.pages["/v2/team/policies/manifests/7"] = (307, {"Location": moved})
+    assert "redirects elsewhere" in (await flaw(source))[1]
 
 
 async def flaw(source: Any, sequence: int = 7) -> tuple[BundleFlaw, str]:

@@ -12,8 +12,15 @@ from sidecar.service.bundles.activator import PolicyActivator
 from sidecar.service.bundles.follower import BundleFollower
 from sidecar.service.bundles.library import BundleLibrary
 from sidecar.service.bundles.orders import ActivationRefused, PolicyActDone, PolicyOrder
+from sidecar.service.bundles.prefetch import BundlePrefetch
 from sidecar.service.bundles.turnover import Turnover
-from sidecar.service.observations.bundles import BundleInForce, BundleRefused
+from sidecar.service.observations.bundles import (
+    BundleAtHand,
+    BundleInForce,
+    BundlePolled,
+    BundlePollFailed,
+    BundleRefused,
+)
 from sidecar.service.observations.observations import Observation
 from sidecar.service.records.generations import GenerationRecords
 from sidecar.wire.bundles.archive import digest_of, pack
@@ -27,6 +34,7 @@ from tests.service.memory import MemoryStore
 
 KEY, FOREIGN = SecretKey(bytes(8), bytes(32)), SecretKey(b"12345678", b"1" * 32)
 NAMES = StoreKeys("sc")
+POLL = 60.0
 
 
 def signed(number: int, key: SecretKey | None = KEY) -> SignedBytes:
@@ -40,10 +48,19 @@ class Source:
     def __init__(self) -> None:
         self.bundles: dict[int, SignedBytes] = {}
         self.away = False
+        self.slow = 0.0
+        self.fetched: list[int] = []
+
+    async def newest(self) -> int:
+        if self.away:
+            raise InvalidBundle(BundleFlaw.UNAVAILABLE, "the source is away")
+        return max(self.bundles, default=0)
 
     async def fetch(self, sequence: int) -> SignedBytes:
         if self.away or sequence not in self.bundles:
             raise InvalidBundle(BundleFlaw.UNAVAILABLE, "the source is away")
+        self.fetched.append(sequence)
+        await trio.sleep(self.slow)  # virtual time
         return self.bundles[sequence]
 
 
@@ -81,8 +98,9 @@ class Sidecar:
         self.trouble = self.limps = ""
         self.judging = 0
         self.misfit = ""
+        self.keys = (KEY.public,)
         records = GenerationRecords(store, NAMES, self.clock)
-        library = BundleLibrary(source, cache, lambda: (KEY.public,))
+        library = BundleLibrary(source, cache, lambda: self.keys)
         self.turnover = Turnover(self, clock=self.clock)
         self.follower = BundleFollower(
             sidecar=name,
@@ -104,6 +122,13 @@ class Sidecar:
             telemetry=self,  # type: ignore[arg-type]
             clock=self.clock,
             here=lambda: self.turnover.in_force,
+        )
+        self.prefetch = BundlePrefetch(
+            library=library,
+            in_force=lambda: self.turnover.in_force,
+            interval=POLL,
+            telemetry=self,  # type: ignore[arg-type]
+            jitter=lambda: 0.5,
         )
 
     @staticmethod
@@ -145,6 +170,11 @@ class Fleet:
         self.source.bundles = {number: signed(number) for number in (1, 2, 3)}
         self.nursery = nursery
         self.sidecars: list[Sidecar] = []
+
+    def polls(self) -> list[tuple[str, int]]:
+        """The outcome of the last look of each at what is published, and what is at hand since."""
+        looks = [[o for o in one.seen if isinstance(o, BundlePolled)] for one in self.sidecars]
+        return [(of_one[-1].outcome.value, of_one[-1].sequence) for of_one in looks]
 
     async def add(self, cache: Cache | None = None) -> Sidecar:
         name = f"sidecar-{len(self.sidecars)}"
@@ -384,3 +414,83 @@ async def test_two_at_once_do_not_both_count(fleet: Fleet, autojump_clock: MockC
     (done,) = [one for one in outcomes if isinstance(one, PolicyActDone)]
     assert len(outcomes) == 2
     assert fleet.judge() == [done.sequence] * 3
+
+
+@pytest.fixture
+async def polling(fleet: Fleet) -> Fleet:
+    """The fleet, each of which looks for what is published; bundle 1 is in force."""
+    await fleet.order(1)
+    fleet.source.bundles.pop(3)
+    for one in fleet.sidecars:
+        await fleet.nursery.start(one.prefetch.run)
+    await trio.sleep(POLL)  # the pace of looks, in virtual time
+    assert fleet.polls() == [("fetched", 2)] * 3
+    return fleet
+
+
+async def test_an_activation_does_not_wait_for_a_source_that_is_slow_or_away(
+    polling: Fleet, autojump_clock: MockClock
+) -> None:
+    polling.source.slow, polling.source.fetched = 300.0, []
+    asked = Sidecar.clock()
+    assert (await polling.order(2)).in_force == 3
+    assert Sidecar.clock() - asked < 1.0  # virtual time: nothing was waited for but the moment
+    assert polling.source.fetched == []
+    polling.source.slow = 0.0
+    polling.source.bundles[3] = signed(3)
+    await trio.sleep(2 * POLL)
+    assert polling.polls() == [("unchanged", 3)] * 3
+    polling.source.away = True
+    await trio.sleep(2 * POLL)
+    assert polling.polls() == [("unavailable", 3)] * 3
+    assert (await polling.order(3)).in_force == 3
+    failures = [one for one in polling.sidecars[0].seen if isinstance(one, BundlePollFailed)]
+    assert len(failures) == 1  # and not one for each look
+
+
+async def test_what_is_published_and_not_right_is_not_at_hand_and_changes_nothing(
+    polling: Fleet, autojump_clock: MockClock
+) -> None:
+    page = SignedBytes(b"<html>", "<html>")
+    for bundle in (signed(3, None), signed(3, FOREIGN), signed(2), page):
+        polling.source.bundles[3] = bundle
+        await trio.sleep(2 * POLL)
+        assert polling.polls() == [("refused", 0)] * 3
+    assert polling.judge() == [1, 1, 1]
+    assert (await polling.order(2)).in_force == 3
+    polling.source.bundles[3] = signed(3)
+    await trio.sleep(2 * POLL)
+    assert polling.polls() == [("unchanged", 3)] * 3
+    at_hand = [one.sequence for one in polling.sidecars[0].seen if isinstance(one, BundleAtHand)]
+    assert at_hand == [2, 3]
+
+
+async def test_what_is_withdrawn_or_whose_key_counts_no_more_is_not_activated_from_memory(
+    polling: Fleet, autojump_clock: MockClock
+) -> None:
+    polling.source.bundles.pop(2)
+    await trio.sleep(2 * POLL)
+    assert polling.polls() == [("nothing-newer", 0)] * 3
+    assert "unavailable" in await polling.order(2)
+    polling.source.bundles[2] = signed(2)
+    await trio.sleep(2 * POLL)
+    for one in polling.sidecars:
+        one.keys = (FOREIGN.public,)
+    assert "foreign-key" in await polling.order(2)
+    assert polling.judge() == [1, 1, 1]
+
+
+async def test_a_signature_that_was_not_there_for_a_moment_costs_no_sidecar_its_turn(
+    fleet: Fleet, autojump_clock: MockClock
+) -> None:
+    await fleet.order(1)
+    whole = fleet.source.bundles[2]
+    for broken in (SignedBytes(whole.archive, ""), SignedBytes(whole.archive, "<html>")):
+        fleet.source.bundles[2] = broken
+        fleet.write(fleet.forged(2, term=9))
+        await trio.sleep(5)
+        assert fleet.judge() == [1, 1, 1]
+    fleet.source.bundles[2] = whole
+    await trio.sleep(60)
+    assert fleet.judge() == [2, 2, 2]
+    assert [one.limps for one in fleet.sidecars] == [""] * 3
