@@ -163,7 +163,7 @@ def test_cookies_are_hidden_and_only_that_of_an_attempt_comes_with_other_sites_l
     assert SECRET not in str(begun.headers) + begun.text + ended.text
 
 
-def test_roles_follow_from_a_claim_and_who_has_none_is_told_so(site: Site) -> None:
+def test_roles_follow_from_a_claim_and_a_page_refuses_who_has_none(site: Site) -> None:
     operator, viewer, nobody = (Browser(site) for _ in range(3))
     assert ", operator</span>" in (operator.sign_in("alice"), operator.get("/console/"))[1].text
     assert ", viewer</span>" in (viewer.sign_in("bob"), viewer.get("/console/"))[1].text

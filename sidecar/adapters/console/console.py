@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import trio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -19,11 +20,12 @@ from starlette.routing import Route
 from sidecar import __version__
 from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.admin.credential import Credential, holder_of
-from sidecar.adapters.console import openid_sign_in, rendering, requests
+from sidecar.adapters.console import openid_sign_in, rendering, replay_pages, requests
 from sidecar.adapters.console.act_forms import act_of
 from sidecar.adapters.console.event_stream import EventStream
 from sidecar.adapters.console.openid_sign_in import OpenIdSignIn
 from sidecar.adapters.console.rendering import Renderer
+from sidecar.adapters.console.replay_files import ReplayFiles
 from sidecar.adapters.console.sign_ins import SignIn, SignIns
 from sidecar.adapters.events.guesses import GuessLimit
 from sidecar.adapters.listening.application import (
@@ -50,6 +52,7 @@ from sidecar.service.view.watchers import Watches
 from sidecar.wire.checks.admin import RETURN
 from sidecar.wire.console.curves import Drawing, draw
 from sidecar.wire.console.openid import role_of
+from sidecar.wire.console.replay_reports import InvalidReport
 from sidecar.wire.console.suppositions import SUPPOSED
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.names import InvalidName
@@ -117,6 +120,7 @@ class ConsoleApp(Application):
         self._renderer = Renderer()
         self._sign_ins = SignIns(credentials, self._own_settings, clock)
         self._key = secrets.token_bytes(32)
+        self._replays = ReplayFiles(lambda: self._own_settings().replays)
         self._openid = OpenIdSignIn(self._provider_settings, telemetry, guesses, clock)
         super().__init__(
             "console",
@@ -148,6 +152,7 @@ class ConsoleApp(Application):
             "/console/user": self._user,
             "/console/policies": self._policies,
             "/console/what-if": self._what_if,
+            "/console/replays": self._replay,
             "/console/health": self._health,
             "/console/events": self._events,
         }
@@ -367,6 +372,30 @@ class ConsoleApp(Application):
         }
         return self._page_of("what-if.html", values, 400 if trouble else 200, sign_in=sign_in)
 
+    async def _replay(self, request: Request, sign_in: SignIn) -> Response:
+        if not self._replays.configured:
+            raise RequestRefused(404, "no directory of reports is configured here")
+        query = requests.query_of(request, _ReplayQuery)
+        listing = await self._replays.listing()
+        names = [one.name for one in listing.files]
+        file = query.file or (names[0] if names else "")
+        report, trouble = None, ""
+        if file and file not in names:
+            trouble = "there is no such report"
+        elif file:
+            try:
+                report = await self._replays.report(file)
+            except InvalidReport as error:
+                trouble = str(error)
+        values = {
+            "listing": listing,
+            "file": file,
+            "trouble": trouble,
+            **await trio.to_thread.run_sync(replay_pages.values_of, report),
+        }
+        status = 404 if file not in names and query.file else 200
+        return self._page_of("replays.html", values, status, sign_in=sign_in)
+
     async def _health(self, _: Request, sign_in: SignIn) -> Response:
         values = {"parts": await self._parts.overview.all_parts()}
         return self._page_of("health.html", values, sign_in=sign_in)
@@ -434,6 +463,7 @@ class ConsoleApp(Application):
             "here": template.removesuffix(".html"),
             "version": __version__,
             "app": self._settings().app.id,
+            "replays": self._replays.configured,
         }
         return Response(
             self._renderer.render(template, {**about, **values}), status, media_type="text/html"
@@ -456,6 +486,12 @@ class _ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int = 50
     cursor: str = ""
     issuer: str = ""
+
+
+class _ReplayQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A report, by its file's name; empty: the latest."""
+
+    file: str = ""
 
 
 async def _to_home(_: Request) -> Response:

@@ -17,6 +17,7 @@ from sidecar.tuning.report.report import (
     Bin,
     Curve,
     Day,
+    DayTriggers,
     Flap,
     HourFigures,
     Labels,
@@ -77,6 +78,7 @@ def _set(
             )
         ),
         hours=tuple(_hours(tally)),
+        days=tuple(_days(tally)),
         verdicts=Verdicts(
             allow=tally.verdicts["allow"],
             step_up=tally.verdicts["step_up"],
@@ -127,6 +129,12 @@ def _hours(tally: Tally) -> Iterator[HourFigures]:
     for policy, tried in sorted({(policy, tried) for policy, tried, _ in tally.hours}):
         counts = tuple(tally.hours[policy, tried, hour] for hour in range(24))
         yield HourFigures(policy=policy, report_only=tried, triggers=counts)
+
+
+def _days(tally: Tally) -> Iterator[DayTriggers]:
+    for (day, policy, tried), count in sorted(tally.by_day.items()):
+        date = dt.date.fromordinal(day).isoformat()
+        yield DayTriggers(day=date, policy=policy, report_only=tried, triggers=count)
 
 
 def _prompts(tally: Tally, activity: Activity, counting: CountOptions) -> Prompts:

@@ -56,7 +56,15 @@ class Activity:
 
 
 _COUNTERS = (
-    *("triggers", "hours", "flaps", "flapping", "prompts_by_policy", "refusals_by_policy"),
+    *(
+        "triggers",
+        "hours",
+        "by_day",
+        "flaps",
+        "flapping",
+        "prompts_by_policy",
+        "refusals_by_policy",
+    ),
     *("verdicts", "decisions", "detected", "false_by_policy"),
 )
 _NUMBERS = (
@@ -71,6 +79,7 @@ class Tally:
     def __init__(self, calendar: Calendar, repeat: int) -> None:
         self.triggers: Counter[tuple[str, str, bool]] = Counter()
         self.hours: Counter[tuple[str, bool, int]] = Counter()
+        self.by_day: Counter[tuple[int, str, bool]] = Counter()
         self.marked: dict[str, int] = {}
         self.flaps: Counter[str] = Counter()
         self.flapping: Counter[tuple[str, str, str]] = Counter()
@@ -111,7 +120,9 @@ class Tally:
         demand = trigger.demand
         tried = demand.report_only
         self.triggers[demand.policy, demand.signal, tried] += 1
-        self.hours[demand.policy, tried, self._calendar.day_and_hour(trigger.now)[1]] += 1
+        day, hour = self._calendar.day_and_hour(trigger.now)
+        self.hours[demand.policy, tried, hour] += 1
+        self.by_day[day, demand.policy, tried] += 1
         if trigger.first:
             self.marked[demand.policy] = self.marked.get(demand.policy, 0) + 1
         if trigger.soon:

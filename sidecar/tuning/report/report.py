@@ -116,6 +116,15 @@ class HourFigures(_Part, frozen=True, kw_only=True):
     triggers: tuple[int, ...]
 
 
+class DayTriggers(_Part, frozen=True, kw_only=True):
+    """A policy's triggers on a day (ISO 8601) on which there were some."""
+
+    day: str
+    policy: str
+    report_only: bool
+    triggers: int
+
+
 class Verdicts(_Part, frozen=True, kw_only=True):
     """Counts of recorded calls by their verdict. `revoked` are among `deny`."""
 
@@ -254,6 +263,7 @@ class SetFigures(_Part, frozen=True, kw_only=True):
     never_fired: tuple[str, ...]
     triggers: tuple[SignalFigures, ...]
     hours: tuple[HourFigures, ...]
+    days: tuple[DayTriggers, ...] = ()
     verdicts: Verdicts
     prompts: Prompts
     worst_users: tuple[UserFigures, ...]

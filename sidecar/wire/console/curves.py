@@ -14,7 +14,7 @@ NAMED = 24
 """Characters of a curve's name that are drawn."""
 
 
-class Line(NamedTuple):
+class DrawnLine(NamedTuple):
     """A straight line, and what is written at it."""
 
     x1: float
@@ -24,7 +24,7 @@ class Line(NamedTuple):
     text: str = ""
 
 
-class Curve(NamedTuple):
+class DrawnCurve(NamedTuple):
     """A curve: its name, the path that draws it, and the area under it; `number` from 1 on."""
 
     name: str
@@ -46,11 +46,11 @@ class Drawing(NamedTuple):
 
     width: float
     height: float
-    curves: tuple[Curve, ...]
-    levels: tuple[Line, ...]
-    moments: tuple[Line, ...]
+    curves: tuple[DrawnCurve, ...]
+    levels: tuple[DrawnLine, ...]
+    moments: tuple[DrawnLine, ...]
     happened: tuple[Happening, ...]
-    at: Line
+    at: DrawnLine
 
 
 def draw(
@@ -79,9 +79,9 @@ def draw(
             _curve(name, number, [(across(x), up(y)) for x, y in points], up(0))
             for number, (name, points) in enumerate(curves, 1)
         ),
-        tuple(Line(LEFT, up(y), WIDTH - RIGHT, up(y), text) for text, y in levels),
+        tuple(DrawnLine(LEFT, up(y), WIDTH - RIGHT, up(y), text) for text, y in levels),
         tuple(
-            Line(across(moment), HEIGHT - BOTTOM, across(moment), HEIGHT - BOTTOM + 4, text)
+            DrawnLine(across(moment), HEIGHT - BOTTOM, across(moment), HEIGHT - BOTTOM + 4, text)
             for moment, text in _moments(begins, over)
         ),
         tuple(
@@ -89,16 +89,18 @@ def draw(
             for moment, kind, text in happened
             if begins <= moment <= ends
         ),
-        Line(across(at), TOP, across(at), HEIGHT - BOTTOM),
+        DrawnLine(across(at), TOP, across(at), HEIGHT - BOTTOM),
     )
 
 
-def _curve(name: str, number: int, points: Sequence[tuple[float, float]], floor: float) -> Curve:
+def _curve(
+    name: str, number: int, points: Sequence[tuple[float, float]], floor: float
+) -> DrawnCurve:
     if not points:
-        return Curve(name, number, "", "")
+        return DrawnCurve(name, number, "", "")
     path = "M" + "L".join(f"{x:g},{y:g}" for x, y in points)
     (first, _), (last, _) = points[0], points[-1]
-    return Curve(name[:NAMED], number, path, f"{path}L{last:g},{floor:g}L{first:g},{floor:g}Z")
+    return DrawnCurve(name[:NAMED], number, path, f"{path}L{last:g},{floor:g}L{first:g},{floor:g}Z")
 
 
 def _moments(begins: float, over: float) -> Iterable[tuple[float, str]]:

@@ -107,6 +107,8 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     enabled: Live[bool] = True  # whether the pages are there
     lifetime: Live[Duration] = 28800.0  # for so long a sign-in lasts at most
     idle: Live[Duration] = 1800.0  # a sign-in ends that is not used for so long
+    # a directory of reports of `sidecar replay --json`, which it shows; empty: none
+    replays: Live[File] = ""
     openid: OpenIdSettings = OpenIdSettings()  # sign-in by an OpenID provider
 
 

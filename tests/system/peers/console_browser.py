@@ -16,6 +16,7 @@ PAGES = (
     "user?user=ada",
     "policies",
     "what-if?session=ada-laptop&context=c1&then=user-risk&value=high",
+    "replays",
     "health",
 )
 """Every page that a signed-in operator has, as what follows `/console/`."""

@@ -1,11 +1,17 @@
 """A daemon with a console, users and sessions of whom something is to be seen."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
 
 import httpx
 import msgspec
 
+from benchmarks.recordings import recording
 from sidecar.adapters.clock import now
 from sidecar.domain.policy.conditional_access import (
     Changed,
@@ -16,10 +22,13 @@ from sidecar.domain.policy.conditional_access import (
     Selection,
     UserRisk,
 )
+from sidecar.tuning.report.report import encode
 from sidecar.wire.settings.admin import OperatorSettings, Role
 from sidecar.wire.settings.settings import Settings
 from tests.domain.scenes import policy
+from tests.service.replaying import replay
 from tests.stories.running import ISSUER, Client, Pods, running, token
+from tests.tuning.replay.recordings import POLICIES as REPLAYED
 
 CREDENTIALS = {role: f"the-credential-of-the-{role}" for role in Role}
 
@@ -70,12 +79,13 @@ class Site:
         return sum(float(one.rpartition(" ")[2]) for one in lines if one.startswith(name))
 
 
-def _with_operators(settings: Settings, _: int) -> Settings:
+def _with_operators(replays: Path, settings: Settings, _: int) -> Settings:
     operators = tuple(
         OperatorSettings(name=f"{role}-1", token=text, role=role)
         for role, text in CREDENTIALS.items()
     )
-    admin = msgspec.structs.replace(settings.admin, operators=operators)
+    console = msgspec.structs.replace(settings.admin.console, replays=str(replays))
+    admin = msgspec.structs.replace(settings.admin, operators=operators, console=console)
     return msgspec.structs.replace(settings, admin=admin)
 
 
@@ -83,10 +93,21 @@ def _with_operators(settings: Settings, _: int) -> Settings:
 def staged(url: str, *, hostile: bool = True) -> Iterator[Site]:
     """A daemon on the store at `url`, with some sessions of a day; `hostile`: also such names."""
     policies = [one for one in POLICIES if hostile or one.id != HOSTILE_POLICY]
-    with running(url, policies, 1, _with_operators) as pods:
-        site = Site(pods)
-        _act_out(site.client, hostile=hostile)
-        yield site
+    with tempfile.TemporaryDirectory(prefix="replays-") as replays:
+        _write_reports(Path(replays))
+        with running(url, policies, 1, partial(_with_operators, Path(replays))) as pods:
+            site = Site(pods)
+            _act_out(site.client, hostile=hostile)
+            yield site
+
+
+def _write_reports(directory: Path) -> None:
+    """Have an operator have replayed some weeks, and left something else beside it."""
+    lines = islice(recording(7, users=12), 3000)
+    report = replay(lines, REPLAYED, thresholds=["score=10..60"])
+    (directory / "september.json").write_bytes(encode(report))
+    (directory / "<i>.json").write_text("{}")
+    os.utime(directory / "<i>.json", (1, 1))
 
 
 def _act_out(client: Client, *, hostile: bool) -> None:

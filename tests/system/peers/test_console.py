@@ -464,6 +464,36 @@ def test_pages_of_the_list_have_each_session_once(operator: Visitor) -> None:
     assert len(found) == len(set(found)) > 4
 
 
+def test_a_replays_page_draws_the_latest_report_and_shows_its_figures(operator: Visitor) -> None:
+    page = operator.get("replays").text
+    assert re.search(r'<option value="september.json" selected>', page)
+    assert "Marks by day" in page
+    assert {"enforced", "report-only"} <= set(re.findall(r"<title>([\w-]+)</title>", page))
+    found = re.findall(
+        r'<strong><bdi>(\w+)</bdi></strong>.*?class="number">(\d+)<', page, re.DOTALL
+    )
+    assert set(dict(found)) == {"country", "risky", "travel", "score"}
+    assert int(dict(found)["risky"]) > 0
+    assert "as it is now" in page, "the threshold has its curve"
+
+
+@pytest.mark.parametrize(
+    ("file", "status", "words"),
+    [
+        ("<i>.json", 200, "its schema is not"),
+        ("nowhere.json", 404, "there is no such report"),
+        ("../jwks.json", 404, "there is no such report"),
+        ("/etc/passwd", 404, "there is no such report"),
+        ("..", 404, "there is no such report"),
+    ],
+)
+def test_a_file_that_is_no_report_is_shown_as_none(
+    operator: Visitor, file: str, status: int, words: str
+) -> None:
+    reply = operator.get(f"replays?{urlencode({'file': file})}")
+    assert (reply.status_code, words in reply.text, "<i>" in reply.text) == (status, True, False)
+
+
 def test_its_health_names_the_sidecar_its_policies_sources_keys_and_databases(
     operator: Visitor,
 ) -> None:

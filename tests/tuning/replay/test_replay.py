@@ -28,6 +28,10 @@ def test_the_figures_of_a_small_recording_are_those_counted_by_hand() -> None:
     ]
     hours = {row.policy: row.triggers.index(1) for row in figures.hours}
     assert hours == {"country": 11, "risky": 15}
+    assert [(d.day, d.policy, d.report_only, d.triggers) for d in figures.days] == [
+        ("2026-09-22", "country", False, 1),
+        ("2026-09-22", "risky", False, 1),
+    ]
     assert (figures.verdicts.allow, figures.verdicts.step_up, figures.verdicts.deny) == (6, 3, 0)
     prompts = figures.prompts
     assert (prompts.total, prompts.answered, prompts.users, prompts.user_days) == (2, 2, 1, 2)
