@@ -195,11 +195,16 @@ class FactRecords(FactReader):
         publish: bytes | None,
         until: int,
     ) -> Write:
-        """Make a write of what the view holds of a record and the store lacks."""
+        """Make a write of what the view holds of a record and the store lacks.
+
+        The answer gives the record where there is no channel of its news, as of a locator: else
+        the view has heard, or will, what it does not know of it.
+        """
         now = self._now()
         listed = tuple(Index(index, member, at) for (index, member), at in indexes.items())
         least = now + int(self._settings().min_ttl * 1000)
-        terms = WriteTerms(max(until, least), now, listed, publish=publish, want_record=True)
+        unheard = publish is None
+        terms = WriteTerms(max(until, least), now, listed, publish=publish, want_record=unheard)
         return write_of(key, fields, terms)
 
     def life_of(self, event: Signal) -> int:

@@ -7,7 +7,7 @@ from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.values.lattice import Record, join
 from sidecar.service.view.live_session import Live, Tracked
 from sidecar.wire.store.losses import VOUCHERS
-from sidecar.wire.store.records import CHECKPOINT, WHOLE_ROOM, holds_fact, room_taken
+from sidecar.wire.store.records import CHECKPOINT, WHOLE_ROOM, room_taken
 
 NewFacts: TypeAlias = dict[Live, list[Fact] | None]
 """The new facts of sessions, by session; None: all of it is to be folded anew."""
@@ -31,9 +31,12 @@ def grow(tracked: Tracked, fields: Mapping[bytes, bytes]) -> Growth | None:
     # Most of what is heard here is known: what this sidecar itself wrote comes back as news.
     if fields.items() <= before.items():
         return None
-    greater = {f: v for f, v in fields.items() if (known := before.get(f)) is None or known < v}
-    if not greater:
-        return None
+    if before:
+        greater = {f: v for f, v in fields.items() if (known := before.get(f)) is None or known < v}
+        if not greater:
+            return None
+    else:
+        greater = dict(fields)
     after = join(before, greater)
     grown = greater if len(after) == len(before) + len(greater) else _left(greater, after)
     if not grown:
@@ -58,11 +61,10 @@ def spread(growth: Growth, facts: list[Fact], news: NewFacts) -> None:
     its locator, too, and must not be folded twice.
     """
     tracked, fields = growth
-    new_facts = [item for item in fields.items() if holds_fact(item[0])] if facts else []
     for live in tracked.lives:
         if growth.has_vouchers:
             news[live] = None
-        elif facts and not live.has_elsewhere(tracked, new_facts):
+        elif facts and not live.has_elsewhere(tracked, fields):
             known = news.setdefault(live, [])
             if known is not None:
                 known += facts

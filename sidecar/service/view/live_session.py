@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -18,7 +18,7 @@ from sidecar.service.compact.packing import Packing
 from sidecar.service.view.fold_records import Culprit, assemble, new_checkpoint
 from sidecar.wire.store.keys import SessionName, session_name
 from sidecar.wire.store.losses import lost_before
-from sidecar.wire.store.records import folded_of, room_in
+from sidecar.wire.store.records import folded_of, holds_fact, room_in
 
 RESTANDING_INTERVAL = 1.0
 """Seconds for which a standing counts that may change by time alone, where nobody knows when."""
@@ -326,6 +326,11 @@ class Live:
         """
         return self._behind is not None
 
+    @property
+    def is_audited(self) -> bool:
+        """True where nothing of it can be left to log, but for what time brings."""
+        return 0 != self.audited == self.standing_number and self._behind is None
+
     def fall_behind(self, evaluator: Evaluator) -> None:
         """Leave what has come to whoever next asks for the state.
 
@@ -364,19 +369,22 @@ class Live:
         for _, tracked in self._devices:
             yield tracked
 
-    def has_elsewhere(self, tracked: Tracked, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Return whether another record than this one holds all of these fields, as they are.
+    def has_elsewhere(self, tracked: Tracked, fields: Record) -> bool:
+        """Return whether another record than this one has the facts of these fields, as they are.
 
         What is said of a session lies in its own record and in its locator; what is said of users
         and devices in no other. So no other record need be unpacked to know.
         """
         if tracked is self.own:
-            other = self.locator.record
+            other = self.locator
         elif tracked is self.locator:
-            other = self.own.record
+            other = self.own
         else:
             return False
-        return all(other.get(f) == value for f, value in fields)
+        if other.is_empty:
+            return False
+        record = other.record
+        return all(record.get(f) == value for f, value in fields.items() if holds_fact(f))
 
     def refold(self, evaluator: Evaluator) -> None:
         """Fold everything anew: after a reload, a new device, or facts that came late."""

@@ -532,11 +532,13 @@ class View:
 
     def list_session(self, live: Live, until: int, device: str = "") -> None:
         """List a session among those of its user, or of a device (by digest), until then (ms)."""
-        tracked, index = live.own, self._names.user_index(live.name.user)
-        member = member_of_user(live.name)
+        name = live.name
         if device:
             tracked, index = self.device(device), self._names.device_index(device)
-            member = str(live.name).encode()
+            member = str(name).encode()
+        else:
+            tracked, index = live.own, self._names.user_index(name.user)
+            member = member_of_user(name)
         self._keep(tracked, {}).list_in({(index, member): until})
 
     def _keep(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> Tracked:

@@ -4,7 +4,7 @@ A check never waits for it. While the store is away the facts stay in the view, 
 and are saved when it is back; a sidecar that dies first loses the call facts of those moments.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
@@ -12,7 +12,7 @@ from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.records.facts import FactRecords
-from sidecar.service.records.writes import Write
+from sidecar.service.records.writes import Write, Written
 from sidecar.service.view.live_session import NO_ENTRIES, NO_FIELDS, Entries, Fields, Tracked
 from sidecar.service.view.view import View
 
@@ -20,7 +20,10 @@ _BATCH = 256
 
 
 class WriteBack:
-    """Saves what is unsaved in the view. `saved` hears of each record that was."""
+    """Saves what is unsaved in the view.
+
+    `saved` hears of each record that was, unless all that it concerns is known to be logged.
+    """
 
     def __init__(
         self,
@@ -95,10 +98,17 @@ class WriteBack:
             for tracked, fields, indexes in attempts:
                 self._view.put_back(tracked, fields, indexes)
             raise
+        await self._take_up(batch, answers)
+
+    async def _take_up(self, batch: Sequence[Tracked], answers: Iterable[Written]) -> None:
+        """Take up what the store says of records that were saved, and have them looked at."""
         turns = Turns()
-        for (tracked, _, _), answer in zip(attempts, answers, strict=True):
+        for tracked, answer in zip(batch, answers, strict=True):
             await turns.give_way()
-            self._view.hear(tracked.key, answer.record)
+            if answer.record:
+                self._view.hear(tracked.key, answer.record)
+            if all(live.is_audited for live in tracked.lives):
+                continue
             try:
                 await self._saved(tracked)
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
