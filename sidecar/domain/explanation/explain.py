@@ -6,6 +6,7 @@ demands and proofs by `Evaluator.looks`, the verdict by `decision`.
 
 from collections.abc import Callable, Collection, Iterable
 from operator import itemgetter
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -38,7 +39,14 @@ from sidecar.domain.explanation.session_explanation import explain_session
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.facts.memberships import GROUPS, ROLES
 from sidecar.domain.facts.precedence import COMPLIANT
-from sidecar.domain.policy.conditional_access import NOBODY, ROUTINE, Policy, Principals, Selection
+from sidecar.domain.policy.conditional_access import (
+    NOBODY,
+    ROUTINE,
+    Assignment,
+    Policy,
+    Principals,
+    Selection,
+)
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.scene import CalledFrom, ConditionCheck, Needs, Scene
 from sidecar.domain.session.single_use import Due, Proof, SingleUseProofs, due
@@ -81,6 +89,9 @@ class _Call:
         self._explained: dict[tuple[int, int, int], ConditionExplanation] = {}
         self._policies: dict[tuple[object, ...], PolicyExplanation] = {}
         self._needs: dict[Needs, Needs] = {}
+        self._selected: dict[tuple[Selection, Selection, bool], _Selected] = {}
+        self._users: dict[tuple[Assignment, Selection, bool], AssignmentMatch] = {}
+        self._texts: dict[tuple[str, str, Moment, str], str] = {}
 
     def condition(self, check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
         """Explain a condition; of several policies that have it, once."""
@@ -97,7 +108,7 @@ class _Call:
             finding.holds,
             check.asks,
             check.value(scene),
-            () if check.parts else tuple([_cause(cause) for cause in finding.causes]),
+            () if check.parts else tuple([self.cause(cause) for cause in finding.causes]),
             tuple([self.condition(part, scene, needs) for part in check.parts]),
         )
 
@@ -114,6 +125,33 @@ class _Call:
             known = self._policies[key] = _policy(self, look)
             return known
         return replace(known, policy=policy.id, description=policy.description)
+
+    def selected(self, policy: Policy) -> "_Selected":
+        """Explain whether a policy is for the call's app and contexts; for all alike, once."""
+        key = (policy.apps, policy.contexts, policy.grant.block)
+        found = self._selected.get(key)
+        if found is None:
+            found = self._selected[key] = _selected(self, policy)
+        return found
+
+    def users(self, look: Look) -> AssignmentMatch:
+        """Explain whether a policy is for the user; for all that are for the same, once."""
+        policy = look.compiled.policy
+        key = (policy.users, policy.issuers, look.applies)
+        found = self._users.get(key)
+        if found is None:
+            found = _users(look.compiled, self.state, applies=look.applies)
+            self._users[key] = found
+        return found
+
+    def cause(self, cause: Cause, fate: CauseEffect | None = None) -> CauseExplanation:
+        """Explain a cause; one that several policies have is put into words once."""
+        key = (cause.kind, cause.value, cause.since, cause.source)
+        text = self._texts.get(key)
+        if text is None:
+            text = self._texts[key] = describe(cause)
+        since = _seconds(cause.since)
+        return CauseExplanation(cause.kind, cause.value, text, cause.signal, since, fate)
 
     def needs(self, compiled: Compiled) -> Needs:
         """Return what could satisfy a policy as things are."""
@@ -210,8 +248,8 @@ def _policy(call: _Call, look: Look) -> PolicyExplanation:
     compiled, after = look.compiled, look.after
     policy = compiled.policy
     demands = look.demands
-    users = _users(compiled, call.state, applies=look.applies)
-    apps, contexts = _selected(call, policy)
+    users = call.users(look)
+    apps, contexts = call.selected(policy)
     judged = _judged(call, *demands) if demands else ALLOW
     outcome = _outcome(call, look, judged, (apps, contexts))
     conditions = None
@@ -230,8 +268,8 @@ def _policy(call: _Call, look: Look) -> PolicyExplanation:
         contexts=contexts,
         conditions=conditions,
         holds=after.holds,
-        causes=tuple([_cause(c, _fate(c, marks, look, scene, needs)) for c in after.causes]),
-        mark=tuple([_cause(c, _fate(c, marks, look, scene, needs)) for c in after.mark]),
+        causes=tuple([call.cause(c, _fate(c, marks, look, scene, needs)) for c in after.causes]),
+        mark=tuple([call.cause(c, _fate(c, marks, look, scene, needs)) for c in after.mark]),
         since=_seconds(after.since),
         sticky=policy.sticky,
         grant=_grant(call, look),
@@ -317,11 +355,6 @@ def _fate(
     if look.compiled.min_interval and any(key == cause.key for key, _ in look.after.prompted):
         return CauseEffect.JUST_PROVEN
     return CauseEffect.ACTIVE
-
-
-def _cause(cause: Cause, fate: CauseEffect | None = None) -> CauseExplanation:
-    since = _seconds(cause.since)
-    return CauseExplanation(cause.kind, cause.value, describe(cause), cause.signal, since, fate)
 
 
 def _grant(call: _Call, look: Look) -> GrantExplanation:
@@ -426,7 +459,11 @@ def _named(
     return ""
 
 
-def _selected(call: _Call, policy: Policy) -> tuple[AssignmentMatch, AssignmentMatch]:
+_Selected: TypeAlias = tuple[AssignmentMatch, AssignmentMatch]
+"""Whether a policy is for a call's app, and for its contexts."""
+
+
+def _selected(call: _Call, policy: Policy) -> _Selected:
     app = call.app or "an unnamed app"
     apps = AssignmentMatch(call.app in policy.apps, f"{app} {_place_in(policy.apps, {call.app})}")
     contexts = call.contexts or frozenset({ROUTINE})
@@ -464,8 +501,8 @@ def _demanded(call: _Call, demand: Demand) -> PolicyExplanation:
         contexts=AssignmentMatch(not decision.pending, "all but routine calls"),
         conditions=None,
         holds=True,
-        causes=tuple(_cause(cause, CauseEffect.MARKED) for cause in demand.causes),
-        mark=tuple(_cause(cause, CauseEffect.MARKED) for cause in demand.causes),
+        causes=tuple(call.cause(cause, CauseEffect.MARKED) for cause in demand.causes),
+        mark=tuple(call.cause(cause, CauseEffect.MARKED) for cause in demand.causes),
         since=_seconds(demand.since),
         sticky=False,
         grant=GrantExplanation(),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
@@ -384,11 +383,14 @@ class Look:
         self.after = after
         self._evidence = evidence
         self._ask = ask
+        self._asked: tuple[Demand | None, Demand | None] | None = None
 
-    @cached_property
+    @property
     def asked(self) -> tuple[Demand | None, Demand | None]:
         """The demand of the policy, and the one at the end of the session's life."""
-        return self._ask()
+        if self._asked is None:  # a `cached_property` would take a lock
+            self._asked = self._ask()
+        return self._asked
 
     @property
     def demand(self) -> Demand | None:
@@ -400,12 +402,12 @@ class Look:
         """The demand of the policy at the end of the session's life."""
         return self.asked[1]
 
-    @cached_property
+    @property
     def demands(self) -> tuple[Demand, ...]:
         """Everything that the policy asks for."""
         return tuple([each for each in self.asked if each is not None])
 
-    @cached_property
+    @property
     def shown(self) -> tuple[tuple[int, ...], ...]:
         """The second of the latest sign-in for each requirement of each alternative; -1: none."""
         since = self.after.since
