@@ -149,7 +149,9 @@ class TokenVerifier:
         """
         if not token.isascii() or len(token) > self._settings.max_bytes:
             return None
-        digest = _digest(token)
+        return self._known(token, _digest(token), now)
+
+    def _known(self, token: str, digest: bytes, now: float) -> Token | None:
         believed = self._believed
         kept = believed.find(digest)
         if kept is None:
@@ -192,11 +194,11 @@ class TokenVerifier:
 
         Raises `InvalidToken`.
         """
-        known = self.cached(token, now)
-        if known is not None or is_opaque(token):
-            return known
         self._check_size(token)
         digest = _digest(token)
+        known = self._known(token, digest, now)
+        if known is not None or is_opaque(token):
+            return known
         self._refuse_again(digest, now)
         found = self._try(token, digest, now)
         if isinstance(found, Token):
@@ -205,11 +207,11 @@ class TokenVerifier:
         return None
 
     async def _verify(self, token: str, now: float, since: float) -> Token:
-        known = self.cached(token, now)
-        if known is not None and not 0 < known.confirmed_at < since:
-            return known
         self._check_size(token)
         digest = _digest(token)
+        known = self._known(token, digest, now)
+        if known is not None and not 0 < known.confirmed_at < since:
+            return known
         introspector = self._introspector(token)
         if introspector is not None:
             if not _CREDENTIALS.fullmatch(token):

@@ -145,8 +145,9 @@ class CallFacts:
         if of_user:
             sayings.append((live.users, of_user))
         live.seen_at = now
-        # All of it is one step: it has one stamp, and is folded once.
-        self._view.write(*sayings)
+        if sayings:
+            # All of it is one step: it has one stamp, and is folded once.
+            self._view.write(*sayings)
 
     def is_recent(self, live: Live, now: float) -> bool:
         """Return whether it need not be noted again that the session is in use."""
