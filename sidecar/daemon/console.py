@@ -81,6 +81,7 @@ class ConsoleOnDemand:
 
     def _parts(self) -> "ConsoleParts":
         from sidecar.adapters.console.console import ConsoleParts  # noqa: PLC0415 - on demand
+        from sidecar.service.console.devices import DeviceBook  # noqa: PLC0415 - likewise
         from sidecar.service.console.feed import Feed  # noqa: PLC0415 - likewise
         from sidecar.service.console.overview import Overview  # noqa: PLC0415 - likewise
         from sidecar.service.console.rewind import Rewinder  # noqa: PLC0415 - likewise
@@ -105,6 +106,12 @@ class ConsoleOnDemand:
                 settings=settings,
                 clock=clock.now,
                 place_of=daemon.geography.place,
+            ),
+            devices=DeviceBook(
+                records=wired.view.records,
+                evaluator=lambda: wired.view.view.evaluator,
+                happened=wired.admin.history.of_device,
+                settings=settings,
             ),
             overview=Overview(
                 health=daemon.health,

@@ -40,6 +40,7 @@ from sidecar.adapters.listening.application import (
 )
 from sidecar.domain.policy.conditional_access import ROUTINE
 from sidecar.service.admin.inspection import InvalidQuery, SessionQuery
+from sidecar.service.console.devices import DeviceBook, DeviceQuery
 from sidecar.service.console.feed import Feed
 from sidecar.service.console.overview import Overview
 from sidecar.service.console.rewind import Rewinder, RewindQuery, Rewound
@@ -89,6 +90,7 @@ class ConsoleParts(NamedTuple):
 
     sessions: SessionList
     rewinder: Rewinder
+    devices: DeviceBook
     overview: Overview
     history: HistoryBook
     feed: Feed
@@ -150,6 +152,7 @@ class ConsoleApp(Application):
             "/console/sessions": self._session_list,
             "/console/session": self._session,
             "/console/user": self._user,
+            "/console/device": self._device,
             "/console/policies": self._policies,
             "/console/what-if": self._what_if,
             "/console/replays": self._replay,
@@ -349,6 +352,21 @@ class ConsoleApp(Application):
         }
         return self._page_of("user.html", values, sign_in=sign_in)
 
+    async def _device(self, request: Request, sign_in: SignIn) -> Response:
+        query = requests.query_of(request, DeviceQuery)
+        found = await self._parts.devices.device(query)
+        if not found:
+            raise RequestRefused(404, "there is no device of this name, as far as it is known")
+        listed = SessionQuery(device=query.device, issuer=query.issuer, limit=50)
+        values = {
+            "query": query,
+            "found": found,
+            "issuer": found[0].issuer if len(found) == 1 else query.issuer,
+            "page": await self._parts.sessions.page(listed),
+            **self._choices(),
+        }
+        return self._page_of("device.html", values, sign_in=sign_in)
+
     async def _policies(self, _: Request, sign_in: SignIn) -> Response:
         values = {"counts": self._parts.overview.policies()}
         return self._page_of("policies.html", values, sign_in=sign_in)
@@ -511,7 +529,7 @@ def _page_after(form: Mapping[str, list[str]]) -> str:
         return rendering.link("/console/session", session=name, **more)
     if on == "user":
         return rendering.link("/console/user", user=name, issuer=more["issuer"])
-    return rendering.link("/console/sessions", device=name, issuer=more["issuer"])
+    return rendering.link("/console/device", device=name, issuer=more["issuer"])
 
 
 def _happened(found: Rewound) -> list[tuple[float, str, str]]:

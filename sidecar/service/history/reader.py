@@ -141,6 +141,14 @@ class HistoryReader:
         found, _ = await self._of(_Owner(namespace, user, digest(namespace, user)))
         return [one for one in found if one.entry.session in {"", session}]
 
+    async def of_device(self, namespace: str, device: str) -> list[Dated]:
+        """Return what happened to a device. Raises `Unavailable`."""
+        key = self._names.device_history(digest(namespace, device))
+        (loaded,) = await self._store.load(Load(key))
+        read = list(decode_entries(loaded.record))
+        self._count_unread(unread_in(loaded.record, read))
+        return self._kept(read)
+
     def _since(self, text: str) -> int:
         if not text:
             return 0
@@ -194,11 +202,14 @@ class HistoryReader:
             read = list(decode_entries(answer.record))
             unread += unread_in(answer.record, read)
             entries += [one for one in self._kept(read) if one.moment >= since]
+        self._count_unread(unread)
+        return entries, unread
+
+    def _count_unread(self, unread: int) -> None:
         if unread:
             self._telemetry.record(
                 FactsSetAside(reason=SetAsideReason.VERSION, facts=unread, group="history")
             )
-        return entries, unread
 
     def _kept(self, entries: Iterable[Dated]) -> list[Dated]:
         """Return those that the settings let stay: the store keeps some for a while longer."""

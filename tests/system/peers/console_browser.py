@@ -14,6 +14,7 @@ PAGES = (
     "sessions",
     "session?session=ada-laptop&context=c1",
     "user?user=ada",
+    "device?device=thinkpad-7",
     "policies",
     "what-if?session=ada-laptop&context=c1&then=user-risk&value=high",
     "replays",

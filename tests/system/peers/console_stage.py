@@ -137,6 +137,8 @@ def _act_out(client: Client, *, hostile: bool) -> None:
             app="payroll",
             auth_time=auth,
         )
+    say(0.2, "session-presented", {"session": "ada-laptop", "device": "thinkpad-7"}, ip="192.0.2.7")
+    say(0.3, "device-compliance-change", {"device": "thinkpad-7"}, current_status="compliant")
     say(1, "session-presented", {"session": "ada-laptop"}, ip="192.0.2.200")
     say(
         1.5,
@@ -150,5 +152,6 @@ def _act_out(client: Client, *, hostile: bool) -> None:
     say(3.5, "risk-level-change", {"user": "ada"}, current_level="HIGH")
     say(4, "session-presented", {"session": "ada-phone"}, ip="192.0.2.200")
     say(4.5, "risk-level-change", {"user": "ada"}, current_level="MEDIUM")
+    say(4.6, "device-compliance-change", {"device": "thinkpad-7"}, current_status="not-compliant")
     say(5, "risk-signal", {"user": "grace"}, name="impossible-travel", weight=60)
     say(5, "session-revoked", {"session": "grace-desk"}, reason="laptop stolen")

@@ -404,7 +404,7 @@ def test_an_act_that_makes_no_sense_is_refused(operator: Visitor, fields: dict[s
         ("user?user=nobody-at-all", 404),
         ("user", 400),
         ("what-if?session=ada-laptop&then=user-risk&value=sky-high", 400),
-        ("what-if?session=ada-laptop&then=compliant&value=compliant", 400),
+        ("what-if?session=ada-phone&then=compliant&value=compliant", 400),
         ("what-if?session=ada-laptop&then=signal&value=odd:many", 400),
         ("health?" + "&".join(["a=1"] * 9), 200),
     ],
@@ -462,6 +462,41 @@ def test_pages_of_the_list_have_each_session_once(operator: Visitor) -> None:
         following = re.search(r'rel="next" href="/console/sessions\?([^"]+)"', page)
         query = f"limit=2&{following[1]}" if following else ""
     assert len(found) == len(set(found)) > 4
+
+
+def test_a_devices_page_has_what_is_said_of_it_its_sessions_and_what_happened(
+    site: Site, operator: Visitor
+) -> None:
+    page = operator.get("device?device=thinkpad-7").text
+    words = re.findall(r'said last"><bdi>([^<]+)</bdi>', page)
+    assert len(words) == 1, "one source, of whose words the latest is there"
+    assert "not compliant" in words[0]
+    assert "idp" in words[0]
+    assert "session=ada-laptop" in page
+    assert page.count('<span class="mark compliance-reported">') == 2, "its timeline has both"
+    linked = operator.get("session?session=ada-laptop").text
+    assert "/console/device?device=thinkpad-7" in linked
+    assert operator.get("device?device=nobodys").status_code == 404
+    assert operator.get("device").status_code == 400
+    assert operator.get("device?device=thinkpad-7&issuer=nope").status_code == 400
+
+
+def test_an_act_on_a_device_is_of_the_sessions_on_it_and_stands_in_its_timeline(
+    site: Site, operator: Visitor
+) -> None:
+    user, session, device = unique("user"), unique("seen"), unique("device")
+    site.show(user, session)
+    subject = {"session": session, "user": user, "device": device}
+    assert site.client.trusted("session-presented", subject, data={"ip": "192.0.2.1"})["ok"]
+    reply = operator.act(on="device", name=device)
+    assert (reply.status_code, reply.headers["location"]) == (
+        303,
+        f"/console/device?device={device}",
+    )
+    eventually(lambda: standing(site, session), lambda found: found == "revoked")
+    page = operator.get(f"device?device={device}").text
+    assert "operator:operator-1" in page
+    assert '<span class="mark revoked">' in page
 
 
 def test_a_replays_page_draws_the_latest_report_and_shows_its_figures(operator: Visitor) -> None:
