@@ -24,12 +24,17 @@ import pytest
 
 from sidecar.adapters import clock
 from sidecar.demo.geography import build
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.wire.bundles.archive import digest_of, pack
+from sidecar.wire.bundles.generations import ACTIVE, SEALED, Generation, PolicyAct, encode, field_of
+from sidecar.wire.bundles.minisign import SecretKey
 from sidecar.wire.facts.values import HEAD
 from sidecar.wire.store.keys import StoreKeys, digest
 from tests.adapters.identity import key_set
 from tests.adapters.servers import Server, free_ports, serving
 from tests.deploy.observability.expressions import plain
 from tests.stories.running import CREDENTIAL, ISSUER, SIGNER, Client, token, unique
+from tests.system.bundling import Follower
 from tests.system.processes import Process, level
 from tests.system.prometheus_server import NEEDS_PROMETHEUS, PATIENCE, Prometheus, prometheus
 from tests.waiting import eventually
@@ -131,6 +136,8 @@ class Scene:
         self.provider = stack.enter_context(offering())
         self.second = f"127.0.0.1:{free_ports(1)[0]}"
         self.b: Process
+        self.third = f"127.0.0.1:{free_ports(1)[0]}"
+        self.c: Follower
         self.a = self.run("a", self.extra())
         self.client = Client(str(self.a.socket))
         stack.callback(lambda: self.client.close())  # noqa: PLW0108 - as it then is
@@ -168,8 +175,12 @@ class Scene:
     def run(self, name: str, extra: dict[str, Any], *within: str) -> Process:
         """Start a daemon, which ends with the scene."""
         process = Process(self.directory, name, self.store.url, extra, within)
-        self._stack.callback(_end, process)
+        self.on_end(process)
         return process
+
+    def on_end(self, process: Process) -> None:
+        """Have a daemon end with the scene."""
+        self._stack.callback(_end, process)
 
     def watch(self, **targets: str) -> None:
         """Have a Prometheus scrape these daemons."""
@@ -410,6 +421,37 @@ def kill_it(at: Scene) -> None:
     at.b.process.kill()
 
 
+def name_a_bundle_that_nobody_signed(at: Scene) -> None:
+    """Have a third daemon take up bundles, and the store name one that nobody signed."""
+    bundles = at.directory / "bundles"
+    bundles.mkdir()
+    archive = pack({"policies/a.yaml": b"policies: []"}, sequence=1, made_at=0, policy_set="")
+    (bundles / "policies-1.tar").write_bytes(archive)
+    public = SecretKey(bytes(8), bytes(32)).public.text
+    bundle = {"directory": str(bundles), "public_keys": [public]}
+    extra = {"admin": {"bind": at.third}, "policies": {"bundle": bundle}}
+    at.c = Follower(at.directory, "c", at.store.url, extra)
+    at.on_end(at.c)
+    moment = int(clock.now() * MICROSECONDS)
+    one = Generation(1, 1, digest_of(archive), moment, PolicyAct.ACTIVATE, "nobody", "", moment)
+    fields = {field_of(ACTIVE, 1): encode(one, 1), field_of(SEALED, 1): encode(moment, 1)}
+    # What is refused at once is no increase to a Prometheus that has not seen the daemon before.
+    eventually(
+        lambda: at.prometheus.query('sidecar_ready{instance="c"} == 0'), bool, within=PATIENCE
+    )
+    with at.store.client() as store:
+        store.hset(StoreKeys("su").policies_record(), mapping=fields)
+
+
+def forget_the_bundle(at: Scene) -> None:
+    at.c.process.kill()
+    at.c.process.wait()
+    with at.store.client() as store:
+        store.delete(StoreKeys("su").policies_record())
+    gone = frozenset({"SidecarNotReady"})
+    eventually(at.prometheus.firing, gone.isdisjoint, within=PATIENCE)
+
+
 STORE_DOWN = (
     "SidecarStoreDown",
     "SidecarNotReady",
@@ -456,6 +498,11 @@ ALL = (
     cause(empty_the_store, "SidecarStoreLost"),
     cause(start_again_and_again, "SidecarRestarting"),
     cause(kill_it, "SidecarDown"),
+    cause(
+        name_a_bundle_that_nobody_signed,
+        *("SidecarPolicyBundleWaits", "SidecarPolicyBundleRefused"),
+    ),
+    cause(forget_the_bundle),
     cause(break_the_keys, "SidecarKeysNotRefreshed", "SidecarKeysOld"),
     *FIRST[:-1],
     cause(go_on_without_store, *STORE_DOWN, "SidecarNewsStale", again=True),
@@ -506,7 +553,7 @@ def test_what_operators_meet_first_makes_its_alerts_fire() -> None:
 def test_every_alert_fires_when_its_cause_is_planted() -> None:
     with scene() as at:
         at.check("ada", "s1")
-        at.watch(a=at.a.admin, b=f"http://{at.second}")
+        at.watch(a=at.a.admin, b=f"http://{at.second}", c=f"http://{at.third}")
         assert at.prometheus.firing() <= FROM_THE_START | BY_LOAD
         eventually(at.prometheus.firing, FROM_THE_START.issubset)
         play(at, ALL)

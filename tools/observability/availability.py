@@ -296,4 +296,37 @@ CONFIGURATION = Group(
     ),
 )
 
-GROUPS = (SIDECARS, STORE, KEYS, CONFIGURATION)
+BUNDLES = Group(
+    "stepup-sidecar.bundles",
+    (
+        Alert(
+            "SidecarPolicyBundleWaits",
+            "sidecar_policy_bundle_waits == 1",
+            "2m",
+            CRITICAL,
+            "{{ $labels.instance }} does not judge by the bundle that is in force",
+            "It answers 503, or goes on by the bundle before where the named one is refused. See "
+            "first what /readyz says of its policies, and the line `policy-bundle-refused`.",
+            {"sidecar_policy_bundle_waits": Level(0, 1)},
+        ),
+        Alert(
+            "SidecarPolicyBundleRefused",
+            f"sum by ({FLEET}) "
+            '(increase(sidecar_policy_bundles_refused_total{flaw!="unavailable"}[15m])) > 0 or '
+            f"sum by ({FLEET}) "
+            '(increase(sidecar_policy_bundle_polls_total{outcome="refused"}[15m])) > 0',
+            "0m",
+            WARNING,
+            "A bundle of policies of {{ $labels.job }} is not what it should be",
+            "It was named or published, and is unsigned, changed, older, or does not fit. See "
+            "first the lines `policy-bundle-refused` and `policy-bundle-not-at-hand`: they say "
+            "what is wrong. If nobody of yours made it, treat it as an attempt.",
+            {
+                'sidecar_policy_bundles_refused_total{flaw="foreign-key"}': Count(0, 1),
+                'sidecar_policy_bundle_polls_total{outcome="refused"}': Count(0, 1),
+            },
+        ),
+    ),
+)
+
+GROUPS = (SIDECARS, STORE, KEYS, CONFIGURATION, BUNDLES)

@@ -49,6 +49,69 @@ _WHO = Row(
     ),
 )
 
+_BUNDLES = Row(
+    "Signed bundles",
+    (
+        Panel(
+            "Bundle in force",
+            "The number of the bundle by which a sidecar judges: one line, once a turn is over.",
+            (Query("sidecar_policy_bundle_sequence", "{{instance}}", must_have_data=False),),
+        ),
+        Panel(
+            "Waits for the named bundle",
+            "Sidecars that do not judge by the bundle that the store names.",
+            (Query("sidecar_policy_bundle_waits", "{{instance}}", must_have_data=False),),
+            Unit.YES,
+            limits=Limits(1, 1),
+        ),
+        Panel(
+            "Bundles refused",
+            "Bundles that were named and refused within an hour, by what is wrong.",
+            (
+                Query(
+                    "sum by (flaw) (increase(sidecar_policy_bundles_refused_total[1h]))",
+                    "{{flaw}}",
+                    must_have_data=False,
+                ),
+            ),
+            limits=Limits(1, 1),
+        ),
+        Panel(
+            "Bundle at hand",
+            "The number of the bundle that is fetched and verified before it is activated; 0: none "
+            "is newer than what is in force.",
+            (
+                Query(
+                    "sidecar_policy_bundle_at_hand_sequence", "{{instance}}", must_have_data=False
+                ),
+            ),
+        ),
+        Panel(
+            "Looks at what is published",
+            "Within an hour, by outcome.",
+            (
+                Query(
+                    "sum by (outcome) (increase(sidecar_policy_bundle_polls_total[1h]))",
+                    "{{outcome}}",
+                    must_have_data=False,
+                ),
+            ),
+            stacked=True,
+        ),
+        Panel(
+            "Acts on policies",
+            "Operators' activations and rollbacks within a day, by outcome.",
+            (
+                Query(
+                    "sum by (act, outcome) (increase(sidecar_policy_acts_total[1d]))",
+                    "{{act}} {{outcome}}",
+                    must_have_data=False,
+                ),
+            ),
+        ),
+    ),
+)
+
 _WORK = Row(
     "Shared work",
     (
@@ -131,5 +194,5 @@ FLEET = Dashboard(
     "stepup-sidecar-fleet",
     "stepup-sidecar / Fleet",
     "Which sidecar runs what, and the work that sidecars share.",
-    (_WHO, _WORK, _VIEW),
+    (_WHO, _BUNDLES, _WORK, _VIEW),
 )

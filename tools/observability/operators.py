@@ -285,6 +285,34 @@ _EVENTS = Row(
             (Query("max by (queue) (sidecar_queue_depth)", "{{queue}}"),),
         ),
         Panel(
+            "Events shed, by need",
+            "Events that were answered `overloaded`, each second, by how much they are needed: "
+            "what tightens and revocations are the last to go.",
+            (
+                Query(
+                    f"sum by (need) (rate(sidecar_events_shed_total[{RATE}]))",
+                    "{{need}}",
+                    must_have_data=False,
+                ),
+            ),
+            Unit.PER_SECOND,
+            stacked=True,
+        ),
+        Panel(
+            "Events shed, by what was too full",
+            "The same, by what there was too little of: a source's rate, the store, the spool, or "
+            "what waits to be logged.",
+            (
+                Query(
+                    f"sum by (bottleneck) (rate(sidecar_events_shed_total[{RATE}]))",
+                    "{{bottleneck}}",
+                    must_have_data=False,
+                ),
+            ),
+            Unit.PER_SECOND,
+            stacked=True,
+        ),
+        Panel(
             "Shed by full queues",
             "What found no place in a queue, each second.",
             (Query(f"sum by (queue) (rate(sidecar_queue_rejected_total[{RATE}]))", "{{queue}}"),),

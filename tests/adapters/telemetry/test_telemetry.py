@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,12 +15,9 @@ from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.metrics import ScrapedLevel, ScrapeFormat
 from sidecar.adapters.telemetry.sampled_lines import IN_FULL
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
-from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.facts.fact_kinds import SIGNALS
 from sidecar.service.admin.health import Health
 from sidecar.service.observations.observations import (
-    REFUSED,
     BreakGlassUsed,
     Buried,
     Checked,
@@ -50,11 +46,9 @@ from sidecar.service.observations.observations import (
     ReportedOnly,
     Rescored,
     RevokedSession,
-    SetAsideReason,
     SpoolIncident,
     SpoolReplayed,
     SpoolTrouble,
-    StoreLoss,
     StoreUp,
     TokenRefused,
     ViewEvicted,
@@ -404,46 +398,6 @@ def test_no_session_subject_or_address_becomes_a_label() -> None:
     assert "s1" not in body
     assert "ada" not in body
     assert "a.example" not in body
-
-
-RELOADED = ("config", "geography city")
-ALERTS: tuple[tuple[str, Mapping[str, str]], ...] = (
-    *(("sidecar_store_losses_total", {"kind": kind}) for kind in StoreLoss),
-    *(("sidecar_dead_letters_total", {"reason": reason}) for reason in DeadReason),
-    *(("sidecar_spool_troubles_total", {"trouble": trouble}) for trouble in SpoolTrouble),
-    *(("sidecar_facts_set_aside_total", {"reason": reason}) for reason in SetAsideReason),
-    *(("sidecar_not_allowed_total", {"source": "local:", "type": kind}) for kind in SIGNALS),
-    *(("sidecar_token_claims_missing_total", {"issuer": "0", "claim": c}) for c in ("acr", "sid")),
-    *(("sidecar_checks_total", {"decision": "deny", "context": c}) for c in ("c1", "routine")),
-    *(
-        ("sidecar_checks_total", {"decision": "unavailable", "context": c})
-        for c in ("c1", "routine")
-    ),
-    *(("sidecar_events_refused_total", {"outcome": outcome}) for outcome in REFUSED),
-    *(("sidecar_jwks_refreshes_total", {"issuer": "0", "outcome": one}) for one in KeysOutcome),
-    *(("sidecar_reloads_total", {"what": w, "outcome": "refused"}) for w in RELOADED),
-    *(("sidecar_break_glass_checks_total", {"decision": one}) for one in Verdict),
-    *(
-        ("sidecar_door_incidents_total", {"door": door, "incident": incident})
-        for door in ("admin", "http", "socket")
-        for incident in ("refused", "no-descriptor")
-    ),
-    ("sidecar_unexpected_errors_total", {}),
-    ("sidecar_geo_lookup_errors_total", {}),
-    ("sidecar_store_up", {}),
-    ("sidecar_news_up", {}),
-    ("sidecar_restart_required", {}),
-    ("sidecar_config_last_reload_successful", {}),
-    ("sidecar_log_lines_dropped_total", {}),
-)
-"""What alerts wait for. The first increase of a series that was not there is none to them."""
-
-
-def test_what_an_alert_waits_for_is_there_before_it_happens() -> None:
-    recorded = Recorded()
-    assert {(name, recorded.value(name, **labels)) for name, labels in ALERTS} == {
-        (name, 0) for name, _ in ALERTS
-    }
 
 
 def idle(settings: Settings) -> PrometheusTelemetry:

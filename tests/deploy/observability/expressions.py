@@ -45,9 +45,14 @@ def asked(expr: str) -> set[Asked]:
     """The series that an expression selects. Raises `ValueError` where it cannot be parsed."""
     return {
         Asked(str(node.name), frozenset(one.name for one in node.matchers.matchers))
-        for node in _nodes(promql_parser.parse(expr))
-        if isinstance(node, promql_parser.VectorSelector)
+        for node in selectors(expr)
     }
+
+
+def selectors(expr: str) -> list[promql_parser.VectorSelector]:
+    """The selectors of series in an expression. Raises `ValueError` where it cannot be parsed."""
+    found = _nodes(promql_parser.parse(expr))
+    return [one for one in found if isinstance(one, promql_parser.VectorSelector)]
 
 
 def grouped(expr: str) -> Iterator[tuple[set[str], set[str]]]:
