@@ -76,7 +76,7 @@ def join(left: Mapping[bytes, bytes], right: Mapping[bytes, bytes]) -> Record:
         if known is None:
             # A greater value of a field that is there makes its group no larger.
             joined[field] = value
-            touched.add(group_of(field))
+            touched.add(field.partition(b":")[0])  # `group_of`, without a call for each field
         elif known < value:
             joined[field] = value
     for group in touched:

@@ -291,23 +291,22 @@ class CallFacts:
     def _memberships(self, token: Token) -> _Memberships:
         """Return the groups and roles of a token as memberships of its user."""
         issuer = self._issuers.get(token.issuer)
-        times = (token.authentication.auth_time, token.issued_at)
-        return tuple(
-            (
-                kind,
-                TokenMemberships(tuple(sorted(names)) if known else None, listed, *times, unknown),
-            )
-            for kind, names, known, listed, unknown in (
-                (
-                    *(GROUPS, token.groups, token.groups_known, token.groups_listed),
-                    issuer.groups_unknown.value if issuer else INCLUDED,
-                ),
-                (
-                    *(ROLES, token.roles, token.roles_known, token.roles_listed),
-                    issuer.roles_unknown.value if issuer else INCLUDED,
-                ),
-            )
+        signed_in, issued = token.authentication.auth_time, token.issued_at
+        groups = TokenMemberships(
+            tuple(sorted(token.groups)) if token.groups_known else None,
+            token.groups_listed,
+            signed_in,
+            issued,
+            issuer.groups_unknown.value if issuer else INCLUDED,
         )
+        roles = TokenMemberships(
+            tuple(sorted(token.roles)) if token.roles_known else None,
+            token.roles_listed,
+            signed_in,
+            issued,
+            issuer.roles_unknown.value if issuer else INCLUDED,
+        )
+        return (GROUPS, groups), (ROLES, roles)
 
     def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> list[_Saying]:
         """Keep the session for a while longer than its newest token may be shown.

@@ -399,10 +399,11 @@ class Live:
         self, evaluator: Evaluator, until: int | None = None
     ) -> tuple[State, tuple[Culprit, ...]]:
         floors = evaluator.floors
-        lost = max([lost_before(t.record, floors.of(t.slot)) for t in self.tracked])
-        if all(t.is_empty for t in self.tracked):  # as of every session that is new
+        tracked = tuple(self.tracked)
+        lost = max([lost_before(t.record, floors.of(t.slot)) for t in tracked])
+        if all(t.is_empty for t in tracked):  # as of every session that is new
             return State(issuer=self.namespace, lost=lost), ()
-        others = [t.record for t in self.tracked if t is not self.own]
+        others = [t.record for t in tracked if t is not self.own]
         records, issuer = (self.own.record, others), self.namespace
         folded = assemble(evaluator, self.name.session, *records, until, issuer=issuer)
         folded.state.lost = lost

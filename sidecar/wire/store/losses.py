@@ -57,8 +57,8 @@ def encode_moment(moment: int) -> bytes:
 
 def lost_before(record: Mapping[bytes, bytes], floor: int) -> int:
     """Before which moment something may be lost of a record whose slot has this floor; 0: never."""
-    lost = moment_in(record, _LOST)
-    return max(lost, floor) if floor > moment_in(record, _WHOLE) else lost
+    lost = moment_in(record, _LOST) if _LOST in record else 0
+    return max(lost, floor) if floor and floor > moment_in(record, _WHOLE) else lost
 
 
 def vouched(record: Mapping[bytes, bytes], floor: int, before: int) -> Record:
