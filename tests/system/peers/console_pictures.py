@@ -16,6 +16,7 @@ SHOTS: tuple[tuple[str, str, Scheme], ...] = (
     ("session", "session?session=ada-laptop&context=c1", "light"),
     ("session-dark", "session?session=ada-laptop&context=c1", "dark"),
     ("user", "user?user=ada", "light"),
+    ("device", "device?device=thinkpad-7", "light"),
     ("replays", "replays", "light"),
     ("what-if", "what-if?session=ada-phone&context=c1&then=user-risk&value=high", "light"),
 )

@@ -23,7 +23,7 @@ from sidecar.domain.policy.conditional_access import (
     UserRisk,
 )
 from sidecar.tuning.report.report import encode
-from sidecar.wire.settings.admin import OperatorSettings, Role
+from sidecar.wire.settings.admin import OpenIdSettings, OperatorSettings, Role
 from sidecar.wire.settings.settings import Settings
 from tests.domain.scenes import policy
 from tests.service.replaying import replay
@@ -84,7 +84,8 @@ def _with_operators(replays: Path, settings: Settings, _: int) -> Settings:
         OperatorSettings(name=f"{role}-1", token=text, role=role)
         for role, text in CREDENTIALS.items()
     )
-    console = msgspec.structs.replace(settings.admin.console, replays=str(replays))
+    openid = OpenIdSettings(issuer=ISSUER, client_id="console", redirect_uri="https://x.example/x")
+    console = msgspec.structs.replace(settings.admin.console, replays=str(replays), openid=openid)
     admin = msgspec.structs.replace(settings.admin, operators=operators, console=console)
     return msgspec.structs.replace(settings, admin=admin)
 
@@ -103,7 +104,7 @@ def staged(url: str, *, hostile: bool = True) -> Iterator[Site]:
 
 def _write_reports(directory: Path) -> None:
     """Have an operator have replayed some weeks, and left something else beside it."""
-    lines = islice(recording(7, users=12), 3000)
+    lines = islice(recording(7, users=8), 1600)
     report = replay(lines, REPLAYED, thresholds=["score=10..60"])
     (directory / "september.json").write_bytes(encode(report))
     (directory / "<i>.json").write_text("{}")
