@@ -122,14 +122,13 @@ end
 -- Cuts a group down to its bound; the names of the fields that fall become keys of `dropped`.
 -- Greater values stay, and of equal ones greater names: the same rule as in the lattice. Nearly
 -- always a group has grown by one field, and it is not sorted to find the least.
-local function cut(names, bound)
-  local values, value_of = in_chunks('HMGET', names), {}
+local function cut(names, bound, value_of)
   local fallen = {}
   if #names == bound + 1 then
-    local least, value = names[1], values[1]
+    local least, value = names[1], value_of[names[1]]
     local high, low = head_of(value)
     for i = 2, #names do
-      local one = values[i]
+      local one = value_of[names[i]]
       local above, below = head_of(one)
       local is_less
       if one == value then
@@ -145,7 +144,6 @@ local function cut(names, bound)
     end
     fallen[1] = least
   else
-    for i, name in ipairs(names) do value_of[name] = values[i] end
     table.sort(names, function(a, b)
       if value_of[a] == value_of[b] then return less(b, a) end
       return less(value_of[b], value_of[a])
@@ -154,6 +152,14 @@ local function cut(names, bound)
   end
   for _, name in ipairs(fallen) do dropped[name] = true end
   in_chunks('HDEL', fallen)
+end
+
+-- The record as a table. To ask for all of it takes the server a fraction of what it takes to find as
+-- many fields by their names, and a group that is over its bound is most of its record.
+local function values_by_name()
+  local flat, value_of = redis.call('HGETALL', record_key), {}
+  for i = 1, #flat, 2 do value_of[flat[i]] = flat[i + 1] end
+  return value_of
 end
 
 -- Cuts down those of the groups (keys of `grown`) that are over their bounds.
@@ -169,8 +175,12 @@ local function cut_all(grown)
     local names = suspects[group_of(name) or false]
     if names then names[#names + 1] = name end
   end
+  local value_of
   for group, names in pairs(suspects) do
-    if #names > bound_of(group) then cut(names, bound_of(group)) end
+    if #names > bound_of(group) then
+      value_of = value_of or values_by_name()
+      cut(names, bound_of(group), value_of)
+    end
   end
 end
 
@@ -199,6 +209,7 @@ if channel ~= '' then
   must('SPUBLISH', channel, '')
   must('HLEN', record_key)
   must('HKEYS', record_key)
+  must('HGETALL', record_key)
   must('HDEL', record_key, '')
 end
 
