@@ -94,8 +94,12 @@ def _bound(record: Record, group: bytes) -> None:
     members = [field for field in record if field[:end] == prefix]
     excess = len(members) - bound
     if excess == 1:  # as nearly always: a record grows by one field of a group at a time
-        least = min(map(record.__getitem__, members))
-        del record[min(field for field in members if record[field] == least)]
+        values = [*map(record.__getitem__, members)]
+        least = min(values)
+        if values.count(least) == 1:
+            del record[members[values.index(least)]]
+        else:
+            del record[min(field for field in members if record[field] == least)]
     elif excess > 1:
         members.sort(key=lambda field: (record[field], field))
         for field in members[:excess]:
