@@ -109,7 +109,7 @@ class EventIntake:
         if request.wait is not None and self._acknowledger is None:
             return _cannot_wait(request)
         turn = self._turn_of(request.signal)
-        await turn.acquire()
+        await _acquire(turn)
         self._note_sender(request)
         try:
             accepted = await self._events.accept(request.signal)
@@ -166,7 +166,7 @@ class EventIntake:
         None is waited for while others are held: two connections could wait for each other.
         """
         turns = [self._turn_of(requests[0].signal)]
-        await turns[0].acquire()
+        await _acquire(turns[0])
         for request in requests[1:]:
             turn = self._turn_of(request.signal)
             try:
@@ -226,6 +226,17 @@ class EventIntake:
             return _refused(request, error)
         self._on_crash(error)
         return Unavailable("something went wrong here")
+
+
+async def _acquire(turn: trio.Semaphore) -> None:
+    """Wait for a turn; where one is free, without a turn of the loop for it.
+
+    Whoever has it waits for the store next, or sends an answer: others are not kept waiting.
+    """
+    try:
+        turn.acquire_nowait()
+    except trio.WouldBlock:
+        await turn.acquire()
 
 
 def _cannot_wait(request: EventRequest) -> Refusal:

@@ -228,7 +228,9 @@ class Auditor:
             _leave(tasks)
             await trio.sleep(0.1)
             return
-        for task in left:
+        for place, task in enumerate(left):
+            if place:
+                await trio.lowlevel.checkpoint()  # of a session in the view nothing is waited for
             try:
                 await self._do(task)
             except (Unavailable, Overloaded):
@@ -336,7 +338,8 @@ class Auditor:
             await self._record(findings, patient=not at_hand or bool(event))
             troubles += findings.troubles
             self._telemetry.record(Rescored(cause=cause, sessions=findings.sessions))
-            await trio.lowlevel.checkpoint()
+            if start + BATCH < len(names):
+                await trio.lowlevel.checkpoint()
         if not at_hand:
             await self._claims.mark()
         if troubles and event:

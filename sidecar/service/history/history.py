@@ -206,6 +206,8 @@ class History:
 
     async def flush(self) -> None:
         """Write all that waits or is being written. Raises `Unavailable`, `Overloaded`."""
+        if not self._waiting and not self._flushing.locked():
+            return  # as after most events, without a turn of the loop to find that out
         async with self._flushing:
             if not self._waiting:
                 return
