@@ -24,7 +24,14 @@ from typing import NamedTuple
 
 import redis
 
-from benchmarks.engine.events import NETWORKS, UNLIMITED, event, moved, quiet
+from benchmarks.engine.events import (
+    NETWORKS,
+    UNLIMITED,
+    event,
+    moved,
+    one_at_a_time,
+    quiet,
+)
 from benchmarks.engine.flow import flow
 from benchmarks.engine.stage import ROOT, Daemon, Sizes, Stage, processor_time
 
@@ -73,13 +80,10 @@ def measured(server: Server, load: Load, seconds: float, sessions: int) -> dict[
     line = lines(load, sessions, server.levels)
     pids = {"daemon us": server.daemon.pid, "store us": server.store}
     used = {name: processor_time(pid) for name, pid in pids.items()}
-    latencies: list[float] = []
     begun = time.perf_counter()
     if load.pause:
-        for n in range(int(seconds / load.pause / 2)):
-            time.sleep(load.pause)
-            latencies += flow(server.daemon.socket, [line(n)]).latencies
-        rate = 1 / statistics.fmean(latencies)
+        latencies = one_at_a_time(server.daemon, line, int(seconds / load.pause / 2), load.pause)
+        rate = 1e6 / statistics.fmean(latencies)
     else:
         found = flow(
             server.daemon.socket,
@@ -88,15 +92,15 @@ def measured(server: Server, load: Load, seconds: float, sessions: int) -> dict[
             in_flight=load.in_flight,
             seconds=seconds,
         )
-        latencies, rate = found.latencies, found.rate
+        latencies, rate = [one * 1e6 for one in found.latencies], found.rate
     quiet(server.daemon)
     took = time.perf_counter() - begun - 0.25  # of which it was seen to be quiet
     latencies.sort()
     return {
         "per s": rate,
         "done per s": len(latencies) / took,
-        "p50 us": latencies[len(latencies) // 2] * 1e6,
-        "p99 us": latencies[int(len(latencies) * 0.99)] * 1e6,
+        "p50 us": latencies[len(latencies) // 2],
+        "p99 us": latencies[int(len(latencies) * 0.99)],
         **{n: (processor_time(pid) - used[n]) / len(latencies) * 1e6 for n, pid in pids.items()},
     }
 
