@@ -13,6 +13,7 @@ import trio
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.adapters.clock import now
+from sidecar.adapters.console import openid_provider
 from sidecar.adapters.console.openid_provider import AT_ONCE, OpenIdProvider, ProviderRefused
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.console.openid import Attempt, ProviderPerson, question_of
@@ -27,7 +28,7 @@ from tests.adapters.console.openid_server import (
     serving_openid,
 )
 from tests.adapters.identity import Signer, encode
-from tests.waiting import ask_until, until
+from tests.waiting import until
 
 ATTEMPT = Attempt("the-state", "the-nonce", "v" * 43)
 
@@ -46,6 +47,7 @@ def provider_of(server: OpenIdServer, **changes: Any) -> OpenIdProvider:
         client_secret=SECRET,
         redirect_uri="http://127.0.0.1:1/console/sign-in/return",
         operators=("security",),
+        timeout=20.0,
     )
     return OpenIdProvider(msgspec.structs.replace(openid, **changes), plain_http.NO_CERTIFICATES)
 
@@ -183,29 +185,33 @@ async def test_an_answer_that_is_none_says_that_the_provider_cannot_be_asked(
 
 
 async def test_a_provider_that_is_slow_is_given_up_and_left_alone_for_a_moment(
-    server: OpenIdServer,
+    server: OpenIdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(openid_provider, "PAUSE", 600.0)
     server.gate.clear()
     provider = provider_of(server, timeout=0.2)
     for _ in range(3):
         with pytest.raises(Unavailable, match="did not answer in time"):
             await provider.endpoints()
     assert len(server.asked) <= 1
-    server.gate.set()
 
-    async def again() -> bool:
-        try:
-            return bool(await provider.endpoints())
-        except Unavailable:
-            return False
 
-    assert await ask_until(again, bool)
+async def test_a_provider_that_is_back_is_asked_again(
+    server: OpenIdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openid_provider, "PAUSE", 0.0)
+    server.metadata = {"token_endpoint": None}
+    provider = provider_of(server)
+    with pytest.raises(Unavailable, match="token_endpoint"):
+        await provider.endpoints()
+    server.metadata = {}
+    assert (await provider.endpoints()).token == f"{server.issuer}/token"
 
 
 async def test_codes_that_come_while_many_are_redeemed_are_refused_at_once(
     server: OpenIdServer,
 ) -> None:
-    provider = provider_of(server, timeout=20.0)
+    provider = provider_of(server)
     codes = [await code_of(provider) for _ in range(AT_ONCE + 1)]
     server.gate.clear()
     before = len(server.asked)

@@ -49,6 +49,22 @@ def test_a_sign_in_ends_with_the_credential_that_began_it() -> None:
         assert desk.sign_ins.of(cookie) is None, "it does not come back"
 
 
+def test_a_sign_in_by_a_provider_ends_once_its_values_stand_for_no_role() -> None:
+    desk = Desk()
+    roles: list[Role | None] = [Role.OPERATOR]
+    cookie = desk.sign_ins.begin_as("ada@https://id.example", lambda: roles[0])
+    found = desk.sign_ins.of(cookie)
+    assert found is not None
+    assert (found.operator, found.role) == ("ada@https://id.example", Role.OPERATOR)
+    roles[0] = Role.VIEWER
+    assert desk.sign_ins.is_valid(found)
+    assert found.role is Role.VIEWER
+    roles[0] = None
+    assert desk.sign_ins.of(cookie) is None
+    roles[0] = Role.ADMIN
+    assert desk.sign_ins.of(cookie) is None, "it does not come back"
+
+
 def test_a_role_is_the_one_that_the_operator_now_has() -> None:
     desk = Desk()
     sign_in = desk.sign_ins.of(desk.sign_ins.begin(ADA))
