@@ -87,7 +87,7 @@ def daemon_at(moment: float, store: Server) -> Iterator[tuple[Process, Client]]:
 
 
 def _write(client: Client, process: Process) -> None:
-    """What the sample tells: who is marked, ended, allowed, and of whom nothing was known yet."""
+    """What the sample says: who is marked, ended, allowed, and of whom nothing was known yet."""
 
     def says(type: str, subject: Mapping[str, str], **data: Any) -> None:  # noqa: A002
         reply = client.trusted(type, {**subject, "issuer": ISSUER}, data=data)

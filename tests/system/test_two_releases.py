@@ -93,10 +93,10 @@ def test_a_mark_of_one_release_is_not_logged_as_withdrawn_by_the_other(sides: Si
         user = unique("eve")
         assert here.decision(user, user) == "allow"
         here.says("risk-level-change", {"user": user}, data={"current_level": "HIGH"})
-        eventually(lambda here=here, user=user: _told(here, "session-marked", user), bool)
+        eventually(lambda here=here, user=user: _logged(here, "session-marked", user), bool)
         assert there.decision(user, user) == "step_up"
-        eventually(lambda there=there, user=user: _told(there, "session-marked", user), bool)
-        seen = [_told(side, "mark-cleared", user) for side in sides]
+        eventually(lambda there=there, user=user: _logged(there, "session-marked", user), bool)
+        seen = [_logged(side, "mark-cleared", user) for side in sides]
         assert seen == [[], []]
 
 
@@ -109,5 +109,5 @@ def test_what_cannot_be_read_is_counted_and_logged_at_both(sides: Sides) -> None
         assert {line["reason"] for line in side.process.lines("facts-set-aside")} == {"version"}
 
 
-def _told(side: Side, event: str, user: str) -> list[str]:
+def _logged(side: Side, event: str, user: str) -> list[str]:
     return [one["policy"] for one in side.process.lines(event) if one["session"] == user]
