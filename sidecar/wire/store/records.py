@@ -568,6 +568,9 @@ def room_in(record: Mapping[bytes, bytes], folded: bytes = b"") -> int:
     0: one is. So a record that grew by a field or two need not be gone through to know that none
     is.
     """
+    if len(record) < FEWEST:
+        # None can be yet. But what is there takes room, all the same.
+        return max(1, WHOLE_ROOM - room_taken(record))
     taken = (count * _part(group) for group, count in _open_fields(record, folded).items())
     return max(0, WHOLE_ROOM - max(taken, default=0))
 

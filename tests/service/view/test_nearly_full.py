@@ -1,6 +1,6 @@
 """Whether a session's records are nearly full is known by how much of them has grown."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.values.lattice import bound_of, join
@@ -26,6 +26,11 @@ FIELDS = st.dictionaries(
 
 
 @settings(max_examples=200)
+@example(
+    first={b"assurance:0\n": b"00"},
+    grown=[{b"assurance:%d\n" % n: b"00" for n in (1, 2, 3)}],
+    folded=b"",
+)
 @given(first=FIELDS, grown=st.lists(FIELDS, max_size=12), folded=st.sampled_from([b"", b"50"]))
 def test_a_record_with_room_is_not_nearly_full(
     first: dict[bytes, bytes], grown: list[dict[bytes, bytes]], folded: bytes
