@@ -9,6 +9,7 @@ import socket
 import stat
 import struct
 import sys
+from hashlib import blake2b
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Callable
@@ -27,9 +28,12 @@ class NotOurs(Exception):  # noqa: N818 - named by what is to be done: ask the s
 
 
 class MappedTable:
-    """A table: its words, its key, and of each context the bit and the greatest age of a view."""
+    """A table: its words, its key, and of each context the bit and the greatest age of a view.
 
-    __slots__ = ("contexts", "epoch", "key", "memory", "patience", "slots", "words")
+    `keyed` makes a hash under its key, to which nothing was given yet.
+    """
+
+    __slots__ = ("contexts", "epoch", "key", "keyed", "memory", "patience", "slots", "words")
 
     def __init__(self, path: str, owner: Callable[[], int]) -> None:
         """Map the file; blocks shortly. Raises `NotOurs`, and OSError where there is none.
@@ -63,6 +67,8 @@ class MappedTable:
             raise NotOurs(f"{path} is of another boot of the machine")
         self.patience = words[layout.AT_PATIENCE]
         self.key = _bytes(words, layout.AT_KEY, layout.KEY_WORDS)
+        # To copy one takes less time than to make one of the key.
+        self.keyed = blake2b(key=self.key, digest_size=16).copy
         self.epoch = words[layout.AT_EPOCH]
         text = self.memory[layout.TEXT_BYTE : layout.TEXT_BYTE + words[layout.AT_TEXT]]
         try:

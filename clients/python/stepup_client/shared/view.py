@@ -37,6 +37,7 @@ CLOCK_SKEW = 250_000_000
 
 _LIVE, _BITS, _TICK = layout.LIVE, layout.CONTEXT_BITS, layout.TICK
 _FIRST, _SLOT, _AGENT = layout.HEADER_WORDS, layout.SLOT_WORDS, layout.AGENT_CHARACTERS
+_SHOWN = layout.SHOWN_BYTES
 _STATE, _BEAT = layout.AT_STATE, layout.AT_BEAT
 _FRESH, _OFFSET = layout.AT_FRESH, layout.AT_OFFSET
 _PROBES = layout.PROBES
@@ -66,10 +67,16 @@ class VerifiedToken:
         acr: str = "",
     ) -> None:
         self.token, self.user, self.session = token, user, session
-        parts = (issuer, user, session, str(auth_time), acr, token)
-        text = "".join([f"{len(part)}:{part}" for part in parts])
-        digest = _hashed(text.encode("utf-8", "surrogatepass"), digest_size=layout.SHOWN_BYTES)
-        self.text = digest.hexdigest()
+        at = str(auth_time)
+        text = (
+            f"{len(issuer)}:{issuer}{len(user)}:{user}{len(session)}:{session}"
+            f"{len(at)}:{at}{len(acr)}:{acr}{len(token)}:{token}"
+        )
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:  # JSON may name half a character
+            data = text.encode("utf-8", "surrogatepass")
+        self.text = _hashed(data, digest_size=_SHOWN).hexdigest()
         # Where it was found last: in the table of which key, for which address and user agent. It
         # does not hold the table, whose memory and descriptor go when another one has begun.
         self.place: tuple[bytes, str, str, int] | None = None
@@ -180,12 +187,14 @@ def _find(table: MappedTable, shown: VerifiedToken, ip: str, user_agent: str) ->
     """
     text = f"{shown.text}{len(ip)}\0{ip}{user_agent[:_AGENT]}"
     try:
-        digest = _hashed(text.encode(), key=table.key, digest_size=16).digest()
+        data = text.encode()
     except UnicodeEncodeError:  # it came from no request
         return -1
+    hashed = table.keyed()
+    hashed.update(data)
     first: int
     second: int
-    first, second = _two_words(digest)
+    first, second = _two_words(hashed.digest())
     words, slots = table.words, table.slots
     at = _FIRST + first % slots * _SLOT
     probe = first
