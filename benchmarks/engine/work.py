@@ -17,6 +17,7 @@ from benchmarks.engine.stage import POLICIES, ROOT, Stage, in_turn, processor_ti
 from benchmarks.recordings import recording
 from benchmarks.replay import A_USER_HAS, write
 from benchmarks.scaling import swept
+from sidecar.service.view.store_epoch import BEAT, LOOK_EACH
 
 PACKAGES = "trio, hypercorn, redis, jwt, maxminddb, prometheus_client"
 CHANGES = {
@@ -141,7 +142,8 @@ def started(stage: Stage) -> Iterator[Figure]:
 
 def resting(stage: Stage) -> Iterator[Figure]:
     """Measure what an idle sidecar asks of the store, and how often it wakes up."""
-    seconds = 2.0 if stage.quick else 20.0
+    # Two rounds of its looks, one each 21 s: a shorter time has one of them, or two.
+    seconds = 2.0 if stage.quick else 2 * LOOK_EACH * BEAT
     with stage.daemons(1) as (client, (daemon,)):
         quiet(daemon)
         time.sleep(1)

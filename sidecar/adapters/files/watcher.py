@@ -21,7 +21,7 @@ from sidecar.adapters.files.yaml_directory import yaml_files
 from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 
 _PATIENCE = 10
-_STEP_MS = 100
+_STEP_MS = 250
 _NOTICES_MS = 1000
 _PATIENCE_MS = 5000
 _POLL_MS = 300
