@@ -173,8 +173,8 @@ class IncrementalEvaluator(Evaluator):
         compliant = scene.compliance == COMPLIANT
         after_of = Transition(scene, brought, self._around.skew).after
         for rule in rules:
-            compiled, names = rule.compiled, rule.names
-            needs = compiled.needs_when_compliant if compliant else compiled.needs_otherwise
+            names = rule.names
+            needs = rule.needs_when_compliant if compliant else rule.needs_otherwise
             shared = shared_by(rule.kept, activations)
             if shared is not None:
                 after = after_of(rule, shared, needs)
@@ -222,7 +222,9 @@ class IncrementalEvaluator(Evaluator):
                 continue
             for at, compiled in enumerate(asking.policies):
                 activation = activations.get(compiled.policy.id, NOTHING)
-                one = asking._replace(compiled=compiled, places=asking.places[at : at + 1])
+                one = msgspec.structs.replace(
+                    asking, compiled=compiled, places=asking.places[at : at + 1]
+                )
                 found += self._demanded(one, activation, state, evidence, known)
         return found
 
@@ -295,26 +297,11 @@ def _as_of(policy: Policy, demand: Demand, places: tuple[tuple[int, str], ...]) 
 
 
 def _may_wait(state: State, roster: Roster) -> bool:
-    """Return whether marks wait whose causes hold no more, as they may where anything is proven."""
+    """Return whether marks may wait whose causes hold no more, where anything is proven.
+
+    An activation does not show it: one that waits is kept as it was while its condition held.
+    """
     if not (state.proven or state.proven_places or state.remembered):
         return False
     activations = state.activations
-    for rule in roster.timed:
-        shared = shared_by(rule.kept, activations)
-        if shared is not None:
-            if _is_unfounded(shared):
-                return True
-        elif any(_is_unfounded(activations.get(name, NOTHING)) for name in rule.names):
-            return True
-    return False
-
-
-def _is_unfounded(activation: Activation) -> bool:
-    """Return whether a mark has causes that hold no more, and so waits only for a proof."""
-    mark = activation.mark
-    if not mark:
-        return False
-    if not activation.holds:
-        return True
-    keys = [cause.key for cause in activation.causes]
-    return any(cause.key not in keys for cause in mark)
+    return any(activations.get(name, NOTHING).mark for rule in roster.timed for name in rule.names)

@@ -91,9 +91,10 @@ def arrive(
         for carried, whose in _SIBLINGS:
             of_them = _latest_first(placed.get(carried), placed.get(whose))
             siblings = [one for one in of_them if one.moment > newest]
-            groups.append(_journeys(siblings, arrived, least_distance_km))
+            if siblings:
+                groups.append(_journeys(siblings, arrived, least_distance_km))
     stays = hearsay or not own or own[0][0].speed == 0 or _rests_with_carrier(state, arrived)
-    fastest = [max(each, key=_speed) for each in groups if each]
+    fastest = [max(each, key=_speed) if len(each) > 1 else each[0] for each in groups if each]
     found = [_held(journey, origin, arrived) for journey, origin in fastest if journey.speed]
     if found or not stays:
         state.arrivals = (*(state.arrivals if stays else ()), *found)[-ARRIVALS_BOUND:]
@@ -123,11 +124,13 @@ def _journeys(
     origins: Sequence[Sighting], arrived: Sighting, least_distance_km: float
 ) -> list[tuple[Travel, Sighting]]:
     """Return the journeys from these sightings of which anything can be said, with their origin."""
-    found = []
+    found: list[tuple[Travel, Sighting]] = []
+    if not origins:
+        return found
+    end = Waypoint(arrived.place, arrived.ip)
     for origin in origins:
         seconds = (arrived.moment - origin.moment) / MICROSECONDS
-        start, end = Waypoint(origin.place, origin.ip), Waypoint(arrived.place, arrived.ip)
-        journey = travel(start, end, seconds, least_distance_km)
+        journey = travel(Waypoint(origin.place, origin.ip), end, seconds, least_distance_km)
         if not isinstance(journey, NotEvaluable):
             found.append((journey, origin))
     return found

@@ -229,15 +229,11 @@ def weighed_words(
     found: list[WeighedWords] = []
     for contributions in _contributions(state, rating, sources):
         if len(contributions) == 1:
-            (each,) = contributions
-            weight = weights.get(each[0])
-            if weight is not None:
-                found.append(((each, weight),))
-            continue
-        if not contributions:
-            continue
-        known = [(each, weights.get(each[0])) for each in contributions]
-        found.append([(each, weight) for each, weight in known if weight is not None])
+            each = contributions[0]
+            if each[0] in weights:
+                found.append(((each, weights[each[0]]),))
+        else:
+            found.append([(each, weights[each[0]]) for each in contributions if each[0] in weights])
     if state.signals:
         found += [
             [

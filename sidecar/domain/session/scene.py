@@ -29,8 +29,6 @@ from sidecar.domain.values.location import Place
 JOURNEY = "journey"
 """Begins the circumstance "where a journey began and where it ended"."""
 
-_JOURNEYS = JOURNEY + "="
-
 LOCATION = "location"
 """Begins the circumstance "in these named locations"."""
 
@@ -91,7 +89,6 @@ class Scene:
         "_locations",
         "_loosening",
         "_newest",
-        "_nowhere_proven",
         "_place",
         "_points",
         "_proven",
@@ -124,7 +121,6 @@ class Scene:
         self._weighed: Sequence[WeighedWords] | None = None
         self._place: str | None = None
         self._raised: Sequence[Sequence[SignalHeld]] | None = None
-        self._nowhere_proven = not (state.proven or state.proven_places or state.remembered)
         self._proven: dict[tuple[str, int], bool] = {}
         self.found: dict[tuple[int, int], tuple[Cause, ...] | None] = {}
 
@@ -230,8 +226,6 @@ class Scene:
         Of a journey they must have come from both of its ends, or with the arrival itself.
         The needs are those of a policy, and live as long as that does.
         """
-        if self._nowhere_proven and not circumstance.startswith(_JOURNEYS):
-            return () in needs  # no sign-in came with anything
         key = (circumstance, id(needs))  # to hash them takes longer than to ask
         found = self._proven.get(key)
         if found is None:

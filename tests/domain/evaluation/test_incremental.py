@@ -266,6 +266,28 @@ def test_terms_of_others_that_change_places_are_seen_to() -> None:
     assert whole.at(state, stamp(1100).time).activations != state.activations
 
 
+def test_a_mark_that_waits_for_a_stronger_proof_waits_no_longer_than_its_score() -> None:
+    """It was set by a move that is proven since; nothing in its activation shows that it waits."""
+    asked = Grant((frozenset({"phishing-resistant"}),))
+    strong = msgspec.structs.replace(policy(SessionRisk(RiskLevel.MEDIUM)), grant=asked)
+    facts = [
+        *established(),
+        SignalRaised(stamp=stamp(1002), scope=Scope.SESSION, name="odd", weight=40, half_life=40),
+        sighted(1010, AWAY),
+        signed_in(1020, 1015, ip=AWAY),
+        Seen(stamp=stamp(1050), session="other", ip=AWAY, place=PLACES[AWAY]),
+    ]
+    whole, stepped = evaluator(strong), incremental(strong)
+    state = stepped.fold("", facts)
+    later = stamp(1100).time
+    assert state.activations["p"].mark
+    assert not whole.at(state, later).activations["p"].mark
+    assert stepped.at(state, later) == whole.at(state, later)
+    until = stepped.holds_until(state)
+    assert state.last.time < until < later
+    assert whole.at(state, until - 1) == state
+
+
 def test_the_level_of_the_score_fades_also_where_no_policy_is_for_the_user() -> None:
     others = Assignment(exclude=Principals(groups=frozenset({"staff"})))
     risk = msgspec.structs.replace(policy(SessionRisk(RiskLevel.MEDIUM)), users=others)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from sidecar.domain.evaluation import dependencies
 from sidecar.domain.evaluation.compiled import applies, names_agreed, names_said, unknown_of
 from sidecar.domain.evaluation.dependencies import Parts
@@ -47,7 +49,7 @@ SHOWN_BOUND = 4096
 _USER = "user"
 
 
-class EvaluationRule(NamedTuple):
+class EvaluationRule(msgspec.Struct, frozen=True, eq=False):
     """Policies of one activation: one of them, compiled, and the names of all.
 
     `number` names their condition, `holds` says whether it does, and `found` by which causes, also
@@ -56,10 +58,13 @@ class EvaluationRule(NamedTuple):
     depends on, beside the time. `capped`: they cap a session's life, which is followed also where
     they are not for its user. `plain`:
     none of what makes more of an activation than causes and their marks. `kept` gives what a state
-    has kept of each. `is_alone`: no other rule has its condition.
+    has kept of each. `is_alone`: no other rule has its condition. (No tuple: the attributes of a
+    struct are found quicker.)
     """
 
     compiled: Compiled
+    needs_when_compliant: Needs
+    needs_otherwise: Needs
     names: tuple[str, ...]
     number: int
     holds: Holds
@@ -82,7 +87,7 @@ class AskingPolicy(NamedTuple):
     alike: int
 
 
-class Asking(NamedTuple):
+class Asking(msgspec.Struct, frozen=True, eq=False):
     """Policies that ask for the same, of all apps and contexts: `policies`, and one of them.
 
     `places` are their names with their places in the order of policies; none where each policy of
@@ -302,6 +307,8 @@ def _rules_of(policies: Sequence[Compiled]) -> tuple[EvaluationRule, ...]:
         rules.append(
             EvaluationRule(
                 compiled,
+                compiled.needs_when_compliant,
+                compiled.needs_otherwise,
                 names,
                 number,
                 holds,
