@@ -136,12 +136,22 @@ def new_checkpoint(  # noqa: PLR0913 - a session, and what its records were fold
 def _gathered(
     record: Mapping[bytes, bytes], others: Iterable[Mapping[bytes, bytes]]
 ) -> tuple[list[Fact], Checkpoint | None]:
-    """Return all facts of a session's records, and its checkpoint."""
-    facts = facts_of((record, *others))
+    """Return all facts of a session's records, and its checkpoint.
+
+    What an event says of a session lies in its locator, too: it is read once.
+    """
+    facts = facts_of((record, *(_beside(record, other) for other in others)))
     checkpoint = decode_checkpoint(record)
     if checkpoint is None and CHECKPOINT in record:
         facts.append(SetAside(stamp=stamp_of(CHECKPOINT, record[CHECKPOINT]), ends=True))
     return facts, checkpoint
+
+
+def _beside(record: Mapping[bytes, bytes], other: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """Return what another record holds that this one does not."""
+    if record.keys().isdisjoint(other):
+        return other
+    return {field: value for field, value in other.items() if record.get(field) != value}
 
 
 def _without_culprits(
