@@ -25,6 +25,7 @@ from sidecar.service.observations.decision_log import (
     DropCause,
 )
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
+from sidecar.service.outputs.output_queue import OutputQueue, OutputState
 from sidecar.service.ports.calls import Answer, Call
 from sidecar.wire.decision_log.records import DROPPED, encode_notice
 
@@ -72,17 +73,14 @@ class DecisionLog:
         clock: Callable[[], float],
     ) -> None:
         self._output = output
-        self._bound = bound
         self._telemetry = telemetry
         self._clock = clock
-        self._waiting: deque[TakenDecision] = deque()
-        self._has_waiting = trio.Event()
-        self._is_woken = False
-        self._writing = trio.Lock()
-        self._overflowed = 0
+        self._state = OutputState(self._judged)
+        self._queue: OutputQueue[TakenDecision] = OutputQueue(
+            self, bound=bound, gather=GATHER, worker="decision-log", telemetry=telemetry
+        )
         self._lost: Counter[DropCause] = Counter()
         self._stood: dict[tuple[str, str, str], str] = {}
-        self._is_up: bool | None = None
         self.replace(builder, share)
 
     def replace(self, builder: RecordBuilder, share: float) -> None:
@@ -94,7 +92,7 @@ class DecisionLog:
     @property
     def waiting(self) -> int:
         """Return how many records wait."""
-        return len(self._waiting)
+        return len(self._queue)
 
     def take(  # noqa: PLR0913 - all that a decision is
         self,
@@ -120,15 +118,9 @@ class DecisionLog:
                     if not chosen:
                         return
                     share = self._share
-        if len(self._waiting) >= self._bound:
-            self._overflowed += 1
-        else:
-            self._waiting.append(
-                TakenDecision(self._builder, call, answer, id_, at, seconds, repeated, share, trace)
-            )
-        if not self._is_woken:
-            self._is_woken = True
-            self._has_waiting.set()
+        self._queue.put(
+            TakenDecision(self._builder, call, answer, id_, at, seconds, repeated, share, trace)
+        )
 
     def _choose(self, session: str) -> bool:
         """Find whether the allowed calls of a session are taken; it is the same everywhere."""
@@ -163,31 +155,24 @@ class DecisionLog:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what was taken, for ever."""
-        self._judge("")  # until something is wrong
-        task_status.started()
-        while True:
-            await self._has_waiting.wait()
-            await trio.sleep(GATHER)
-            try:
-                await self.flush()
-            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
-                self._telemetry.record(WorkerFailed(where="decision-log", error=error))
+        self._state.judge("")  # until something is wrong
+        await self._queue.run(task_status=task_status)
 
     async def flush(self) -> None:
         """Write all that waits now."""
-        async with self._writing:
-            self._has_waiting, self._is_woken = trio.Event(), False
-            while self._waiting or self._overflowed:
-                await self._write_some()
+        await self._queue.flush()
 
-    async def _write_some(self) -> None:
-        overflowed, self._overflowed = self._overflowed, 0
-        self._drop(DropCause.QUEUE, overflowed, "more decisions than can be written")
+    def overflowed(self, count: int) -> None:
+        """Drop so many that did not fit."""
+        self._drop(DropCause.QUEUE, count, "more decisions than can be written")
+
+    async def write(self, waiting: deque[TakenDecision]) -> None:
+        """Write some of what waits, and before it what is missing."""
         notice = self._notice()
         unwritten, self._lost = self._lost, Counter()
         records = [] if notice is None else [notice]
-        while self._waiting and len(records) < TOGETHER:
-            taken = self._waiting.popleft()
+        while waiting and len(records) < TOGETHER:
+            taken = waiting.popleft()
             try:
                 records.append(taken.by.build(taken))
             except Exception as error:  # noqa: BLE001 - one that cannot be put down costs no other
@@ -200,14 +185,14 @@ class DecisionLog:
             await self._output.write(records)
         except OutputFailed as error:
             lost = error.lost
-            self._judge(str(error))
+            self._state.judge(str(error))
             if notice is not None and lost == len(records):
                 self._lost += unwritten
                 lost -= 1
             self._drop(error.cause, lost, str(error))
             written = len(records) - error.lost
         else:
-            self._judge("")
+            self._state.judge("")
             written = len(records)
         self._telemetry.record(DecisionsLogged(records=written))
 
@@ -223,8 +208,5 @@ class DecisionLog:
             self._lost[cause] += count
             self._telemetry.record(DecisionsDropped(cause=cause, records=count, detail=detail))
 
-    def _judge(self, trouble: str) -> None:
-        """Record whether the output takes records, where that is news."""
-        if self._is_up is not (not trouble):
-            self._is_up = not trouble
-            self._telemetry.record(DecisionOutputState(up=not trouble, detail=trouble))
+    def _judged(self, is_up: bool, trouble: str) -> None:  # noqa: FBT001 - a hook's argument
+        self._telemetry.record(DecisionOutputState(up=is_up, detail=trouble))

@@ -1,7 +1,7 @@
 """Keeps spans until they are sent, where nobody waits for it.
 
-The queue is bounded. What does not fit it, and what the collector does not take, is dropped:
-counted and logged. Sending goes on beside everything else, for `SHARE` of the time at most.
+What does not fit the queue, and what the collector does not take, is dropped: counted and logged.
+Sending goes on beside everything else, for `SHARE` of the time at most.
 """
 
 from collections import deque
@@ -18,6 +18,7 @@ from sidecar.service.observations.traces import (
     SpansDropped,
     SpansExported,
 )
+from sidecar.service.outputs.output_queue import OutputQueue, OutputState
 from sidecar.wire.traces.spans import Span
 
 GATHER = 0.2
@@ -60,60 +61,40 @@ class SpanQueue:
 
     def __init__(self, output: SpanOutput, bound: int, telemetry: Telemetry) -> None:
         self._output = output
-        self._bound = bound
         self._telemetry = telemetry
-        self._waiting: deque[TakenSpan] = deque()
-        self._has_waiting = trio.Event()
-        self._is_woken = False
-        self._sending = trio.Lock()
-        self._overflowed = 0
-        self._is_up: bool | None = None
+        self._state = OutputState(self._judged)
+        self._queue: OutputQueue[TakenSpan] = OutputQueue(
+            self, bound=bound, gather=GATHER, worker="traces", telemetry=telemetry
+        )
+        self.put: Callable[[TakenSpan], None] = self._queue.put
+        """Takes a span. Neither waits nor raises."""
 
     @property
     def waiting(self) -> int:
         """Return how many spans wait."""
-        return len(self._waiting)
-
-    def put(self, taken: TakenSpan) -> None:
-        """Take a span. Neither waits nor raises."""
-        if len(self._waiting) >= self._bound:
-            self._overflowed += 1
-        else:
-            self._waiting.append(taken)
-        if not self._is_woken:
-            self._is_woken = True
-            self._has_waiting.set()
+        return len(self._queue)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send what was taken, for ever."""
-        self._judge("")  # until something is wrong
-        task_status.started()
-        while True:
-            await self._has_waiting.wait()
-            await trio.sleep(GATHER)
-            try:
-                await self.flush()
-            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
-                self._telemetry.record(WorkerFailed(where="traces", error=error))
+        self._state.judge("")  # until something is wrong
+        await self._queue.run(task_status=task_status)
 
     async def flush(self) -> None:
         """Send all that waits now."""
-        async with self._sending:
-            self._has_waiting, self._is_woken = trio.Event(), False
-            turns = Turns(SHARE)
-            while self._waiting or self._overflowed:
-                overflowed, self._overflowed = self._overflowed, 0
-                self._drop(SpanDropCause.QUEUE, overflowed, "more spans than can be sent")
-                await self._send_some(turns)
+        await self._queue.flush()
 
-    async def _send_some(self, turns: Turns) -> None:
+    def overflowed(self, count: int) -> None:
+        """Drop so many that did not fit."""
+        self._drop(SpanDropCause.QUEUE, count, "more spans than can be sent")
+
+    async def write(self, waiting: deque[TakenSpan]) -> None:
+        """Send some of what waits."""
         parts: list[bytes] = []
-        count = 0
-        turns.begin()
-        while self._waiting and count < TOGETHER:
+        count, turns = 0, Turns(SHARE)
+        while waiting and count < TOGETHER:
             spans: list[Span] = []
-            while self._waiting and len(spans) < SLICE:
-                taken = self._waiting.popleft()
+            while waiting and len(spans) < SLICE:
+                taken = waiting.popleft()
                 try:
                     spans.append(taken())
                 except Exception as error:  # noqa: BLE001 - one that fails costs no other
@@ -127,10 +108,10 @@ class SpanQueue:
             await self._output.send(b"".join(parts), count)
         except SendingFailed as error:
             lost = error.lost
-            self._judge(str(error))
+            self._state.judge(str(error))
             self._drop(error.cause, lost, str(error))
         else:
-            self._judge("")
+            self._state.judge("")
         if count > lost:
             self._telemetry.record(SpansExported(spans=count - lost))
 
@@ -153,8 +134,5 @@ class SpanQueue:
         if spans:
             self._telemetry.record(SpansDropped(cause=cause, spans=spans, detail=detail))
 
-    def _judge(self, trouble: str) -> None:
-        """Record whether the collector takes spans, where that is news."""
-        if self._is_up is not (not trouble):
-            self._is_up = not trouble
-            self._telemetry.record(CollectorState(up=not trouble, detail=trouble))
+    def _judged(self, is_up: bool, trouble: str) -> None:  # noqa: FBT001 - a hook's argument
+        self._telemetry.record(CollectorState(up=is_up, detail=trouble))
