@@ -166,9 +166,11 @@ def _contexts(values: Mapping[str, object]) -> tuple[str, ...]:
         return ()
     if not isinstance(named, list) or not 1 <= len(named) <= MAX_CONTEXTS:
         raise InvalidSignal("contexts", f"must be a list of 1 to {MAX_CONTEXTS} names")
+    if not all(isinstance(name, str) for name in named):
+        raise InvalidSignal("contexts", "must hold names")
     try:
         return tuple(sorted({name_of(name) for name in named}))
-    except (TypeError, InvalidName):
+    except InvalidName:
         raise InvalidSignal("contexts", "must hold names") from None
 
 
