@@ -1,6 +1,6 @@
 """Keeps what goes to an output until it is written, where nobody waits for it.
 
-The queue is bounded: what does not fit is counted, and told to the writer before the next of what
+The queue is bounded: what does not fit is counted, and noted by the writer before the next of what
 fits. A task of its own writes some at a time, after a moment in which more may come. What the
 output does with it, and what that costs, is the writer's.
 """
@@ -27,7 +27,7 @@ class OutputWriter(Protocol[T]):
 
 
 class OutputQueue(Generic[T]):
-    """What waits for one output. `worker` is the name under which faults of ours are counted."""
+    """The bounded queue of one output. `worker` is the name under which our faults are counted."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class OutputQueue(Generic[T]):
 
 
 class OutputState:
-    """Whether an output takes what it is given. `record` is told where that is news."""
+    """The state of an output: it takes what it is given, or not. `record` takes what is news."""
 
     def __init__(self, record: Callable[[bool, str], None]) -> None:
         self._record = record

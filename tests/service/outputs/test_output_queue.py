@@ -43,7 +43,7 @@ def queue_of(writer: Writer, bound: int = 3) -> tuple[OutputQueue[int], Records]
     return queue, seen
 
 
-async def test_what_does_not_fit_is_told_before_the_next_of_what_does() -> None:
+async def test_what_does_not_fit_is_noted_before_the_next_of_what_does() -> None:
     writer = Writer()
     queue, _ = queue_of(writer)
     for one in range(5):
@@ -106,7 +106,7 @@ async def test_a_defect_of_a_writer_is_counted_and_the_next_are_written(
     assert found == ["tested"]
 
 
-def test_the_state_of_an_output_is_told_where_it_is_news() -> None:
+def test_the_state_of_an_output_is_recorded_where_it_is_news() -> None:
     heard: list[tuple[bool, str]] = []
     state = OutputState(lambda is_up, trouble: heard.append((is_up, trouble)))
     for trouble in ("", "", "gone", "gone again", "", ""):

@@ -38,15 +38,15 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
 )
 """What events say, of which each has an id of its own, as a source's events have."""
 
-TOLD = st.lists(st.tuples(FACTS, st.booleans(), st.booleans()), max_size=12)
+PLACED = st.lists(st.tuples(FACTS, st.booleans(), st.booleans()), max_size=12)
 
 
-@given(TOLD)
+@given(PLACED)
 def test_what_lies_in_two_records_of_a_session_counts_as_if_each_were_read(
-    told: list[tuple[Fact, bool, bool]],
+    placed: list[tuple[Fact, bool, bool]],
 ) -> None:
-    own: Record = join_all(encode_facts([fact]) for fact, here, _ in told if here)
-    locator: Record = join_all(encode_facts([fact]) for fact, _, there in told if there)
+    own: Record = join_all(encode_facts([fact]) for fact, here, _ in placed if here)
+    locator: Record = join_all(encode_facts([fact]) for fact, _, there in placed if there)
     folded = assemble(evaluator(), "s", own, [locator])
     each = facts_of((own, locator))
 
