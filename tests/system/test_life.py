@@ -83,7 +83,7 @@ def test_one_issuer_of_two_away_is_named_and_concerns_its_own_tokens_alone(
         assert client.check(token(user, session))["decision"] == "allow"
         theirs = client.check(token(user, session, issuer=AWAY))
         assert (theirs["ok"], theirs["error"]) == (False, "unavailable")
-    (ready,) = daemon.lines("ready")
+    (ready,) = eventually(lambda: daemon.lines("ready"), bool)
     assert AWAY in ready["keys"]
 
 
@@ -91,13 +91,13 @@ def test_the_log_says_ready_and_not_ready_as_the_probe_does(daemon: Process) -> 
     before = daemon.config.read_text()
     daemon.config.write_text(before.replace("jwks.json", "none.json"))
     eventually(lambda: probe(daemon, "/readyz")[0], lambda status: status == 503)
-    (line,) = daemon.lines("not-ready")
+    (line,) = eventually(lambda: daemon.lines("not-ready"), bool)
     assert line["level"] == "warning"
     assert ISSUER in line["keys"]
     assert probe(daemon, "/startupz")[0] == 200
     daemon.config.write_text(before)
     eventually(lambda: probe(daemon, "/readyz")[0], lambda status: status == 200)
-    assert len(daemon.lines("ready")) == 2
+    eventually(lambda: daemon.lines("ready"), lambda lines: len(lines) == 2)
 
 
 def test_a_lame_duck_answers_calls_while_its_readiness_is_gone(daemon: Process) -> None:

@@ -56,7 +56,10 @@ def test_a_newer_geography_database_is_taken_up_and_a_broken_one_refused(
         # Named otherwise, they are taken up likewise: also none, also from none.
         name_databases(a, city=str(first.city))
         eventually(lambda: build_of(a), lambda built: built == 1_700_000_000)
-        assert a.lines("reload-applied")[-1]["keys"] == ["geography.city"]
+        eventually(
+            lambda: a.lines("reload-applied"),
+            lambda lines: lines and lines[-1]["keys"] == ["geography.city"],
+        )
         refused = len(a.lines("reload-refused"))
         name_databases(a, city=str(short / "nowhere.mmdb"))
         eventually(lambda: a.lines("reload-refused"), lambda lines: len(lines) > refused)

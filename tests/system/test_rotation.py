@@ -272,6 +272,10 @@ def test_every_secret_rotates_and_the_old_ones_are_refused(rotating: Rotating) -
     assert not any(value in heard for value in (*OLD.values(), *NEW.values()))
 
 
+def _not_read(at: Rotating, field: str) -> list[dict[str, Any]]:
+    return [one for one in at.daemon.lines("secret-not-read") if one["field"] == field]
+
+
 def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_reported(
     rotating: Rotating,
 ) -> None:
@@ -293,7 +297,7 @@ def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_reported(
         "receiver.transmitters.idp.authorization_file",
     ):
         assert level(at.daemon, name % field) == 1
-        (line,) = [one for one in at.daemon.lines("secret-not-read") if one["field"] == field]
+        (line,) = eventually(lambda field=field: _not_read(at, field), bool)
         assert line["reason"]
     assert at.daemon.is_ready(), "the store's password stays as it was"
     at.secret.put(before)
@@ -344,7 +348,8 @@ def test_the_level_of_the_log_is_taken_up_and_warnings_are_logged_by_name(
     rotating: Rotating,
 ) -> None:
     at = rotating
-    assert [line["code"] for line in at.daemon.lines("configuration-warning")] == ["skew-wide"]
+    warned = eventually(lambda: at.daemon.lines("configuration-warning"), bool)
+    assert [line["code"] for line in warned] == ["skew-wide"]
     assert at.daemon.lines("reload-applied") == []
     assert at.daemon.lines("ready") == []
     at.change(log={"level": "info"}, assurance={"skew": "10m"})

@@ -164,7 +164,7 @@ def test_what_waits_for_a_restart_says_so_by_its_keys_until_it_is_as_before(
 
     change(daemon, edit)
     eventually(lambda: level(daemon, "sidecar_restart_required "), lambda one: one == 1)
-    (line,) = daemon.lines("restart-required")
+    (line,) = eventually(lambda: daemon.lines("restart-required"), bool)
     assert line["keys"] == ["http.max_connections", "work.workers"]
     assert line["level"] == "warning"
     heard = condition(daemon, "restart")

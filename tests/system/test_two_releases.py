@@ -106,7 +106,8 @@ def test_what_cannot_be_read_is_counted_and_logged_at_both(sides: Sides) -> None
         side.decision(user, user)
     for side in sides:
         eventually(side.set_aside, bool)
-        assert {line["reason"] for line in side.process.lines("facts-set-aside")} == {"version"}
+        lines = eventually(lambda side=side: side.process.lines("facts-set-aside"), bool)
+        assert {line["reason"] for line in lines} == {"version"}
 
 
 def _logged(side: Side, event: str, user: str) -> list[str]:

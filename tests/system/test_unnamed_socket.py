@@ -14,6 +14,7 @@ from tests.adapters.servers import Server
 from tests.stories.running import token, unique
 from tests.system.peers.programs import PEERS
 from tests.system.processes import Process, daemons
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     Path(DEFAULT_PATH).parent.exists(), reason="this machine has a directory for sidecars"
@@ -68,7 +69,7 @@ def run(own: Path, *words: str, given: str = "") -> str:
 
 
 def test_it_listens_in_its_users_own_directory_and_says_so(daemon: Process, own: Path) -> None:
-    (line,) = daemon.lines("started")
+    (line,) = eventually(lambda: daemon.lines("started"), bool)
     assert line["socket"] == str(own / "sidecar.sock")
     assert DEFAULT_PATH in line["detail"]
     assert (own / "sidecar.sock").stat().st_mode & 0o777 == 0o600
