@@ -65,15 +65,14 @@ exit status: 0 nothing is wrong, 1 something is, 2 bad usage
 def run(arguments: argparse.Namespace) -> int:
     """Examine, and print what was found; the status says whether anything is wrong."""
     require_config(arguments.config)
-    import trio  # noqa: PLC0415 - a command starts quickly
-
+    from sidecar.adapters.process.interrupts import run_until_interrupt  # noqa: PLC0415 - a command starts quickly
     from sidecar.daemon.configuration.examination import Examination, examine  # noqa: PLC0415 - likewise
 
     if arguments.gateway_url and not arguments.gateway_url.startswith(("https://", "http://")):
         raise Stop("sidecar doctor: --gateway-url: is no address with https:// or http://")
     token = _token(arguments.token_file) if arguments.token_file else ""
     request = Examination(Path(arguments.config), token, arguments.gateway_url, arguments.timeout)
-    found = trio.run(examine, request)
+    found = run_until_interrupt(examine, request)
     if arguments.json:
         _print_document(found)
     else:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-import trio
-
 from sidecar.adapters.files.atomic_write import write_texts
 from sidecar.adapters.listening.taken_ports import taken
+from sidecar.adapters.process.interrupts import run_until_interrupt
 from sidecar.adapters.tokens.discovery import discover
 from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.init_apps import FRAMEWORKS, app_files
@@ -196,7 +195,7 @@ def _used_ports(ports: StarterAddresses, answers: Answers) -> dict[int, str]:
 
 def _discovered(issuer: str) -> Offer:
     try:
-        offer = trio.run(discover, issuer)
+        offer = run_until_interrupt(discover, issuer)
     except Unavailable as error:
         raise Stop(
             f"sidecar init: {plain(str(error))}",

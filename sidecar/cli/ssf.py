@@ -96,8 +96,7 @@ def _add_wishes(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print what comes back."""
-    import trio  # noqa: PLC0415 - a command starts quickly
-
+    from sidecar.adapters.process.interrupts import run_until_interrupt  # noqa: PLC0415 - a command starts quickly
     from sidecar.cli.ssf_actions import Session  # noqa: PLC0415 - likewise
     from sidecar.service.ports.calls import Overloaded, Unavailable  # noqa: PLC0415 - likewise
     from sidecar.shared_signals.adapters.transmitter_client import TransmitterRefused  # noqa: PLC0415 - likewise
@@ -105,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     known = _transmitter(arguments)
     session = Session(known, arguments)
     try:
-        text, problem = trio.run(session.act)
+        text, problem = run_until_interrupt(session.act)
     except TransmitterRefused as error:
         raise Stop(f"sidecar ssf: {known.name}: {error}", status=NEGATIVE) from None
     except Overloaded as error:
