@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
+from sidecar.wire.http.form_fields import UnreadableFields, single_fields
 from sidecar.wire.http.messages import Request
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -64,13 +64,9 @@ def parameters_of(request: Request, *methods: str) -> dict[str, str]:
     else:
         raw = request.target.partition(b"?")[2]
     try:
-        pairs = parse_qsl(raw.decode("ascii"), errors="strict", max_num_fields=_MOST_PARAMETERS)
-    except ValueError:
-        raise RefusedRequest("invalid_request", "the parameters cannot be read") from None
-    parameters = dict(pairs)
-    if len(parameters) != len(pairs):
-        raise RefusedRequest("invalid_request", "a parameter comes more than once")
-    return parameters
+        return single_fields(raw, _MOST_PARAMETERS, blank=False)
+    except UnreadableFields as error:
+        raise RefusedRequest("invalid_request", f"parameters: {error}") from None
 
 
 def destination_of(parameters: Mapping[str, str], client: Client) -> str:

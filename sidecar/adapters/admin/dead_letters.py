@@ -7,8 +7,8 @@ DELETE  /v1/dead-letters/{id}               forget it
 """
 
 import re
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qsl
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 from starlette.convertors import StringConvertor, register_url_convertor
 
@@ -55,10 +55,10 @@ class PageQuery(NamedTuple):
     cursor: str
 
 
-def page_of(query: bytes) -> PageQuery:
+def page_of(query: Mapping[str, str]) -> PageQuery:
     """Return the page that a query asks for. Raises `InvalidQuery`."""
-    given: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    limit, cursor = str(given.pop("limit", LIMIT)), str(given.pop("cursor", ""))
+    given = dict(query)
+    limit, cursor = given.pop("limit", str(LIMIT)), given.pop("cursor", "")
     if given:
         raise InvalidQuery(min(given), "is not known here; known are cursor, limit")
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST):

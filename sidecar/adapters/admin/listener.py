@@ -6,8 +6,8 @@ until then. No body is read but that of an act, and only after its credential.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qsl, unquote
+from typing import Protocol
+from urllib.parse import unquote
 
 import msgspec
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -21,6 +21,7 @@ from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.admin.bundles import FleetPolicies
 from sidecar.adapters.admin.credential import Credential, holder_of
 from sidecar.adapters.admin.dead_letters import Letters
+from sidecar.adapters.admin.queries import MOST, given_in, query_of
 from sidecar.adapters.admin.scrapes import Scrapes
 from sidecar.adapters.events.guesses import GuessLimit
 from sidecar.adapters.listening.application import (
@@ -48,6 +49,7 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.bundles.generations import PolicyAct
 from sidecar.wire.events import operator_acts
 from sidecar.wire.events.operator_acts import Act, Where
+from sidecar.wire.http.form_fields import UnreadableFields, fields_of
 from sidecar.wire.settings.admin import Admin, Role
 
 execute(exposition)  # so that the first scrape does not stop the loop with it
@@ -206,9 +208,9 @@ class AdminApp(Application):
 
     async def _ready(self, request: Request) -> Response:
         try:
-            asked = parse_qsl(_query_of(request), max_num_fields=20)
-        except ValueError:
-            raise RequestRefused(400, "the query has too many fields") from None
+            asked = fields_of(request.scope["query_string"], MOST, blank=False)
+        except UnreadableFields as error:
+            raise RequestRefused(400, f"the query {error.words}") from None
         names = {name for field, name in asked if field == "tolerate"}
         if names - self._health.conditions.keys():
             known = ", ".join(self._health.conditions)
@@ -296,7 +298,7 @@ class AdminApp(Application):
         return await self._acts.answer(where, who.operator, kind, body)
 
     async def _happened(self, _: Inspection, request: Request) -> object | None:
-        query = _query(request, HistoryQuery)
+        query = query_of(request, HistoryQuery)
         return await self._history.history(query) if self._history else None
 
     async def _bundles(self, _: Inspection, __: Request) -> object:
@@ -306,7 +308,7 @@ class AdminApp(Application):
         return await bundles.order(self._policies, act, self._who(request).operator, request)
 
     async def _letter_page(self, _: Inspection, request: Request) -> object | None:
-        query = dead_letters.page_of(request.scope["query_string"])
+        query = dead_letters.page_of(given_in(request))
         return await self._letters.page(*query) if self._letters else None
 
     async def _letter(self, _: Inspection, request: Request) -> object | None:
@@ -321,46 +323,22 @@ class AdminApp(Application):
         return {"id": letter, "dropped": True} if dropped else None
 
 
-def _query_of(request: Request) -> str:
-    raw: bytes = request.scope["query_string"]
-    return raw.decode("latin-1")
-
-
 def admin_listener(settings: Admin, app: AdminApp, telemetry: Observed) -> Listener:
     """Return the listener at the admin address. Raises `UnusableCertificate`."""
     tls = TlsFiles(settings.tls.certificate, settings.tls.key, "admin.tls.certificate")
     return listener_of(settings, app, telemetry, "admin", tls=tls)
 
 
-_Q = TypeVar("_Q", SessionQuery, ExplainQuery, HistoryQuery)
-
-
-def _query(request: Request, kind: type[_Q]) -> _Q:
-    given: dict[str, Any] = {}
-    try:
-        fields = parse_qsl(_query_of(request), keep_blank_values=True, max_num_fields=20)
-    except ValueError as error:
-        raise InvalidQuery("query", "has too many fields") from error
-    for name, value in fields:
-        if name in given:
-            raise InvalidQuery(name, "is given twice")
-        given[name] = value
-    try:
-        return msgspec.convert(given, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidQuery("query", str(error)) from error
-
-
 async def _sessions(inspection: Inspection, request: Request) -> object:
-    return await inspection.sessions(_query(request, SessionQuery))
+    return await inspection.sessions(query_of(request, SessionQuery))
 
 
 async def _session(inspection: Inspection, request: Request) -> object | None:
     """Return a session, or why a call of it is answered so; None if there is none."""
     name = unquote(request.path_params["id"])
-    if not _query_of(request):
+    if not request.scope["query_string"]:
         return await inspection.session(name)
-    return await inspection.explain(name, _query(request, ExplainQuery))
+    return await inspection.explain(name, query_of(request, ExplainQuery))
 
 
 def _probe(report: HealthReport) -> Response:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from sidecar import __version__
 from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.admin.credential import Credential, holder_of
+from sidecar.adapters.admin.queries import query_of
 from sidecar.adapters.console import openid_sign_in, rendering, replay_pages, requests
 from sidecar.adapters.console.act_forms import act_of
 from sidecar.adapters.console.event_stream import EventStream
@@ -313,12 +314,12 @@ class ConsoleApp(Application):
         return self._page_of("home.html", values, sign_in=sign_in)
 
     async def _session_list(self, request: Request, sign_in: SignIn) -> Response:
-        query = requests.query_of(request, _ListQuery)
+        query = query_of(request, _ListQuery, blank=False)
         page = await self._parts.sessions.page(SessionQuery(**msgspec.structs.asdict(query)))
         return self._page_of("sessions.html", {"query": query, "page": page}, sign_in=sign_in)
 
     async def _session(self, request: Request, sign_in: SignIn) -> Response:
-        query = requests.query_of(request, RewindQuery)
+        query = query_of(request, RewindQuery, blank=False)
         found = await self._rewound(query)
         values = {
             "query": query,
@@ -330,7 +331,7 @@ class ConsoleApp(Application):
         return self._page_of("session.html", values, sign_in=sign_in)
 
     async def _user(self, request: Request, sign_in: SignIn) -> Response:
-        query = requests.query_of(request, RewindQuery)
+        query = query_of(request, RewindQuery, blank=False)
         if not query.user:
             raise InvalidQuery("user", "is required")
         found = await self._parts.rewinder.user(query)
@@ -353,7 +354,7 @@ class ConsoleApp(Application):
         return self._page_of("user.html", values, sign_in=sign_in)
 
     async def _device(self, request: Request, sign_in: SignIn) -> Response:
-        query = requests.query_of(request, DeviceQuery)
+        query = query_of(request, DeviceQuery, blank=False)
         found = await self._parts.devices.device(query)
         if not found:
             raise RequestRefused(404, "there is no device of this name, as far as it is known")
@@ -372,7 +373,7 @@ class ConsoleApp(Application):
         return self._page_of("policies.html", values, sign_in=sign_in)
 
     async def _what_if(self, request: Request, sign_in: SignIn) -> Response:
-        query = requests.query_of(request, RewindQuery)
+        query = query_of(request, RewindQuery, blank=False)
         found, trouble = None, ""
         if query.session:
             try:
@@ -393,7 +394,7 @@ class ConsoleApp(Application):
     async def _replay(self, request: Request, sign_in: SignIn) -> Response:
         if not self._replays.configured:
             raise RequestRefused(404, "no directory of reports is configured here")
-        query = requests.query_of(request, _ReplayQuery)
+        query = query_of(request, _ReplayQuery, blank=False)
         listing = await self._replays.listing()
         names = [one.name for one in listing.files]
         file = query.file or (names[0] if names else "")

@@ -3,25 +3,21 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-import msgspec
 from starlette.requests import Request
 
 from sidecar.adapters.listening.application import RequestRefused, body_of, media_type_of
-from sidecar.service.admin.inspection import InvalidQuery
+from sidecar.wire.http.form_fields import UnreadableFields, fields_of
 
 MAX_FORM = 16384
 FIELDS = 64
-"""Fields of a form or a query at most."""
+"""Fields of a form at most."""
 
 FORM = "application/x-www-form-urlencoded"
 PLAIN_COOKIE, BEFORE_COOKIE = "sidecar_console", "sidecar_console_before"
 HOST_PREFIX = "__Host-"
 """Begins the names of cookies that are Secure, of this host alone, and of all its paths."""
-
-_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def is_secure(request: Request) -> bool:
@@ -70,11 +66,9 @@ async def form_of(request: Request) -> Mapping[str, list[str]]:
         raise RequestRefused(415, f"the content type must be {FORM}")
     body = await body_of(request, MAX_FORM)
     try:
-        fields = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS, errors="strict"
-        )
-    except ValueError:
-        raise RequestRefused(400, "the form cannot be read") from None
+        fields = fields_of(body, FIELDS, blank=True)
+    except UnreadableFields as error:
+        raise RequestRefused(400, f"the form {error.words}") from None
     found: dict[str, list[str]] = {}
     for name, value in fields:
         found.setdefault(name, []).append(value.replace("\r\n", "\n"))
@@ -87,24 +81,6 @@ def field_of(form: Mapping[str, list[str]], name: str) -> str:
     if len(values) != 1:
         raise RequestRefused(400, f"{name} is given twice")
     return values[0]
-
-
-def query_of(request: Request, kind: type[_T], **more: Any) -> _T:
-    """Return a query as a value of this kind; empty fields are left out. Raises `InvalidQuery`."""
-    raw: bytes = request.scope["query_string"]
-    given: dict[str, Any] = dict(more)
-    try:
-        fields = parse_qsl(raw.decode("ascii"), max_num_fields=FIELDS, errors="strict")
-    except ValueError as error:
-        raise InvalidQuery("query", "cannot be read") from error
-    for name, value in fields:
-        if name in given:
-            raise InvalidQuery(name, "is given twice")
-        given[name] = value
-    try:
-        return msgspec.convert(given, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidQuery("query", str(error)) from error
 
 
 def token_before(key: bytes, cookie: str) -> str:

@@ -10,7 +10,6 @@ answered so, the same one again is the provider's next try, and answered as the 
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.responses import Response
@@ -27,6 +26,7 @@ from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.observations.receiver import LOGOUT_REQUESTS, LogoutOutcome, LogoutTaken
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events.socket_lines import EventRequest, Refusal
+from sidecar.wire.http.form_fields import UnreadableFields, fields_of
 from sidecar.wire.logout import logout_tokens, revocation_requests
 from sidecar.wire.logout.logout_tokens import InvalidLogout, SignedRequest
 from sidecar.wire.logout.revocation_requests import NotFound, Uncovered
@@ -272,9 +272,9 @@ def _token_of(posted: PostedRequest) -> str:
     if posted.content_type != FORM:
         raise InvalidLogout(f"the content type must be {FORM}")
     try:
-        fields = parse_qsl(posted.body.decode("ascii"), max_num_fields=20)
-    except ValueError:
-        raise InvalidLogout("the body must be a form") from None
+        fields = fields_of(posted.body, 20, blank=False)
+    except UnreadableFields as error:
+        raise InvalidLogout(f"the form {error.words}") from None
     tokens = [value for name, value in fields if name == "logout_token"]
     if len(tokens) != 1:
         raise InvalidLogout("the form must have one logout_token")

@@ -6,7 +6,7 @@ recipient's bearer credential (RFC 6750), and shows it nothing but its own strea
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -58,6 +58,7 @@ from sidecar.shared_signals.wire.stream_config import (
     SubjectRequest,
     VerificationRequest,
 )
+from sidecar.wire.http.form_fields import UnreadableFields, single_fields
 from sidecar.wire.settings.transmitter import Recipient, Transmitter
 
 MAX_POLLS = 64
@@ -280,12 +281,10 @@ _CAUSES: Mapping[type[Exception], Callable[[Any], RequestRefused]] = {
 
 def _parameters(request: Request) -> dict[str, str]:
     try:
-        given = parse_qs(request.scope["query_string"].decode("ascii"), max_num_fields=8)
-    except ValueError:
-        raise InvalidStreamRequest("query: cannot be read") from None
-    if any(len(values) > 1 for values in given.values()):
-        raise InvalidStreamRequest("query: a parameter is given twice")
-    return {**{name: values[0] for name, values in given.items()}, **request.path_params}
+        given = single_fields(request.scope["query_string"], 8, blank=False)
+    except UnreadableFields as error:
+        raise InvalidStreamRequest(f"query: {error}") from None
+    return {**given, **request.path_params}
 
 
 def _stream_id(asked: Mapping[str, str]) -> str:

@@ -10,9 +10,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 from sidecar.wire.checks.reach import is_fetchable
+from sidecar.wire.http.form_fields import UnreadableFields, fields_of
 from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.settings.admin import OpenIdSettings, Role
 from sidecar.wire.settings.tokens import Issuer
@@ -131,9 +132,9 @@ def answer_of(raw: bytes) -> ProviderAnswer:
     Providers add parameters of their own; those that count come once. Raises `InvalidReturn`.
     """
     try:
-        fields = parse_qsl(raw.decode("ascii"), max_num_fields=_PARAMETERS, errors="strict")
-    except ValueError:
-        raise InvalidReturn("it cannot be read") from None
+        fields = fields_of(raw, _PARAMETERS, blank=False)
+    except UnreadableFields as error:
+        raise InvalidReturn(f"it {error.words}") from None
     found: dict[str, str] = {}
     for name, value in fields:
         if name in found and name in {"code", "state", "iss", "error"}:
