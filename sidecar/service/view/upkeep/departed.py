@@ -27,8 +27,10 @@ class Departed:
 
     def forget(self) -> None:
         """Forget all, as the store may have lost some of what was said of them."""
-        # The system gives memory to what is used of it, and no more.
-        self._words = memoryview(mmap.mmap(-1, 16 * self._places)).cast("Q")
+        # The system gives memory to what was written of it, and no more; of pages that processes
+        # share, as they are where nothing else is asked for, it would to what was only read.
+        pages = mmap.mmap(-1, 16 * self._places, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._words = memoryview(pages).cast("Q")
 
     def note(self, live: Live) -> None:
         """Note that a session has made room."""
