@@ -10,8 +10,8 @@ NOW = 1_800_000_000.0
 
 
 def session(n: int) -> Live:
-    records = (Tracked(b"%d" % part, 0) for part in range(3))
-    return Live(Identity("https://id.example", "ada", f"session-{n}"), *records)
+    own, users, locator = (Tracked(key, 0) for key in (b"own", b"users", b"locator"))
+    return Live(Identity("https://id.example", "ada", f"session-{n}"), own, users, locator)
 
 
 def test_a_session_that_comes_back_knows_until_when_it_is_kept_and_once() -> None:
