@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     for option in ("image", "certificate", "key"):
         if not getattr(arguments, option):
             raise Stop(f"--{option} is missing; `sidecar inject --help` says more")
-    from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
+    from sidecar.daemon.process import main  # noqa: PLC0415 - a command starts quickly
     from sidecar.daemon.programs.injector_process import (  # noqa: PLC0415 - likewise
         Injector,
         InjectorOptions,

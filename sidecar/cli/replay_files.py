@@ -13,8 +13,9 @@ from sidecar.tuning.formats.formats import recognise, recognise_text
 from sidecar.tuning.recording.csv_columns import CsvColumn, head_of, named_rows, rows
 from sidecar.tuning.recording.files import LONGEST_PAGE, RecordingFile
 from sidecar.tuning.recording.json_documents import UnreadableDocument, records
-from sidecar.tuning.recording.occurrences import Occurrence, decode
+from sidecar.tuning.recording.occurrences import decode
 from sidecar.tuning.recording.reader import RecordingReader, RecordingSource
+from sidecar.tuning.recording.repeated_lines import Recounted
 from sidecar.wire.events.members import InvalidSignal
 
 SORTED = 1_000_000
@@ -35,7 +36,7 @@ class Opened(NamedTuple):
 
     file: str
     format: Format
-    occurrences: Iterator[Occurrence]
+    occurrences: Iterator[Recounted]
 
 
 class _Looks(NamedTuple):
@@ -56,6 +57,7 @@ def open_recording(file: RecordingFile, reading: RecordingReader, wanted: Wanted
     asked = wanted.format != AUTO
     chosen = Format(wanted.format) if asked else _recognised(lines, looks)
     source = RecordingSource(file.name, chosen, asked)
+    occurrences: Iterator[Recounted]
     if chosen is Format.SSHD:
         occurrences = reading.logs(file.name, file.text(), file.written)
     elif looks.whole:
@@ -78,14 +80,14 @@ def _opened(
     file: RecordingFile,
     reading: RecordingReader,
     chosen: Format,
-    occurrences: Iterator[Occurrence],
+    occurrences: Iterator[Recounted],
 ) -> Opened:
     return Opened(file.name, chosen, _in_order(_to_the_end(file, reading, occurrences)))
 
 
 def _to_the_end(
-    file: RecordingFile, reading: RecordingReader, occurrences: Iterator[Occurrence]
-) -> Iterator[Occurrence]:
+    file: RecordingFile, reading: RecordingReader, occurrences: Iterator[Recounted]
+) -> Iterator[Recounted]:
     """Yield a file's occurrences; count it as cut off where the rest of it could not be read."""
     yield from occurrences
     if file.flaw is not None:
@@ -128,7 +130,7 @@ def _recognised(lines: list[str], looks: _Looks) -> Format:
     return recognise_text([line for line in lines if line.strip()]) or Format.NDJSON
 
 
-def _in_order(occurrences: Iterator[Occurrence]) -> Iterator[Occurrence]:
+def _in_order(occurrences: Iterator[Recounted]) -> Iterator[Recounted]:
     """Put a file's occurrences into the order of time, as far as they can be held."""
     held = list(itertools.islice(occurrences, SORTED))
     following = next(occurrences, None)
@@ -140,5 +142,5 @@ def _in_order(occurrences: Iterator[Occurrence]) -> Iterator[Occurrence]:
     yield from sorted(held, key=_stamp)
 
 
-def _stamp(occurrence: Occurrence) -> Stamp:
+def _stamp(occurrence: Recounted) -> Stamp:
     return occurrence.stamp

@@ -8,8 +8,11 @@ nowhere in the report. A process that ends early ends the command.
 """
 
 import fcntl
+import gc
 import multiprocessing
 import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -17,7 +20,12 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from sidecar.cli.exit_status import Stop
-from sidecar.tuning.recording.occurrences import Occurrence
+from sidecar.tuning.recording.handed_over import (
+    OccurrenceBatch,
+    OccurrencePacker,
+    OccurrenceUnpacker,
+)
+from sidecar.tuning.recording.repeated_lines import Recounted
 from sidecar.tuning.replay.replay import Replay, ReplayCounts
 
 BATCH = 256
@@ -38,12 +46,29 @@ class _Outcome(NamedTuple):
     trouble: str = ""
 
 
+class _Ends(NamedTuple):
+    """The ends of pipes of a process that replays, and those that it has, but are not its own."""
+
+    taken: Connection
+    answer: Connection
+    not_its: list[Connection]
+
+
 class ReplayJobs:
     """Processes that replay; `prepare` and its arguments must be such that can be pickled."""
 
     def __init__(self, count: int, prepare: Prepare, *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._jobs = [_Job(context, prepare, arguments) for _ in range(count)]
+        # A copy of this process has all modules imported, and no thread of it holds a lock.
+        forked = sys.platform == "linux" and threading.active_count() == 1
+        context = multiprocessing.get_context("fork" if forked else "spawn")
+        self._jobs: list[_Job] = []
+        gc.freeze()  # what is there stays, and its pages are those of all processes
+        try:
+            for _ in range(count):
+                ours = [end for job in self._jobs for end in job.ends] if forked else []
+                self._jobs.append(_Job(context, ours, prepare, arguments))
+        finally:
+            gc.unfreeze()
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +82,7 @@ class ReplayJobs:
         for job in self._jobs:
             job.end()
 
-    def put(self, part: int, occurrence: Occurrence) -> None:
+    def put(self, part: int, occurrence: Recounted) -> None:
         """Hand an occurrence over; waits where too many wait. Raises `Stop`."""
         self._jobs[part].put(occurrence)
 
@@ -69,27 +94,40 @@ class ReplayJobs:
 
 
 class _Job:
-    def __init__(self, context: Any, prepare: Prepare, arguments: tuple[Any, ...]) -> None:
+    """One process, and this side's ends of its pipes.
+
+    `ours` are those of the others: a copy of this process has them, too.
+    """
+
+    def __init__(
+        self, context: Any, ours: list[Connection], prepare: Prepare, arguments: tuple[Any, ...]
+    ) -> None:
         taken, self._given = context.Pipe(duplex=False)
         self._answers, answer = context.Pipe(duplex=False)
         fcntl.fcntl(self._given.fileno(), fcntl.F_SETPIPE_SZ, ROOM)
+        self.ends = (self._given, self._answers)
+        not_its = [*ours, *self.ends] if context.get_start_method() == "fork" else []
         self._process = context.Process(
-            target=_work, args=(taken, answer, prepare, arguments), name="replay", daemon=True
+            target=_work,
+            args=(_Ends(taken, answer, not_its), prepare, arguments),
+            name="replay",
+            daemon=True,
         )
         self._process.start()
         # Its ends are its own: so each side sees when the other is gone.
         taken.close()
         answer.close()
-        self._batch: list[Occurrence] = []
+        self._packer = OccurrencePacker()
+        self._waiting = 0
 
-    def put(self, occurrence: Occurrence) -> None:
-        self._batch.append(occurrence)
-        if len(self._batch) >= BATCH:
+    def put(self, occurrence: Recounted) -> None:
+        self._waiting = self._packer.put(occurrence)
+        if self._waiting >= BATCH:
             self._send()
 
     def close(self) -> None:
         """Send what is left; no more comes."""
-        if self._batch:
+        if self._waiting:
             self._send()
         self._given.close()
 
@@ -110,7 +148,7 @@ class _Job:
         self._process.join()
 
     def _send(self) -> None:
-        batch, self._batch = self._batch, []
+        batch, self._waiting = self._packer.take(), 0
         try:
             self._given.send(batch)
         except OSError:
@@ -125,22 +163,22 @@ class _Job:
         return Stop(f"{words}{ended}; --jobs 1 replays in one", *trouble.splitlines())
 
 
-def _work(
-    taken: Connection, answer: Connection, prepare: Prepare, arguments: tuple[Any, ...]
-) -> None:
+def _work(ends: _Ends, prepare: Prepare, arguments: tuple[Any, ...]) -> None:
     """Replay what is handed over, until no more comes, and answer what was counted."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
+    for one in ends.not_its:
+        one.close()
     try:
-        running = prepare(*arguments)
+        running, unpacker = prepare(*arguments), OccurrenceUnpacker()
         while True:
             try:
-                batch: list[Occurrence] = taken.recv()
+                batch: OccurrenceBatch = ends.taken.recv()
             except EOFError:
                 break
-            for occurrence in batch:
+            for occurrence in unpacker.occurrences(batch):
                 running.take(occurrence)
         outcome = _Outcome(running.finish())
     except Exception:  # noqa: BLE001 - what it is, whoever waits for it says
         outcome = _Outcome(None, traceback.format_exc())
-    answer.send(outcome)
-    answer.close()
+    ends.answer.send(outcome)
+    ends.answer.close()

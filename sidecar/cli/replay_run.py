@@ -27,8 +27,8 @@ from sidecar.tuning.formats.format_names import AUTO
 from sidecar.tuning.recording.csv_columns import CsvColumn, read_columns
 from sidecar.tuning.recording.files import STANDARD_INPUT, RecordingFile, Unreadable
 from sidecar.tuning.recording.occurrence_order import OccurrenceOrder
-from sidecar.tuning.recording.occurrences import Occurrence
 from sidecar.tuning.recording.reader import BadLine, RecordingReader, Strangers
+from sidecar.tuning.recording.repeated_lines import Recounted
 from sidecar.tuning.replay.figures import report_of
 from sidecar.tuning.replay.passage import PassageModel
 from sidecar.tuning.replay.replay import CountOptions, Replay, ReplayCounts
@@ -89,7 +89,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
             processes = ReplayJobs(jobs, prepare, arguments, dict(environ))
             with processes:
                 for occurrence in _shown(ordered, files, arguments):
-                    part = shards.part_of(occurrence.signal.subject)
+                    part = shards.part_of(occurrence.subject)
                     if part is None:
                         raise Stop("sidecar replay: a recording has changed while it was read")
                     processes.put(part, occurrence)
@@ -186,12 +186,12 @@ def _jobs(arguments: argparse.Namespace) -> int:
 def _shards(arguments: argparse.Namespace, columns: tuple[CsvColumn, ...] | None) -> SubjectShards:
     """Read the recordings once to see whom they name together."""
     shards = SubjectShards()
-    reading = RecordingReader(strict=arguments.strict, keys=_keys(arguments.keys))
+    reading = RecordingReader(strict=arguments.strict, keys=_keys(arguments.keys), name=shards.add)
     for name in arguments.recordings:
         with RecordingFile(name) as file:
             opened = open_recording(file, reading, _wanted(arguments, columns))
             for occurrence in opened.occurrences:
-                shards.add(occurrence.signal.subject)
+                shards.add(occurrence.subject)
     shards.divide(_jobs(arguments))
     return shards
 
@@ -250,7 +250,7 @@ def _strangers(settings: Settings) -> Strangers:
     return strange
 
 
-def _merged(streams: list[Iterator[Occurrence]]) -> Iterator[Occurrence]:
+def _merged(streams: list[Iterator[Recounted]]) -> Iterator[Recounted]:
     """Return the occurrences of all files, side by side in time.
 
     Each is in order but for the window.
@@ -258,19 +258,19 @@ def _merged(streams: list[Iterator[Occurrence]]) -> Iterator[Occurrence]:
     return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_stamp)
 
 
-def _stamp(occurrence: Occurrence) -> Stamp:
+def _stamp(occurrence: Recounted) -> Stamp:
     return occurrence.stamp
 
 
-def _at_mark(prompt_at: str, peeked: list[Occurrence]) -> bool:
+def _at_mark(prompt_at: str, peeked: list[Recounted]) -> bool:
     if prompt_at == "auto":
         return all(occurrence.call is None for occurrence in peeked)
     return prompt_at == "mark"
 
 
 def _shown(
-    occurrences: Iterator[Occurrence], files: list[RecordingFile], arguments: argparse.Namespace
-) -> Iterator[Occurrence]:
+    occurrences: Iterator[Recounted], files: list[RecordingFile], arguments: argparse.Namespace
+) -> Iterator[Recounted]:
     """Yield all, and show how far that is."""
     total = sum(file.size for file in files)
     console = Console(stderr=True)

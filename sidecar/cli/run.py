@@ -53,6 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the daemon."""
     require_config(arguments.config)
     collector.wait_for_start()
-    from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
+    from sidecar.daemon.process import main  # noqa: PLC0415 - a command starts quickly
 
     return main(arguments.config)

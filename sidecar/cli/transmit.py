@@ -26,7 +26,7 @@ exit status: 0 it ended as asked, 1 a fault of its own, 2 bad configuration or s
 def run(arguments: argparse.Namespace) -> int:
     """Run the transmitter."""
     require_config(arguments.config)
-    from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
+    from sidecar.daemon.process import main  # noqa: PLC0415 - a command starts quickly
     from sidecar.daemon.programs.transmitter_process import transmitter  # noqa: PLC0415 - likewise
 
     return main(arguments.config, transmitter)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import trio
 import yaml
 
-from sidecar import daemon
 from sidecar.adapters import clock
+from sidecar.daemon import lifecycle
 from sidecar.demo.provider import Provider
 from sidecar.demo.requests import Client
 from sidecar.service.ports.calls import Unavailable
@@ -59,7 +59,7 @@ class DemoStage(NamedTuple):
 async def staged(directory: Path, say: Callable[[str], None]) -> AsyncIterator[DemoStage]:
     """Set the stage in `directory`, which exists; `say` is called with what is under way.
 
-    Raises what `daemon.serve` raises; inside an exception group, where that happens later on.
+    Raises what `lifecycle.serve` raises; inside an exception group, where that happens later on.
     """
     async with trio.open_nursery() as outer:
         provider = Provider(CLIENT, APP, clock=clock.now)
@@ -85,9 +85,9 @@ async def staged(directory: Path, say: Callable[[str], None]) -> AsyncIterator[D
 
 
 async def _serve(
-    config: Path, draining: trio.Event, *, task_status: trio.TaskStatus[daemon.Addresses]
+    config: Path, draining: trio.Event, *, task_status: trio.TaskStatus[lifecycle.Addresses]
 ) -> None:
-    await daemon.serve(config, {}, draining=draining, task_status=task_status)
+    await lifecycle.serve(config, {}, draining=draining, task_status=task_status)
 
 
 def prepare(directory: Path, issuer: str) -> Path:

@@ -40,7 +40,9 @@ def read(
     mapped = read_columns(columns, "map.yaml") if columns else None
     with RecordingFile(str(file)) as recording:
         opened = open_recording(recording, reading, Wanted(chosen, mapped, "map.yaml"))
-        occurrences = list(opened.occurrences)
+        occurrences = [
+            one if isinstance(one, Occurrence) else one.occurrence() for one in opened.occurrences
+        ]
     account = reading.account
     assert account.records + account.beside == (
         len(occurrences)

@@ -162,7 +162,7 @@ def test_lines_of_several_formats_are_each_read_as_what_they_are(tmp_path: Path)
     with RecordingFile(str(file)) as recording:
         opened = open_recording(recording, reading, Wanted(AUTO, None, ""))
         occurrences = list(opened.occurrences)
-    users = [each.signal.subject.user for each in occurrences if each.signal.subject.user]
+    users = [each.subject.user for each in occurrences if each.subject.user]
     assert sorted(users) == ["ada", "ada@example.com", "ada@example.com"]
     assert [*reading.formats[str(file)]] == ["entra-signins", "ndjson", "okta-system-log"]
     assert [one.reason for one in reading.account.left_out()] == ["(line): must be one JSON object"]

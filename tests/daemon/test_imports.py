@@ -48,8 +48,8 @@ def imported(code: str) -> frozenset[str]:
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [
-        ("import sidecar.daemon", NEVER | SERVERS | LATER),
-        ("import sidecar.daemon, sidecar.adapters.admin.listener", NEVER),
+        ("import sidecar.daemon.process", NEVER | SERVERS | LATER),
+        ("import sidecar.daemon.process, sidecar.adapters.admin.listener", NEVER),
     ],
     ids=["with a socket alone", "with metrics, too"],
 )
@@ -61,5 +61,5 @@ def test_a_daemon_imports_nothing_that_its_listeners_do_not_need(
 
 
 def test_what_was_left_out_can_be_imported_later() -> None:
-    modules = imported("import sidecar.daemon, rich.console, click")
+    modules = imported("import sidecar.daemon.process, rich.console, click")
     assert {"rich.console", "click"} <= modules

@@ -78,10 +78,10 @@ def replay(
     ordered = list(ordering.sorted(reading.lines(source, lines)))
     shards = SubjectShards()
     for occurrence in ordered:
-        shards.add(occurrence.signal.subject)
+        shards.add(occurrence.subject)
     shards.divide(parts)
     for occurrence in ordered:
-        part = shards.part_of(occurrence.signal.subject)
+        part = shards.part_of(occurrence.subject)
         assert part is not None
         running[part].take(occurrence)
     counts, *others = [one.finish() for one in running]

@@ -17,8 +17,9 @@ import trustme
 from sidecar.adapters import clock
 from sidecar.adapters.files.spool_segments import SpoolFiles
 from sidecar.adapters.listening.socket_files import SocketFile
-from sidecar.daemon import Addresses, process
-from sidecar.daemon import serve as daemon_serve
+from sidecar.daemon import process
+from sidecar.daemon.lifecycle import Addresses
+from sidecar.daemon.lifecycle import serve as daemon_serve
 from tests import plain_http
 from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import Server, free_ports, serving

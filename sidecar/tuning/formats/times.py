@@ -24,6 +24,8 @@ _FORMS = "seconds or milliseconds since the epoch, or ISO 8601 such as 2026-01-0
 
 def moment(value: object) -> float:
     """Return the seconds since the epoch; raises ValueError for what is none."""
+    if type(value) is float and 0.0 <= value < _UNITS[-1][0]:  # as nearly all are
+        return value
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text):

@@ -7,10 +7,10 @@ only. (The daemon takes late facts up; a recording is better sorted first.)
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
-from sidecar.tuning.recording.occurrences import Occurrence
+from sidecar.tuning.recording.repeated_lines import Recounted
 
 BOUND = 500_000
 """Occurrences that wait at most; a denser recording has a shorter window."""
@@ -24,47 +24,49 @@ class OccurrenceOrder:
         self.repeated = 0
         self._window = int(window * MICROSECONDS)
         self._bound = bound
-        self._waiting: list[tuple[Stamp, int, Occurrence]] = []
+        self._waiting: list[tuple[Stamp, int, Recounted]] = []
         self._newest = 0
         self._released = Stamp(0, "")
         self._ids: set[str] = set()
         self._recent: deque[Stamp] = deque()
         self._count = 0
 
-    def sorted(self, occurrences: Iterable[Occurrence]) -> Iterator[Occurrence]:
+    def sorted(self, occurrences: Iterable[Recounted]) -> Iterator[Recounted]:
         """Yield the occurrences in order, each once."""
         for occurrence in occurrences:
             yield from self.put(occurrence)
-        yield from self.rest()
+        while self._waiting:
+            if (one := self._next()) is not None:
+                yield one
 
-    def put(self, occurrence: Occurrence) -> Iterator[Occurrence]:
-        """Take one; those that nothing can come before any more."""
-        stamp = occurrence.signal.stamp
+    def put(self, occurrence: Recounted) -> Sequence[Recounted]:
+        """Take one; return those that nothing can come before any more."""
+        stamp = occurrence.stamp
         if stamp < self._released:
             self.late += 1
-            return
+            return ()
         self._count += 1
         waiting = self._waiting
         heapq.heappush(waiting, (stamp, self._count, occurrence))
         self._newest = max(self._newest, stamp.time)
         horizon = self._newest - self._window
+        released: list[Recounted] = []
         while waiting and (waiting[0][0].time < horizon or len(waiting) > self._bound):
-            yield from self._release()
+            if (one := self._next()) is not None:
+                released.append(one)
+        return released
 
-    def rest(self) -> Iterator[Occurrence]:
-        """Yield what still waits, once there is no more."""
-        while self._waiting:
-            yield from self._release()
-
-    def _release(self) -> Iterator[Occurrence]:
+    def _next(self) -> Recounted | None:
+        """Release the first that waits; None where its id has counted before."""
         stamp, _, occurrence = heapq.heappop(self._waiting)
         self._released = stamp
         recent, ids = self._recent, self._ids
-        while recent and recent[0].time < stamp.time - self._window:
+        oldest = stamp.time - self._window
+        while recent and recent[0].time < oldest:
             ids.discard(recent.popleft().id)
         if stamp.id in ids:
             self.repeated += 1
-            return
+            return None
         ids.add(stamp.id)
         recent.append(stamp)
-        yield occurrence
+        return occurrence

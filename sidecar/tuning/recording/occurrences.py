@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal
+from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal, Subject
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import Stamp
@@ -84,6 +84,11 @@ class Occurrence(msgspec.Struct, frozen=True):
     def stamp(self) -> Stamp:
         """Return when it happened."""
         return self.signal.stamp
+
+    @property
+    def subject(self) -> Subject:
+        """Return whom it concerns."""
+        return self.signal.subject
 
 
 class LoggedMark(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from sidecar.domain.facts.signal import Subject
 from sidecar.domain.values.plural import counted
 from sidecar.tuning.formats import caep, sshd
 from sidecar.tuning.formats.foreign_records import Foreign, LeftOut, Ours
@@ -23,7 +24,7 @@ from sidecar.tuning.recording.occurrences import (
     is_own,
     read,
 )
-from sidecar.tuning.recording.repeated_lines import RepeatedLines
+from sidecar.tuning.recording.repeated_lines import Recounted, RepeatedLines, SaidAgain, subject_in
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.tokens.jwks import KeySet
 
@@ -56,7 +57,8 @@ class RecordingReader:
     """Reads recordings. `strict`: the first bad line ends it with `BadLine`.
 
     `keys` are what security event tokens must be signed by; None: nobody looks. `formats` has for
-    each file what its records were.
+    each file what its records were. Who only wants to know whom recordings name gives `name`: it is
+    called with the subjects of lines, also of some that cannot be read, which yield no occurrence.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class RecordingReader:
         strict: bool,
         strangers: Strangers = none_is_strange,
         keys: KeySet | None = None,
+        name: Callable[[Subject], None] | None = None,
     ) -> None:
         self.account = Account()
         self.formats: dict[str, dict[Format, None]] = {}
@@ -72,26 +75,30 @@ class RecordingReader:
         self._strangers = strangers
         self._keys = keys
         self._again = RepeatedLines()
+        self._name = name
 
     @property
     def verifies(self) -> bool:
         """Return whether the signatures of tokens are looked at."""
         return self._keys is not None
 
-    def lines(self, source: RecordingSource, lines: Iterable[bytes]) -> Iterator[Occurrence]:
+    def lines(self, source: RecordingSource, lines: Iterable[bytes]) -> Iterator[Recounted]:
         """Yield the occurrences in lines of JSON, or of whole tokens. Blank lines are nothing."""
+        is_own_form, name = source.format is Format.NDJSON, self._name
         for number, line in enumerate(lines, 1):
             if not line or line.isspace():
                 continue
-            again = self._again.read(line) if source.format is Format.NDJSON else None
-            if again is not None and len(line) <= LONGEST_RECORD:
-                self.account.records += 1
-                self._note(source.file, Format.NDJSON)
-                try:
-                    yield from self._known(again)
-                except InvalidSignal as error:
-                    self._refuse(f"{source.file}:{number}", error)
-                continue
+            if is_own_form and len(line) <= LONGEST_RECORD:
+                if name is not None and (subject := subject_in(line)) is not None:
+                    name(subject)
+                    continue
+                again = self._again.read(line)
+                if again is not None:
+                    self.account.records += 1
+                    self._note(source.file, Format.NDJSON)
+                    if again.said.call is None or self._is_configured(source, number, again):
+                        yield again
+                    continue
             where = f"{source.file}:{number}"
             try:
                 record = _record_in(line, source.longest)
@@ -213,6 +220,21 @@ class RecordingReader:
             self._again.keep(line, recorded)
         return self._known(recorded)
 
+    def _is_configured(self, source: RecordingSource, number: int, again: SaidAgain) -> bool:
+        """Return whether the contexts of a call are; it is refused if not. Raises `BadLine`."""
+        try:
+            self._refuse_strangers(again.said)
+        except InvalidSignal as error:
+            self._refuse(f"{source.file}:{number}", error)
+            return False
+        return True
+
+    def _refuse_strangers(self, occurrence: Occurrence) -> None:
+        names = () if occurrence.call is None else occurrence.call.contexts
+        strange = sorted(self._strangers(names)) if names else ()
+        if strange:
+            raise InvalidSignal("context", f"{strange[0][:64]!r} is not configured")
+
     def _note(self, file: str, found: Format) -> None:
         self.formats.setdefault(file, {})[found] = None
 
@@ -220,10 +242,7 @@ class RecordingReader:
         """Return what is an occurrence, in contexts that are configured; others are counted."""
         match recorded:
             case Occurrence():
-                names = () if recorded.call is None else recorded.call.contexts
-                strange = sorted(self._strangers(names)) if names else ()
-                if strange:
-                    raise InvalidSignal("context", f"{strange[0][:64]!r} is not configured")
+                self._refuse_strangers(recorded)
                 return iter((recorded,))
             case LoggedMark():
                 self.account.marked_lines += 1

@@ -14,6 +14,7 @@ from sidecar.domain.facts.from_signal import Locate
 from sidecar.domain.values.namespaces import NO_NAMESPACES, Namespaces
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.tuning.recording.occurrences import Occurrence
+from sidecar.tuning.recording.repeated_lines import Recounted
 from sidecar.tuning.replay.passage import Moment, PassageModel
 from sidecar.tuning.replay.run import PolicySet, Run
 from sidecar.tuning.replay.tally import Activity, Calendar, CurveTally, Silent, Tally
@@ -110,8 +111,9 @@ class Replay:
         )
         self._at_mark = model.at_mark
 
-    def take(self, occurrence: Occurrence) -> None:
+    def take(self, recounted: Recounted) -> None:
         """Let something happen."""
+        occurrence = recounted if isinstance(recounted, Occurrence) else recounted.occurrence()
         now = occurrence.signal.stamp.time
         counts = self.counts
         counts.occurrences += 1

@@ -7,29 +7,28 @@ that is ever named together with that user: a session, a device, and whoever els
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TypeAlias
 
 from sidecar.domain.facts.signal import Subject
 
+Named: TypeAlias = tuple[str, str, str]
+"""A user, a session and a device that are named together.
 
-class Named(NamedTuple):
-    """The names of a subject. Whose names they are is left out: that only joins more of them."""
-
-    user: str
-    session: str
-    device: str
+Whose names they are is left out: that only joins more of them.
+"""
 
 
 class SubjectShards:
     """The part of each subject. All are added first, and then divided."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Named] = Counter()
+        self._counts: dict[Named, int] = {}
         self._parts: dict[Named, int] = {}
 
     def add(self, subject: Subject) -> None:
         """Note what is named together in one occurrence."""
-        self._counts[_named(subject)] += 1
+        named = (subject.user, subject.session, subject.device)
+        self._counts[named] = self._counts.get(named, 0) + 1
 
     def divide(self, parts: int) -> None:
         """Divide all into so many parts, about as many occurrences in each."""
@@ -48,11 +47,7 @@ class SubjectShards:
 
     def part_of(self, subject: Subject) -> int | None:
         """Return the part that a subject is in; None: it was not added."""
-        return self._parts.get(_named(subject))
-
-
-def _named(subject: Subject) -> Named:
-    return Named(subject.user, subject.session, subject.device)
+        return self._parts.get((subject.user, subject.session, subject.device))
 
 
 def _nodes(named: Named) -> Iterator[str]:
@@ -60,12 +55,13 @@ def _nodes(named: Named) -> Iterator[str]:
 
     A name is shown with its issuer in brackets where there are several.
     """
-    if named.user:
-        yield named.user.partition(" (")[0]
-    if named.session:
-        yield named.session.partition(" (")[0]
-    if named.device or not (named.user or named.session):
-        yield f"\0{named.device.partition(' (')[0]}"
+    user, session, device = named
+    if user:
+        yield user.partition(" (")[0]
+    if session:
+        yield session.partition(" (")[0]
+    if device or not (user or session):
+        yield f"\0{device.partition(' (')[0]}"
 
 
 class _Joined:

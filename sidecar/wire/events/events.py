@@ -55,7 +55,7 @@ def decode_event(
     time = number_of(top, "time", latest)
     label = _LABEL.read(top, "source")
     said_at = stamp.at(now if time is None else time, event_id(event.get("id"), new_id))
-    subject = _subject(event.get("subject"), kind.touches)
+    subject = subject_of(event.get("subject"), kind.touches)
     values = {
         member.to: member.rule.read(data, name) for name, member in kind.data.items() if member.to
     }
@@ -110,7 +110,8 @@ def event_id(value: object, new_id: str) -> str:
     return value
 
 
-def _subject(value: object, touches: tuple[str, ...]) -> Subject:
+def subject_of(value: object, touches: tuple[str, ...]) -> Subject:
+    """Read an event's subject, which names at least one of `touches`; raises `InvalidSignal`."""
     members = _mapping(value, "subject")
     _refuse_unknown(members, frozenset(SUBJECT_KEYS), "subject.")
     fields = Members(members, "subject.", 0.0)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from sidecar.domain.facts.signal import Subject
 from sidecar.tuning.formats.format_names import Format
 from sidecar.tuning.recording.occurrences import Occurrence, read_line
 from sidecar.tuning.recording.reader import RecordingReader, RecordingSource
-from sidecar.tuning.recording.repeated_lines import RepeatedLines
+from sidecar.tuning.recording.repeated_lines import RepeatedLines, subject_in
 from sidecar.wire.events.members import InvalidSignal
 
 TEN = 1_790_071_200
@@ -65,10 +66,46 @@ def test_what_is_known_again_is_what_the_plain_reader_reads(seed: int) -> None:
         again = repeated.read(one)
         if again is not None:
             known += 1
-            assert again == plain
+            assert again.occurrence() == plain
         elif isinstance(plain, Occurrence):
             repeated.keep(one, plain)
     assert known > 100
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whom_a_line_names_is_whom_the_plain_reader_finds(seed: int) -> None:
+    dice = random.Random(seed)
+    known = 0
+    for _ in range(400):
+        one = line(dice)
+        named = subject_in(one)
+        try:
+            plain = read_line(one)
+        except InvalidSignal:
+            continue
+        if named is not None:
+            known += 1
+            assert isinstance(plain, Occurrence)
+            assert named == plain.subject
+    assert known > 100
+
+
+def test_whom_lines_name_is_found_without_reading_the_rest() -> None:
+    lines = [
+        json.dumps({"type": kind, "time": TEN, "subject": subject, **more}).encode()
+        for kind, subject, more in (
+            ("session-presented", {"user": "ada", "session": "s1"}, {}),
+            ("session-revoked", {"user": "é"}, {}),
+            ("session-presented", {"session": "s2"}, {"data": {"place": 7}}),
+            ("odd", {"user": "bob"}, {}),
+        )
+    ]
+    lines.append(b'{"op": "check", "time": 7, "session": "s3", "subject": {"session": "s4"}}')
+    named: list[Subject] = []
+    reading = RecordingReader(strict=False, name=named.append)
+    found = list(reading.lines(RecordingSource("file", Format.NDJSON), lines))
+    assert named == [Subject(user="ada", session="s1"), Subject(session="s2")]
+    assert [one.subject for one in found] == [Subject(user="é"), Subject(session="s3")]
 
 
 def test_the_account_of_a_file_counts_what_is_known_again_as_all_else() -> None:
