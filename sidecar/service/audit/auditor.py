@@ -160,6 +160,7 @@ class Auditor:
             clock=clock,
             new_id=new_id,
             written=written,
+            marked=self._look_again,
         )
         self._bound = queue
         self._send, self._receive = trio.open_memory_channel[Task](queue)
@@ -205,9 +206,12 @@ class Auditor:
 
     async def drain(self) -> None:
         """Do what waits, and return."""
-        while self.waiting:
-            await self._do(self._receive.receive_nowait())
-        await self._claims.mark()
+        while True:
+            while self.waiting:
+                await self._do(self._receive.receive_nowait())
+            await self._claims.mark()  # by which more may be to do
+            if not self.waiting:
+                return
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work for ever. Several may run at once, and `keep_marking` beside them."""
@@ -466,6 +470,20 @@ class Auditor:
     async def mark(self) -> None:
         """Mark what was logged as such, now. Raises `Unavailable`, `Overloaded`."""
         await self._claims.mark()
+
+    async def _look_again(self, names: Iterable[SessionName]) -> None:
+        """Have those of these sessions audited of which something is yet to be logged."""
+        wanted = []
+        turns = Turns(share=1)
+        for name in names:
+            live = self._view.held(name)
+            try:
+                if live is not None and live.state.established and self.has_pending(live):
+                    wanted.append(name)
+            except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
+                self._telemetry.record(WorkerFailed(where="rescore", error=error))
+            await turns.give_way()
+        self.put("sweep", wanted)
 
     def has_pending(self, live: Live) -> bool:
         """Return whether something of a session in the view is yet to be logged."""

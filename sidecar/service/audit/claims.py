@@ -10,7 +10,7 @@ So of what a sidecar that dies has claimed nothing is lost, and no more is logge
 had logged and not yet marked: that of the last `GATHER` seconds, and of the store's answer.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -75,7 +75,11 @@ class DueEntries(NamedTuple):
 
 
 class AuditClaims:
-    """The claims of one sidecar. `written` returns once what was recorded is in the log."""
+    """The claims of one sidecar. `written` returns once what was recorded is in the log.
+
+    `marked` is told of which sessions something was marked as logged. What they have come to
+    meanwhile is news only of what was logged before: that a mark has ended is none without it.
+    """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -86,7 +90,9 @@ class AuditClaims:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         written: Callable[[], Awaitable[None]],
+        marked: Callable[[Iterable[SessionName]], Awaitable[None]],
     ) -> None:
+        self._tell_marked = marked
         self._records = records
         self._view = view
         self._telemetry = telemetry
@@ -161,6 +167,7 @@ class AuditClaims:
                     self._unmarked.pop(one.name, None)
                     self._view.learn(self._records.log(one.log_entry))
                     await turns.give_way()
+                await self._tell_marked(dict.fromkeys(one.session for one in logged))
             for done in then:
                 done()
 

@@ -7,7 +7,7 @@ from sidecar.domain.facts.fact_kinds import Fact
 from sidecar.domain.values.lattice import Record, join
 from sidecar.service.view.live_session import Live, Tracked
 from sidecar.wire.store.losses import VOUCHERS
-from sidecar.wire.store.records import CHECKPOINT, WHOLE_ROOM, room_taken
+from sidecar.wire.store.records import CHECKPOINT, LOGGED, WHOLE_ROOM, room_taken
 
 NewFacts: TypeAlias = dict[Live, list[Fact] | None]
 """The new facts of sessions, by session; None: all of it is to be folded anew."""
@@ -23,6 +23,11 @@ class Growth(NamedTuple):
     def has_vouchers(self) -> bool:
         """Return whether it changes what is known to be lost of the record."""
         return not VOUCHERS.isdisjoint(self.fields)
+
+    @property
+    def was_logged(self) -> bool:
+        """Return whether it is known now that something of its session was logged."""
+        return any(field.startswith(LOGGED) for field in self.fields)
 
 
 def grow(tracked: Tracked, fields: Mapping[bytes, bytes]) -> Growth | None:

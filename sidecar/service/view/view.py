@@ -463,6 +463,9 @@ class View:
         return None if tracked is None else grow(tracked, fields)
 
     def _spread(self, growth: Growth, facts: list[Fact], news: NewFacts) -> None:
+        if not facts and growth.was_logged:  # without that, what has ended since is no news
+            for live in growth.tracked.lives:
+                self.changes.add(live)
         if len(growth.tracked.lives) <= AT_ONCE:
             spread(growth, facts, news)
         elif facts or growth.has_vouchers:

@@ -86,7 +86,8 @@ WHO_SESSION = b"who:s"
 WHO_DEVICE = b"who:d"
 CHECKPOINT = b"checkpoint:state"
 _KEEP = b"keep:until"
-_LOGGED = b"told:"
+LOGGED = b"told:"
+"""Begins the fields of what was last logged, by policy."""
 _APP = b"app:"
 OWNERS = b"owner"
 """The group of a locator's fields that name who has the session."""
@@ -486,7 +487,7 @@ def apps_of(record: Mapping[bytes, bytes]) -> tuple[str, ...]:
 
 def last_logged_field(policy: str) -> bytes:
     """Return the field of what was last logged of a policy's mark."""
-    return _LOGGED + policy.encode()
+    return LOGGED + policy.encode()
 
 
 def claim_field(policy: str, value: bytes, turn: int = 1) -> bytes:
@@ -521,12 +522,12 @@ def logged_in(record: Mapping[bytes, bytes], policy: str) -> bytes:
 def last_logged_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
     """Return what was last logged, by policy."""
     # Most records have nothing of it, and all of it is asked for after each event.
-    if _LOGGED not in b"\n".join(record):
+    if LOGGED not in b"\n".join(record):
         return {}
     return {
-        field[len(_LOGGED) :].decode(): value
+        field[len(LOGGED) :].decode(): value
         for field, value in record.items()
-        if field.startswith(_LOGGED)
+        if field.startswith(LOGGED)
     }
 
 

@@ -9,8 +9,9 @@ from sidecar.domain.facts.signal import NetworkChange, Subject
 from sidecar.domain.policy.conditional_access import Networks, Selection
 from sidecar.domain.values.stamp import at
 from sidecar.service.audit.claims import STALE
+from sidecar.service.audit.sweep import PENDING_PASSES
 from sidecar.service.intake.worklog import OVERDUE
-from sidecar.service.observations.observations import Marked
+from sidecar.service.observations.observations import Cleared, Marked
 from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.ports.store import Join, JoinResult
 from sidecar.wire.store.records import claim_field, claimed_at, last_logged_field
@@ -20,6 +21,7 @@ from tests.waiting import until
 
 RESTRICTED = policy(Networks(Selection(frozenset({"restricted"}))), name="segment")
 EVENT = NetworkChange(stamp=at(1001, "e"), subject=Subject(device="d"), segment="restricted")
+OFFICE = NetworkChange(stamp=at(1002, "f"), subject=Subject(device="d"), segment="office")
 SESSIONS = [f"s{number}" for number in range(8)]
 
 
@@ -135,6 +137,71 @@ async def test_what_another_has_only_just_claimed_is_waited_for_and_not_logged_t
         goes_on.set()
     assert trio.current_time() - begun < STALE
     assert_all_logged((a, b), SESSIONS, 0)
+
+
+class Marking:
+    """Two sidecars with a session, whose mark one of them has logged, and not marked as logged."""
+
+    def __init__(self) -> None:
+        store, tokens = MemoryStore(), Tokens()
+        self.shown = tokens.issue("t", device="d")
+        self.a, self.b = (Pod(store, [RESTRICTED], tokens, name=name) for name in ("a", "b"))
+        self.logged, self.goes_on = trio.Event(), trio.Event()
+
+    async def begin(self, nursery: trio.Nursery) -> None:
+        for pod in (self.a, self.b):
+            assert (await pod.check(self.shown)).verdict is Verdict.ALLOW
+            await pod.settle()
+        self.a.auditor._claims._written = self._written  # noqa: SLF001 - where it stands still
+        await self.a.intake.accept(EVENT)
+        nursery.start_soon(self.a.settle)
+        await self.logged.wait()
+
+    async def _written(self) -> None:
+        self.logged.set()
+        await self.goes_on.wait()
+
+    def counts(self, kind: type) -> list[int]:
+        return [len(pod.telemetry.of(kind)) for pod in (self.a, self.b)]
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_mark_that_ends_before_it_is_marked_as_logged_is_logged_as_cleared_soon(
+    name: str, autojump_clock: MockClock
+) -> None:
+    marking = Marking()
+    taker = marking.a if name == "a" else marking.b
+    async with trio.open_nursery() as nursery:
+        await marking.begin(nursery)
+        await taker.intake.accept(OFFICE)
+        nursery.start_soon(taker.settle)
+        await trio.sleep(STALE / 2)
+        marking.goes_on.set()
+    assert (await marking.a.check(marking.shown)).verdict is Verdict.ALLOW
+    assert (marking.counts(Marked), sum(marking.counts(Cleared))) == ([1, 0], 1)
+
+
+async def test_where_its_sidecar_dies_then_another_finds_that_the_mark_has_ended(
+    autojump_clock: MockClock,
+) -> None:
+    marking = Marking()
+    a, b = marking.a, marking.b
+
+    async def die(_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    a.auditor._claims._tell_marked = die  # noqa: SLF001 - after the last thing that it does
+    async with trio.open_nursery() as nursery:
+        await marking.begin(nursery)
+        await a.intake.accept(OFFICE)
+        nursery.start_soon(a.settle)
+        await b.sweeper.sweep()
+        marking.goes_on.set()
+    assert marking.counts(Cleared) == [0, 0]
+    for _ in range(PENDING_PASSES):
+        await b.sweeper.sweep()
+    await b.settle()
+    assert (marking.counts(Marked), marking.counts(Cleared)) == ([1, 0], [0, 1])
 
 
 @pytest.mark.parametrize("reads", [True, False])
