@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from sidecar import __version__
+from sidecar.adapters.redis_server.rights import least_rights, needs_of
 from sidecar.wire.injection.additions import (
     CONTAINER,
     Names,
@@ -22,6 +23,7 @@ from sidecar.wire.injection.additions import (
     mount,
     volumes,
 )
+from sidecar.wire.settings.settings import StoreSettings
 
 DEPLOY = Path(__file__).parent
 COMPONENT = "k8s/components/sidecar"
@@ -199,9 +201,63 @@ def monitoring() -> dict[str, str]:
     }
 
 
+VALKEY = "k8s/valkey"
+_HELLO = "__sentinel__:hello"
+_NOTHING = ("resetkeys", "resetchannels", "-@all")
+_OF_NOBODY = ("resetpass", "~*", "&*", "+@all")
+"""Of the default user, whom nobody can become, as it is off and has no password.
+
+Redis 7.0 reads its own append-only file as that user, and leaves out the transactions for whose
+commands it has no rights.
+"""
+_OF_REPLICATION = (*_NOTHING, "+psync", "+replconf", "+ping")
+"""What a replica says to its master (Valkey, "ACL rules for Sentinel and replicas")."""
+_OF_WATCHER = (
+    *(*_NOTHING, f"&{_HELLO}", "+multi", "+exec", "+slaveof", "+replicaof", "+ping", "+info"),
+    *("+role", "+publish", "+subscribe", "+config|rewrite", "+client|setname", "+client|kill"),
+    "+script|kill",
+)
+"""What a sentinel says to servers (ibidem), and the probes of the pod: `info` and `ping`."""
+_OF_PEER = (
+    *(*_NOTHING, f"&{_HELLO}", "+ping", "+publish", "+client|setname"),
+    *("+sentinel|is-master-down-by-addr", "+sentinel|get-master-addr-by-name"),
+    *("+sentinel|replicas", "+sentinel|ckquorum"),
+)
+"""What sentinels say to one another; and what a pod asks them at its start, and in its probes."""
+_OF_ASKER = (*_NOTHING, "+ping", "+sentinel|masters", "+sentinel|get-master-addr-by-name")
+"""What sidecars ask sentinels, as the default user, whose password is all that they show."""
+
+
+def valkey() -> dict[str, str]:
+    """Return the users of the store's servers, and of its sentinels.
+
+    `@NAME@` stands for a password's hash, which `start.sh` puts there. Sidecars and the transmitter
+    share a user.
+    """
+    sidecar = least_rights(needs_of(StoreSettings(wait_replicas=1), transmits=True))
+    users = {
+        "server.acl": {
+            "default off": _OF_NOBODY,
+            "sidecar on @sidecar@": sidecar,
+            "replication on @replication@": _OF_REPLICATION,
+            "watcher on @watcher@": _OF_WATCHER,
+        },
+        "sentinel.acl": {
+            "default on @sentinels@": _OF_ASKER,
+            "watcher on @watcher@": _OF_PEER,
+        },
+    }
+    return {
+        f"{VALKEY}/{file}": "".join(
+            f"user {name} {' '.join(rights)}\n" for name, rights in of_file.items()
+        )
+        for file, of_file in users.items()
+    }
+
+
 def generated() -> dict[str, str]:
     """Return every generated file's text, by its path below `deploy`."""
-    return {**component(), **chart(), **monitoring()}
+    return {**component(), **chart(), **monitoring(), **valkey()}
 
 
 def main() -> int:

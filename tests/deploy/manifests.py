@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
-VARIANTS = ("base", "overlays/example")
+VARIANTS = ("base", "overlays/example", "overlays/ha-store")
 Manifest = dict[str, Any]
 
 

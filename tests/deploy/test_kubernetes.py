@@ -10,6 +10,7 @@ import yaml
 from sidecar.service.admin.health import CONDITIONS, Health
 from sidecar.wire.config.memory_shares import shares_of
 from sidecar.wire.settings.settings import Settings
+from sidecar.wire.store.address import parse_store_address
 from tests.deploy.manifests import VARIANTS, Manifest, pod, rendered, sidecar, the
 
 SOCKET = "/run/sidecar"
@@ -149,6 +150,9 @@ def test_no_secret_is_written_down(manifests: tuple[Manifest, ...]) -> None:
             name = variable["name"]
             if name.endswith("_FILE"):
                 assert variable["value"].startswith("/")
+            elif name == "SIDECAR_STORE__URL" and "value" in variable:
+                address = parse_store_address(variable["value"])
+                assert not address.username + address.password
             elif any(word in name for word in ("PASSWORD", "TOKEN", "SECRET", "URL", "KEY")):
                 assert "secretKeyRef" in variable["valueFrom"], name
                 assert "value" not in variable, name
@@ -158,7 +162,8 @@ def test_the_stores_address_and_password_come_from_a_secret(
     manifests: tuple[Manifest, ...],
 ) -> None:
     env = {variable["name"]: variable for variable in sidecar(manifests)["env"]}
-    secret = env["SIDECAR_STORE__URL"]["valueFrom"]["secretKeyRef"]["name"]
+    url = env["SIDECAR_STORE__URL"]
+    secret = url["valueFrom"]["secretKeyRef"]["name"] if "valueFrom" in url else "sidecar-store"
     directory = Path(env["SIDECAR_STORE__PASSWORD_FILE"]["value"]).parent
     name = mount(sidecar(manifests), str(directory))["name"]
     (volume,) = (volume for volume in pod(manifests)["volumes"] if volume["name"] == name)
