@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "image" / "sbom.py"
 
@@ -57,3 +59,20 @@ def test_dependencies_name_components_of_the_bill(bill: dict[str, Any]) -> None:
 def test_nearly_all_components_have_a_licence(bill: dict[str, Any]) -> None:
     with_licence = [one for one in bill["components"] if one.get("licenses")]
     assert len(with_licence) > 0.9 * len(bill["components"])
+
+
+def faults(text: str) -> list[str]:
+    """What the schema of CycloneDX 1.6 finds wrong, keys that it does not know among it."""
+    found = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text, all_errors=True)
+    return [str(one) for one in found or ()]
+
+
+def test_it_is_valid_to_the_letter_of_cyclonedxs_own_schema(bill: dict[str, Any]) -> None:
+    assert not faults(json.dumps(bill))
+
+
+def test_the_schema_refuses_what_it_does_not_know(bill: dict[str, Any]) -> None:
+    component = {**bill["components"][0], "colour": "blue"}
+    assert faults(json.dumps({**bill, "components": [component]}))
+    unknown = {**bill["components"][0], "licenses": [{"license": {"id": "No-Such-Licence"}}]}
+    assert faults(json.dumps({**bill, "components": [unknown]}))
