@@ -7,7 +7,7 @@ has what it takes to explain it (`ConditionCheck`): the explanation asks the sam
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import assert_never
 
@@ -42,7 +42,15 @@ from sidecar.domain.policy.conditional_access import (
     UserRisk,
     key_of,
 )
-from sidecar.domain.session.scene import ConditionCheck, Finding, Holds, Needs, Scene, Test
+from sidecar.domain.session.scene import (
+    ConditionCheck,
+    Finding,
+    Found,
+    Holds,
+    Needs,
+    Scene,
+    Test,
+)
 from sidecar.domain.session.state import Cause, ClaimSaid, said_by
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -62,15 +70,16 @@ def compile_condition(  # noqa: C901, PLR0912 - one case a kind
     match condition:
         case All():
             parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
-            return ConditionCheck(key_of(All), _all(parts), "all of these", _nothing, parts)
+            test = _all(parts)
+            return ConditionCheck(key_of(All), test, "all of these", _nothing, parts, joined=all)
         case AnyOf():
             parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
-            return ConditionCheck(key_of(AnyOf), _any(parts), "any of these", _nothing, parts)
+            test = _any(parts)
+            return ConditionCheck(key_of(AnyOf), test, "any of these", _nothing, parts, joined=any)
         case Not():
             inner = compile_condition(condition.condition, inverted=not inverted)
-            return ConditionCheck(
-                key_of(Not), _not(inner.test), "this does not hold", _nothing, (inner,)
-            )
+            test, asks = _not(inner.test), "this does not hold"
+            return ConditionCheck(key_of(Not), test, asks, _nothing, (inner,), joined=_none)
         case Changed():
             return place_conditions.changed(condition, inverted=inverted)
         case Locations():
@@ -135,6 +144,10 @@ def is_strict(condition: Condition | None) -> bool:
 
 def _nothing(_scene: Scene) -> str:
     return ""
+
+
+def _none(held: Iterable[bool]) -> bool:
+    return not any(held)
 
 
 def _all(parts: tuple[ConditionCheck, ...]) -> Test:
@@ -212,8 +225,18 @@ def _device(condition: Device, *, inverted: bool) -> ConditionCheck:
             holds = holds and compliance == wanted
         return Finding(holds, _device_causes(seen, compliance, condition))
 
+    def found(*, wanted: bool) -> Found:
+        def of_kind(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
+            if holds(scene, needs) is not wanted:
+                return None
+            seen = scene.loosening if loosens else scene
+            return _device_causes(seen, seen.compliance, condition)
+
+        return of_kind
+
     holds = _device_holds(condition, by_known=by_known, loosens=loosens)
-    return ConditionCheck(key_of(Device), test, " and ".join(asked), value, holds=holds)
+    both = (found(wanted=True), found(wanted=False))
+    return ConditionCheck(key_of(Device), test, " and ".join(asked), value, (), holds, False, both)
 
 
 def _device_holds(condition: Device, *, by_known: bool, loosens: bool) -> Holds:
@@ -236,7 +259,14 @@ def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Ca
     condition that asks for a compliant device: it would be one without the others.
     """
     state, sources = scene.state, scene.world.sources
-    name = state.device or "unknown"
+    device = state.device
+    name = device or "unknown"
+    words = state.compliance.get(device)
+    if compliance and words is not None and len(words) == 1:
+        ((source, said),) = words.items()  # it is what the device is taken for
+        if not (condition.compliant and source != ITSELF):
+            value = f"{name}: {said.value}"
+            return (Cause("device", value, said.since, COMPLIANCE_CHANGE, "", source),)
     causes = [
         Cause("device", f"{name}: {said.value}", said.since, COMPLIANCE_CHANGE, source=source)
         for source, said in words_that_count(

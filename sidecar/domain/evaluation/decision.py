@@ -145,9 +145,9 @@ def last_moments(
             continue
         if demand.valid_until >= now:
             yield demand.valid_until
-        for asked in demand.asks:
-            if asked.until >= now:
-                yield asked.until
+        for _, until in demand.asks:
+            if until >= now:
+                yield until
         for _, until in demand.met_in:
             if until >= now:
                 yield until

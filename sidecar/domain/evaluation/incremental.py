@@ -40,6 +40,7 @@ from sidecar.domain.session.state import Activation, State, Steady
 from sidecar.domain.values.stamp import MICROSECONDS
 
 _NUMBERS = itertools.count()
+_REPORT_ONLY = PolicyState.REPORT_ONLY
 
 
 class IncrementalEvaluator(Evaluator):
@@ -263,7 +264,7 @@ def _demand_alone(asking: Asking, activation: Activation, evidence: Evidence) ->
         policy.id,
         policy.contexts,
         policy.apps,
-        policy.state is PolicyState.REPORT_ONLY,
+        policy.state is _REPORT_ONLY,
         activation.mark or activation.causes,
         since,
         asking.alone,
@@ -277,7 +278,7 @@ def _as_of(policy: Policy, demand: Demand, places: tuple[tuple[int, str], ...]) 
         policy.id,
         policy.contexts,
         policy.apps,
-        policy.state is PolicyState.REPORT_ONLY,
+        policy.state is _REPORT_ONLY,
         demand.causes,
         demand.since,
         demand.asks,

@@ -31,6 +31,7 @@ from sidecar.domain.values.location import Place
 from sidecar.domain.values.places import NO_ANONYMIZER
 
 _JOURNEYS = JOURNEY + "="
+_NO_ANONYMIZER = f"{ANONYMIZER}={NO_ANONYMIZER}"
 _NETWORK = Circumstance.NETWORK
 _SIGNAL_OF = {Circumstance.DEVICE: "session-established"}
 
@@ -45,7 +46,7 @@ def changed(condition: Changed, *, inverted: bool) -> ConditionCheck:
     asks = f"any of {', '.join(names)} changed"
     holds = _has_changed(names, inverted=inverted)
     found = _changed_found(names, inverted=inverted)
-    return ConditionCheck(key_of(Changed), test, asks, _silent, each, holds, True, found)
+    return ConditionCheck(key_of(Changed), test, asks, _silent, each, holds, True, found, any)
 
 
 def _silent(_scene: Scene) -> str:
@@ -170,8 +171,7 @@ def _that_changed(asked: _Asked, *, inverted: bool) -> Found:
                 continue  # as it began (`State.began_with`)
             key = begins + value
             if not seen.proven(key, needs):
-                alone = state.hearsay.get(name, "")
-                cause = Cause(name, value, held.since, signal, key, alone)
+                cause = Cause(name, value, held.since, signal, key, state.hearsay.get(name, ""))
                 causes = (cause,) if causes is None else (*causes, cause)
         return causes
 
@@ -360,8 +360,26 @@ def _placed(
     # Nothing is left out that is not named: what has no name is taken in where everything is.
     takes_unknown = selection.include is None
     begins = f"{kind}="
-    found = _found_where(holds, where)
-    return ConditionCheck(name, test, _asks(selection), value, (), holds, True, found)
+
+    def found(*, wanted: bool) -> Found:
+        include, exclude = selection.include, selection.exclude
+
+        def of_kind(scene: Scene, _needs: Needs) -> tuple[Cause, ...] | None:
+            state = scene.state
+            value = value_of(state.location)
+            if not value:
+                return (where(scene),) if takes_unknown is wanted else None
+            if ((include is None or value in include) and value not in exclude) is not wanted:
+                return None
+            held = state.circumstances.get(kind)
+            since = None if held is None else held.since
+            alone = state.hearsay.get(kind, "")
+            return (Cause(kind, value, since, "session-presented", begins + value, alone),)
+
+        return of_kind
+
+    both = (found(wanted=True), found(wanted=False))
+    return ConditionCheck(name, test, _asks(selection), value, (), holds, True, both)
 
 
 def anonymizer(condition: Anonymizer) -> ConditionCheck:
@@ -390,7 +408,16 @@ def anonymizer(condition: Anonymizer) -> ConditionCheck:
 
     def found(*, wanted: bool) -> Found:
         def of_kind(scene: Scene, needs: Needs) -> tuple[Cause, ...] | None:
-            return test(scene, needs).causes if holds(scene, needs) is wanted else None
+            state = scene.state
+            if state.location.anonymizer:
+                return test(scene, needs).causes if holds(scene, needs) is wanted else None
+            if condition.present is wanted:
+                return None
+            held = state.circumstances.get(ANONYMIZER)
+            since = None if held is None else held.since
+            alone = state.hearsay.get(ANONYMIZER, "")
+            kind, shows = "anonymizer", "session-presented"
+            return (Cause(kind, NO_ANONYMIZER, since, shows, _NO_ANONYMIZER, alone),)
 
         return of_kind
 

@@ -26,6 +26,7 @@ from sidecar.domain.session.state import Cause, Moment, RiskHeld, SignalHeld, sa
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import MICROSECONDS
 
+_LOW, _MEDIUM, _HIGH = RiskLevel
 _SCORE_SHOWN = {level: f"score {level}" for level in RiskLevel}
 
 Words: TypeAlias = Mapping[str, RiskHeld]
@@ -37,23 +38,17 @@ def _reached(kind: str, words: Words, at_least: RiskLevel, scene: Scene) -> Find
     What each source says is a cause of its own.
     """
     if not words:
-        return Finding(False, (_risk_cause(kind, RiskLevel.LOW, None, ITSELF),))
+        return Finding(False, (_risk_cause(kind, _LOW, None, ITSELF),))
     found: list[Cause] = []
     against: list[Cause] = []
     for source, held in words_that_count(words, RISK_CHANGE, scene.world.sources):
         if held.level.height < at_least.height:
             against.append(_risk_cause(kind, held.level, held.medium_since, source))
             continue
-        for reached, since in (
-            (RiskLevel.LOW, None),
-            (RiskLevel.MEDIUM, held.medium_since),
-            (RiskLevel.HIGH, held.high_since),
-        ):
-            if at_least.height <= reached.height <= held.level.height:
-                found.append(_risk_cause(kind, reached, since, source))
+        found += _reached_by(kind, source, held, at_least)
     if found:
         return Finding(True, tuple(found))
-    return Finding(False, tuple(against) or (_risk_cause(kind, RiskLevel.LOW, None, ITSELF),))
+    return Finding(False, tuple(against) or (_risk_cause(kind, _LOW, None, ITSELF),))
 
 
 def _found_reached(
@@ -64,7 +59,10 @@ def _found_reached(
     def reaches(scene: Scene, _needs: Needs) -> tuple[Cause, ...] | None:
         seen = scene.loosening if loosens else scene
         words: Words = getattr(seen.state, register)
-        if not words or (len(words) == 1 and not _is_reached(words, at_least)):
+        if len(words) == 1:
+            ((source, held),) = words.items()  # which counts
+            return _reached_by(kind, source, held, at_least) or None
+        if not words:
             return None
         finding = _reached(kind, words, at_least, seen)
         return finding.causes if finding.holds else None
@@ -78,6 +76,21 @@ def _found_reached(
         return None if finding.holds else finding.causes
 
     return reaches, stays_below
+
+
+def _reached_by(kind: str, source: str, held: RiskHeld, at_least: RiskLevel) -> tuple[Cause, ...]:
+    """Return a cause for each level from `at_least` up that a source says is reached."""
+    return tuple(
+        [
+            Cause(kind, reached, since, RISK_CHANGE, "", source)
+            for reached, since in (
+                (_LOW, None),
+                (_MEDIUM, held.medium_since),
+                (_HIGH, held.high_since),
+            )
+            if at_least.height <= reached.height <= held.level.height
+        ]
+    )
 
 
 def _is_reached(words: Words, at_least: RiskLevel) -> bool:

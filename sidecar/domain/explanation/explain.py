@@ -43,9 +43,11 @@ from sidecar.domain.policy.conditional_access import (
     NOBODY,
     ROUTINE,
     Assignment,
+    Grant,
     Policy,
     Principals,
     Selection,
+    SessionControls,
 )
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.scene import CalledFrom, ConditionCheck, Needs, Scene
@@ -56,6 +58,7 @@ from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.assurance import Authentication, Requirement
 from sidecar.domain.values.stamp import MICROSECONDS
 
+_MARKED = CauseEffect.MARKED
 NOT_LOOKED_AT = "the policy is disabled, and was not looked at"
 
 
@@ -91,6 +94,7 @@ class _Call:
         self._needs: dict[Needs, Needs] = {}
         self._selected: dict[tuple[Selection, Selection, bool], _Selected] = {}
         self._users: dict[tuple[Assignment, Selection, bool], AssignmentMatch] = {}
+        self.grants: dict[tuple[Grant, tuple[tuple[int, ...], ...]], GrantExplanation] = {}
         self._texts: dict[tuple[str, str, Moment, str], str] = {}
 
     def condition(self, check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
@@ -102,15 +106,14 @@ class _Call:
         return found
 
     def _condition(self, check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
+        kind, asks, value = check.kind, check.asks, check.value(scene)
+        if check.joined is not None:
+            parts = tuple([self.condition(part, scene, needs) for part in check.parts])
+            holds = check.joined([part.holds for part in parts])
+            return ConditionExplanation(kind, holds, asks, value, (), parts)
         finding = check.test(scene, needs)
-        return ConditionExplanation(
-            check.kind,
-            finding.holds,
-            check.asks,
-            check.value(scene),
-            () if check.parts else tuple([self.cause(cause) for cause in finding.causes]),
-            tuple([self.condition(part, scene, needs) for part in check.parts]),
-        )
+        causes = tuple([self.cause(cause) for cause in finding.causes])
+        return ConditionExplanation(kind, finding.holds, asks, value, causes)
 
     def policy(self, look: Look) -> PolicyExplanation:
         """Explain a policy; those that are alike but for their names, and stand alike, once."""
@@ -317,6 +320,9 @@ def _why_outcome(
     assigned: tuple[AssignmentMatch, AssignmentMatch, AssignmentMatch],
 ) -> str:
     users, apps, contexts = assigned
+    said = _WHY_OUTCOME.get(outcome)
+    if said is not None:
+        return said
     match outcome:
         case PolicyOutcome.OTHER_USER:
             return f"not for this user: {users.why}"
@@ -324,14 +330,16 @@ def _why_outcome(
             return f"not for this app: {apps.why}"
         case PolicyOutcome.OTHER_CONTEXT:
             return f"not for this context: {contexts.why}"
-        case PolicyOutcome.NOT_MET:
-            return "its conditions do not hold"
-        case PolicyOutcome.CLEARED:
-            return "it holds, and an operator has cleared what makes it hold"
         case PolicyOutcome.SATISFIED:
             return "it holds, and what it asks for was shown" if look.after.holds else "proven"
         case _:
             return "; ".join(explain(each) for each in look.demands if not each.is_met(call.now))
+
+
+_WHY_OUTCOME = {
+    PolicyOutcome.NOT_MET: "its conditions do not hold",
+    PolicyOutcome.CLEARED: "it holds, and an operator has cleared what makes it hold",
+}
 
 
 def _fate(
@@ -346,21 +354,41 @@ def _fate(
     `marks` are the keys of those in the mark, before and now.
     """
     before, now = marks
-    if cause.key in now:
-        return CauseEffect.MARKED if cause.key in before else CauseEffect.FRESH
-    if any(key == cause.key for key, _ in look.after.excused):
+    key = cause.key
+    if key in now:
+        return _MARKED if key in before else CauseEffect.FRESH
+    if look.after.excused and any(key == excused for excused, _ in look.after.excused):
         return CauseEffect.CLEARED
     if cause.circumstance and scene.proven(cause.circumstance, needs):
         return CauseEffect.PROVEN
-    if look.compiled.min_interval and any(key == cause.key for key, _ in look.after.prompted):
+    if look.compiled.min_interval and any(key == prompted for prompted, _ in look.after.prompted):
         return CauseEffect.JUST_PROVEN
     return CauseEffect.ACTIVE
 
 
 def _grant(call: _Call, look: Look) -> GrantExplanation:
+    """Explain what a policy asks for; where nothing but sign-ins bears on it, once for all alike.
+
+    Then its session has no controls, so that neither the policy's demand nor its end of life says
+    more of it.
+    """
     policy = look.compiled.policy
     if policy.grant.block:
         return GrantExplanation(block=True)
+    if policy.session != _UNCONTROLLED:
+        return _granted(call, look)
+    key = (policy.grant, look.shown)
+    found = call.grants.get(key)
+    if found is None:
+        found = call.grants[key] = _granted(call, look)
+    return found
+
+
+_UNCONTROLLED = SessionControls()
+
+
+def _granted(call: _Call, look: Look) -> GrantExplanation:
+    policy = look.compiled.policy
     ladder = call.evaluator.world.ladder
     frequency = policy.session.sign_in_frequency
     compliant = call.scene.compliance == COMPLIANT

@@ -58,7 +58,7 @@ class PolicyOutcome(StrEnum):
         )
 
 
-class CauseExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
+class CauseExplanation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One thing that makes a condition hold, or keeps it from holding (then without a fate)."""
 
     kind: str
@@ -69,7 +69,7 @@ class CauseExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     fate: CauseEffect | None = None
 
 
-class ConditionExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
+class ConditionExplanation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A condition: what it asks, what the session shows, and whether it holds.
 
     `parts` are those it is made of, for `all`, `any`, `not` and a `changed` of several things.
@@ -83,14 +83,14 @@ class ConditionExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: "tuple[ConditionExplanation, ...]" = ()
 
 
-class AssignmentMatch(msgspec.Struct, frozen=True):
+class AssignmentMatch(msgspec.Struct, frozen=True, gc=False):
     """The match of an assignment with this user, app or context, and the reason."""
 
     matches: bool
     why: str
 
 
-class AlternativeExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
+class AlternativeExplanation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One way to satisfy a grant: its controls, whether it can be satisfied, and whether it is.
 
     `level` is the assurance level it asks for (empty: none). `shown` is since when all that it
@@ -105,7 +105,7 @@ class AlternativeExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     missing: tuple[str, ...] = ()
 
 
-class GrantExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
+class GrantExplanation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The grant that a policy asks for. Durations in seconds.
 
     `met_until`: until the sign-in is too old; `life_ends`: when the session needs a fresh one.
@@ -122,7 +122,7 @@ class GrantExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     spent: float | None = None
 
 
-class PolicyExplanation(msgspec.Struct, frozen=True):
+class PolicyExplanation(msgspec.Struct, frozen=True, gc=False):
     """One policy: looked at or not, its assignments, its condition, its mark and what it asks.
 
     `conditions` is None where there is none, and the policy always holds. `mark` are the causes
@@ -151,7 +151,7 @@ class PolicyExplanation(msgspec.Struct, frozen=True):
     binds_from: float | None = None
 
 
-class ScoreExplanation(msgspec.Struct, frozen=True):
+class ScoreExplanation(msgspec.Struct, frozen=True, gc=False):
     """The risk score, the level it gives, where levels begin, and its terms, greatest first."""
 
     score: float
@@ -161,7 +161,7 @@ class ScoreExplanation(msgspec.Struct, frozen=True):
     terms: tuple[Term, ...]
 
 
-class SignInExplanation(msgspec.Struct, frozen=True):
+class SignInExplanation(msgspec.Struct, frozen=True, gc=False):
     """A sign-in that counts, the level it shows (empty: none that is known), its strengths."""
 
     auth_time: int
@@ -171,7 +171,7 @@ class SignInExplanation(msgspec.Struct, frozen=True):
     strengths: tuple[str, ...] = ()
 
 
-class SessionExplanation(msgspec.Struct, frozen=True):
+class SessionExplanation(msgspec.Struct, frozen=True, gc=False):
     """The session as far as it is known. Empty: not known.
 
     `groups` and `roles` are empty, too, where the user has none; `unknown` names which of the two
@@ -193,7 +193,7 @@ class SessionExplanation(msgspec.Struct, frozen=True):
     issuer: str = ""
 
 
-class Explanation(msgspec.Struct, frozen=True):
+class Explanation(msgspec.Struct, frozen=True, gc=False):
     """The reasons for the verdict on a call of `app` in `contexts` (empty: routine) at `time`.
 
     `reasons` are the policies that the caller is shown. `uses_proof`: the call passes if it is the

@@ -24,6 +24,8 @@ from sidecar.domain.values.stamp import MICROSECONDS
 
 SCORE_MAX = 100.0
 
+_LOW, _MEDIUM, _HIGH = RiskLevel  # asking the class for a member takes much longer
+
 TOKEN_BINDING_CHANGE = "token-binding-change"  # noqa: S105 - a signal's name
 """The daemon's own detection: a session's tokens are bound to another key or certificate."""
 
@@ -111,11 +113,12 @@ def total(terms: tuple[Term, ...]) -> float:
 
 def level_after(before: RiskLevel, score: float, thresholds: Thresholds) -> RiskLevel:
     """Return the level that `score` gives to a session that was at `before`."""
-    for level, begins in ((RiskLevel.HIGH, thresholds.high), (RiskLevel.MEDIUM, thresholds.medium)):
-        holds = begins - (thresholds.hysteresis if before.height >= level.height else 0.0)
-        if score >= holds:
-            return level
-    return RiskLevel.LOW
+    height, less = before.height, thresholds.hysteresis
+    if score >= thresholds.high - (less if height >= _HIGH.height else 0.0):
+        return _HIGH
+    if score >= thresholds.medium - (less if height >= _MEDIUM.height else 0.0):
+        return _MEDIUM
+    return _LOW
 
 
 class Rating(msgspec.Struct, frozen=True, gc=False):
@@ -326,17 +329,17 @@ def _levels(name: str, words: Mapping[str, RiskHeld], sources: Sources) -> Seque
     if len(words) == 1:  # which counts
         ((source, held),) = words.items()
         level = held.level
-        if level is RiskLevel.LOW:
+        if level is _LOW:
             return ()
-        since = held.high_since if level is RiskLevel.HIGH else held.medium_since
+        since = held.high_since if level is _HIGH else held.medium_since
         return ((_NAMED[name, level], since, RISK_CHANGE, source),)
     return [
         (
             f"{name}-{held.level}",
-            held.high_since if held.level is RiskLevel.HIGH else held.medium_since,
+            held.high_since if held.level is _HIGH else held.medium_since,
             RISK_CHANGE,
             source,
         )
         for source, held in words_that_count(words, RISK_CHANGE, sources)
-        if held.level is not RiskLevel.LOW
+        if held.level is not _LOW
     ]

@@ -1,6 +1,6 @@
 """Scene: a session's state at a moment, as conditions read it, and their findings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -200,9 +200,13 @@ class Scene:
     @property
     def newest(self) -> Contribution | None:
         """The contribution to the score that began last; None: nothing adds to it."""
-        if self._newest is None and self.points:
-            newest = max([((word[1] or 0), word[0], word) for _, _, _, word, _ in self.points])
-            self._newest = newest[2]
+        if self._newest is None:
+            newest, latest = None, -1
+            for _, _, _, word, _ in self.points:
+                since = word[1] or 0
+                if since > latest or (since == latest and newest is not None and word > newest):
+                    newest, latest = word, since
+            self._newest = newest
         return self._newest
 
     @property
@@ -304,7 +308,8 @@ class ConditionCheck(NamedTuple):
     the test would find that it holds, without finding out by which causes; None: the test says it.
     `quick`: it takes little less, so that whoever asks for causes asks the test. `found` gives the
     causes of the test, and those alone that are asked for: the first where it holds, the second
-    where it does not; None: the test gives them.
+    where it does not; None: the test gives them. `joined`, of one with parts, says whether it holds
+    given whether each of them does, and is what the test comes to.
     """
 
     kind: str
@@ -315,3 +320,4 @@ class ConditionCheck(NamedTuple):
     holds: Holds | None = None
     quick: bool = False
     found: tuple[Found, Found] | None = None
+    joined: Callable[[Iterable[bool]], bool] | None = None

@@ -67,6 +67,7 @@ class Evidence(NamedTuple):
 
 
 _ANY_SIGN_IN = Requirement()
+_REPORT_ONLY = PolicyState.REPORT_ONLY
 _NOTHING_ASKED = (_ANY_SIGN_IN,)
 
 FOR_GOOD = 1 << 40
@@ -168,6 +169,8 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
 
         All of it where the demand is met, or where it asks for no sign-in in particular.
         """
+        if len(self.asks) == 1:
+            return (self.asks[0].requirement,)
         unmet = [each.requirement for each in self.asks if now > each.until]
         return tuple(unmet or [each.requirement for each in self.asks])
 
@@ -339,8 +342,14 @@ def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) 
 
 def shows(requirement: Requirement, second: int | None, evidence: Evidence) -> bool:
     """Return whether the sign-ins later than that second meet a requirement (`shown_for`)."""
-    sign_ins = evidence.sign_ins if evidence.own is None else (evidence.own,)
-    return _latest_shown(requirement, second, sign_ins, evidence.skew) >= 0
+    own = evidence.own
+    sign_ins = evidence.sign_ins if own is None else (own,)
+    any_time = second is None or requirement == _ANY_SIGN_IN  # as in `_latest_shown`
+    after = 0 if any_time else max(0, (second or 0) - evidence.skew)
+    for sign_in in sign_ins:  # noqa: SIM110 - a generator takes longer
+        if sign_in[2].auth_time > after and sign_in.meets(requirement):
+            return True
+    return False
 
 
 def _latest_shown(
@@ -507,7 +516,7 @@ def _demand(  # noqa: PLR0913, PLR0917 - made once, with all that it is
         policy.id,
         policy.contexts,
         policy.apps,
-        policy.state is PolicyState.REPORT_ONLY,
+        policy.state is _REPORT_ONLY,
         activation.mark or activation.causes,
         since,
         asks,
@@ -529,7 +538,7 @@ def refused_without_address(compiled: Compiled, activation: Activation) -> Deman
         policy.id,
         policy.contexts,
         policy.apps,
-        policy.state is PolicyState.REPORT_ONLY,
+        policy.state is _REPORT_ONLY,
         activation.causes,
         block=policy.grant.block,
         unsatisfiable=not policy.grant.block,
@@ -544,7 +553,7 @@ def refused_unknown(compiled: Compiled, activation: Activation, unknown: tuple[s
         policy.id,
         policy.contexts,
         policy.apps,
-        policy.state is PolicyState.REPORT_ONLY,
+        policy.state is _REPORT_ONLY,
         activation.mark or activation.causes,
         block=policy.grant.block,
         unsatisfiable=not policy.grant.block,

@@ -32,6 +32,9 @@ SIGNALS_BOUND = 64
 SPENT_BOUND = 64
 ASKED_BOUND = 16
 
+_DEVICE = Circumstance.DEVICE
+"""To ask a class of an enumeration for a member takes longer than to look one up in a table."""
+
 Moment = int | None
 """Microseconds since the epoch; None: from the start of the session."""
 
@@ -354,7 +357,7 @@ class State(msgspec.Struct, gc=False):
     @property
     def device(self) -> str:
         """The device the session is on; empty where it is not known."""
-        held = self.circumstances.get(Circumstance.DEVICE)
+        held = self.circumstances.get(_DEVICE)
         return held.value if held else ""
 
     @property

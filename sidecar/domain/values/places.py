@@ -187,7 +187,9 @@ def ends(state: State, journey: TravelHeld) -> tuple[tuple[Authentication, ...],
 
 def is_proven(state: State, journey: TravelHeld) -> bool:
     """Return whether any sign-in at all came with a journey, or from both of its ends."""
-    return bool(journey.proven_by) or all(ends(state, journey))
+    if journey.proven_by:
+        return True
+    return bool(state.proven_places or state.remembered) and all(ends(state, journey))
 
 
 def proof_key(fact: PlaceProven) -> str:

@@ -65,7 +65,7 @@ def fading_of(conditions: Iterable[Condition | None], levels: Thresholds | None 
             *{leaf.at_least for leaf in found if isinstance(leaf, Score)},
             *(() if levels is None else _levels(levels)),
         ),
-        tuple({leaf for leaf in found if isinstance(leaf, Signals)}),
+        tuple({leaf for leaf in found if isinstance(leaf, Signals) and leaf.at_least > 0}),
         tuple({leaf for leaf in found if isinstance(leaf, TimeOfDay)}),
         any(is_timed(leaf) and not isinstance(leaf, _KNOWN) for leaf in found),
     )
@@ -190,7 +190,7 @@ def _signals_fade(scene: Scene, conditions: Sequence[Signals]) -> int:
             weight, half_life = scene.world.rating.of_signal(held.name, held.weight, held.half_life)
             left = decayed(weight, half_life, (scene.now - held.since) / MICROSECONDS)
             for one in conditions:
-                if held.name in one.include and 0 < one.at_least <= left and half_life > 0:
+                if held.name in one.include and one.at_least <= left and half_life > 0:
                     until = min(until, _falls(held.since, weight, half_life, one.at_least))
     return int(until)
 

@@ -6,7 +6,7 @@ and are not sticky, and no operator has cleared anything. Whatever else there is
 all of this with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sidecar.domain.evaluation.activation import (
     NOTHING,
@@ -26,28 +26,25 @@ from sidecar.domain.sources.origin import Origins, origins_of
 class Transition:
     """The activations of rules after facts have come to a scene.
 
-    `brought` are the facts, none where time alone has passed; `skew` that of clocks.
+    `brought` are the facts, none where time alone has passed; `skew` that of clocks. `by` are the
+    events that the facts are of, and `moments` theirs: several where they came late.
     """
 
-    __slots__ = ("_by", "brought", "moments", "scene", "skew")
+    __slots__ = ("brought", "by", "moments", "scene", "skew")
 
     def __init__(self, scene: Scene, brought: Sequence[Fact], skew: int) -> None:
         self.scene = scene
         self.brought = brought
         self.skew = skew
-        self.moments = {fact.stamp.time for fact in brought}  # several where they came late
-        self._by: Origins | None = None
-
-    @property
-    def by(self) -> Origins:
-        """The events that the facts are of."""
-        if self._by is None:
-            brought = self.brought
-            if len(brought) == 1:  # which is most often so: as `origins_of` says
-                self._by = ((brought[0].source, brought[0].stamp.id),)
-            else:
-                self._by = origins_of(brought)
-        return self._by
+        self.by: Origins
+        if len(brought) == 1:  # which is most often so: as `origins_of` says
+            fact = brought[0]
+            stamp = fact.stamp
+            self.moments = {stamp.time}
+            self.by = ((fact.source, stamp.id),)
+        else:
+            self.moments = {fact.stamp.time for fact in brought}
+            self.by = origins_of(brought)
 
     def after(self, rule: EvaluationRule, before: Activation, needs: Needs) -> Activation:
         """Return what a rule makes of the scene, given what it made of the one before."""
@@ -77,8 +74,8 @@ class Transition:
         causes = causes or _ALWAYS
         if not holds:
             return self._begun(rule, before, needs, causes)
-        if len(causes) == 1 == len(before.causes) and _is_one(causes[0], before.causes[0]):
-            return self._held_one(rule, before, needs, causes)
+        if len(causes) == 1 == len(before.causes):
+            return self._alone(rule, before, needs, causes)
         return self._held(rule, before, needs, causes)
 
     def _otherwise(self, rule: EvaluationRule, before: Activation, needs: Needs) -> Activation:
@@ -109,45 +106,39 @@ class Transition:
     ) -> Activation:
         if len(causes) > 1 and len({cause.key for cause in causes}) < len(causes):
             return self._otherwise(rule, before, needs)
-        proven, moments = self.scene.proven, self.moments
-        mark = []
-        for cause in causes:
-            circumstance = cause.circumstance
-            if circumstance and proven(circumstance, needs):
-                continue
-            since = cause.since  # as `_marked` does
-            if not moments or (cause == ALWAYS if since is None else since not in moments):
-                mark.append(cause)
-            else:
-                mark.append(self._brought(cause))
+        mark = self._fresh(causes, needs)
         if not mark:
             return Activation(
                 True, causes, (), None, (), None, None, (), before.ended, before.ended_since
             )
         return Activation(True, causes, tuple(mark[-STICKY_BOUND:]))
 
-    def _marked(self, cause: Cause) -> Cause:
-        """Return a cause that is new in a mark, with the events that brought it, if these did."""
-        since, moments = cause.since, self.moments
-        if not moments or (cause == ALWAYS if since is None else since not in moments):
-            return cause
-        return self._brought(cause)
+    def _fresh(self, causes: Iterable[Cause], needs: Needs) -> list[Cause]:
+        """Return those of new causes that nothing has proven, with the events that brought them.
 
-    def _brought(self, cause: Cause) -> Cause:
-        return Cause(
-            cause.kind,
-            cause.value,
-            cause.since,
-            cause.signal,
-            cause.circumstance,
-            cause.source,
-            self.by,
-        )
+        If these did: where time did, or other facts, they have no events.
+        """
+        proven, moments = self.scene.proven, self.moments
+        fresh = []
+        for cause in causes:
+            circumstance = cause.circumstance
+            if circumstance and proven(circumstance, needs):
+                continue
+            since = cause.since
+            if moments and (cause != ALWAYS if since is None else since in moments):
+                kind, value, signal = cause.kind, cause.value, cause.signal
+                cause = Cause(kind, value, since, signal, circumstance, cause.source, self.by)  # noqa: PLW2901
+            fresh.append(cause)
+        return fresh
 
-    def _held_one(
+    def _alone(
         self, rule: EvaluationRule, before: Activation, needs: Needs, causes: tuple[Cause, ...]
     ) -> Activation:
-        """Return what `_held` does where one cause goes on, alone as it was before."""
+        """Return what `_held` does where there is one cause, as there was before."""
+        if not _is_one(causes[0], before.causes[0]):
+            if causes[0].key == before.causes[0].key:
+                return self._held(rule, before, needs, causes)
+            return self._replaced(rule, before, needs, causes)
         marked = before.mark
         same = causes == before.causes
         if not marked:
@@ -157,6 +148,23 @@ class Transition:
         if len(marked) > 1 or not _is_one(causes[0], marked[0]):
             return self._held(rule, before, needs, causes)
         return before if same else Activation(True, causes, marked)
+
+    def _replaced(
+        self, rule: EvaluationRule, before: Activation, needs: Needs, causes: tuple[Cause, ...]
+    ) -> Activation:
+        """Return the same where that takes the place of the one before."""
+        marked = before.mark
+        if marked and (len(marked) > 1 or marked[0].key != before.causes[0].key):
+            return self._held(rule, before, needs, causes)
+        if marked and self._is_unmet(before, needs):
+            return self._otherwise(rule, before, needs)
+        fresh = self._fresh(causes, needs)
+        if fresh:
+            return Activation(True, causes, tuple(fresh))
+        ended, since = before.ended, before.ended_since
+        if marked:
+            ended, since = self.by or before.by, before.since
+        return Activation(True, causes, ended=ended, ended_since=since)
 
     def _held(  # noqa: C901 - one pass over the causes
         self, rule: EvaluationRule, before: Activation, needs: Needs, causes: tuple[Cause, ...]
@@ -169,7 +177,6 @@ class Transition:
         waiting = {cause.key: cause for cause in marked}
         mark: dict[str, Cause] = {}
         left = len(waiting)
-        proven = self.scene.proven
         for cause in causes:
             key = cause.key
             if key in mark:
@@ -179,10 +186,9 @@ class Transition:
                     return self._otherwise(rule, before, needs)
                 mark[key] = waiting[key]
                 left -= 1
-            elif key not in known and not (
-                cause.circumstance and proven(cause.circumstance, needs)
-            ):
-                mark[key] = self._marked(cause)
+            elif key not in known:
+                for fresh in self._fresh((cause,), needs):
+                    mark[key] = fresh
         if left and self._is_unmet(before, needs):
             return self._otherwise(rule, before, needs)
         kept = tuple(mark.values())[-STICKY_BOUND:]
