@@ -45,6 +45,7 @@ from sidecar.wire.shared_table.layout import (
     ROUTINE_BIT,
     TableSession,
     call_text,
+    has_own_text,
     key_of,
     numbered,
     shown_text,
@@ -392,6 +393,8 @@ class Publisher:
         """Return whether the same call again would find nothing new, and leave no trace."""
         token, state, evaluator = shown.token, live.state, self._view.evaluator
         if not shown.adds_nothing or live.gone or live.missing_device:
+            return False
+        if not has_own_text(call.ip, call.user_agent):
             return False
         # Of such a token the next call has to show more, or its issuer may be asked about it.
         if token.binding or token.confirmed_at or token.unconfirmed:

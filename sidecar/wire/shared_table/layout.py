@@ -1,15 +1,20 @@
 """The layout of the table that apps read without asking: words of 64 bits, each read at once.
 
     header                 8192 bytes: what it is, the writer's sign of life, the contexts' bits
-    slot, slot, ...        three words each: two of the call's key, one of what is decided
+    key, key, ...          two words for each slot: the key of a call
+    decision, ...          one word for each slot: what is decided of that call
 
 A reader in another process sees one word as a whole, and never two: so all that changes of a
 decision is in one word, and the key of a slot is written once in the life of a table, before the
 slot's first decision. A slot whose call is no longer known keeps its key, and its decision is 0.
 
+Decisions lie together, away from the keys: who has found a slot before reads its decision alone,
+and eight of them share a line of the processor's cache instead of two or three.
+
 `stepup_client.shared.layout` says the same for readers; a test holds the two together.
 """
 
+from binascii import b2a_base64
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import NamedTuple
@@ -19,8 +24,11 @@ import msgspec
 FILE_NAME = "decisions.table"
 
 MAGIC = int.from_bytes(b"SUTABLE\0", "little")
-VERSION = 2
-"""1 had the token's signature in the key of a call, where now its digest is."""
+VERSION = 3
+"""1 had the token's signature in the key of a call, where now its digest is.
+
+2 had a decision beside each key, and the digest in hexadecimal.
+"""
 
 AT_MAGIC = 0
 AT_VERSION = 1
@@ -49,7 +57,8 @@ TEXT_BYTE = 256
 HEADER_BYTES = 8192
 WORD = 8
 HEADER_WORDS = HEADER_BYTES // WORD
-SLOT_WORDS = 3
+KEY_OF_CALL_WORDS = 2
+SLOT_WORDS = KEY_OF_CALL_WORDS + 1
 
 UNBORN, LIVE, DEAD = 0, 1, 2
 """The states of a table: it is believed only while it is live, and once dead it stays so."""
@@ -69,8 +78,11 @@ PROBES = 8
 AGENT_CHARACTERS = 256
 
 KEY_BYTES = 32
-SHOWN_BYTES = 32
-"""Bytes of the digest of a token and what it shows."""
+SHOWN_BYTES = 33
+"""Bytes of the digest of a token and what it shows: as text (base64) it is 44 characters.
+
+With an address and most user agents the text of a call is then one block of its hash, not two.
+"""
 
 
 class ContextBit(msgspec.Struct, frozen=True, array_like=True):
@@ -89,6 +101,11 @@ class Description(msgspec.Struct, frozen=True):
 def size_of(slots: int) -> int:
     """Return the bytes of a table."""
     return HEADER_BYTES + slots * SLOT_WORDS * WORD
+
+
+def decisions_at(slots: int) -> int:
+    """Return the word at which the decisions of a table begin."""
+    return HEADER_WORDS + slots * KEY_OF_CALL_WORDS
 
 
 def numbered(
@@ -127,12 +144,24 @@ def shown_text(whose: TableSession, auth_time: int, acr: str, token: str) -> str
     """
     parts = (*whose, str(auth_time), acr, token)
     text = "".join([f"{len(part)}:{part}" for part in parts])
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=SHOWN_BYTES).hexdigest()
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=SHOWN_BYTES).digest()
+    return b2a_base64(digest, newline=False).decode()
 
 
 def call_text(shown: str, ip: str, user_agent: str) -> str:
-    """Return the text of a call: what its token shows, and where it comes from."""
-    return f"{shown}{len(ip)}\0{ip}{user_agent[:AGENT_CHARACTERS]}"
+    """Return the text of a call: what its token shows, and where it comes from.
+
+    No other call has the same text as one that `has_own_text`.
+    """
+    return f"{shown}{ip}\0{user_agent[:AGENT_CHARACTERS]}"
+
+
+def has_own_text(ip: str, user_agent: str) -> bool:
+    """Return whether the text of a call has one zero, so that it says where its address ends.
+
+    No other may be in the table. Readers need not look: a text of theirs with more finds nothing.
+    """
+    return "\0" not in ip and "\0" not in user_agent
 
 
 def key_of(text: str, key: bytes) -> tuple[int, int]:

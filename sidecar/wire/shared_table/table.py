@@ -7,6 +7,7 @@ import msgspec
 from sidecar.wire.shared_table import layout
 from sidecar.wire.shared_table.layout import (
     HEADER_WORDS,
+    KEY_OF_CALL_WORDS,
     LATEST_TICK,
     PROBES,
     SLOT_WORDS,
@@ -14,6 +15,7 @@ from sidecar.wire.shared_table.layout import (
     WORD,
     Description,
     decision_of,
+    decisions_at,
 )
 
 MASK = (1 << 64) - 1
@@ -57,6 +59,7 @@ class TableWriter:
         self._words = words
         self.key = origin.key
         self.slots = (len(words) - HEADER_WORDS) // SLOT_WORDS
+        self._decisions = decisions_at(self.slots)
         self.used = 0
         self.live = 0
         self._epoch = now.wall
@@ -89,7 +92,7 @@ class TableWriter:
         self._words[layout.AT_STATE] = layout.DEAD
 
     def publish(self, key: tuple[int, int], bits: int, until: float) -> int | None:
-        """Write what is decided of a call; return its slot, None where none is free.
+        """Write what is decided of a call; return the place of that, None where no slot is free.
 
         It passes in the contexts of these bits before `until` (seconds of the wall clock).
         """
@@ -98,18 +101,18 @@ class TableWriter:
             return None
         ticks = (int(min(until, LATEST) * 1_000_000_000) - self._epoch) // TICK
         word = decision_of(bits, min(ticks, LATEST_TICK)) if bits and ticks > 0 else 0
-        self.live += bool(word) - bool(self._words[place + 2])
-        self._words[place + 2] = word
+        self.live += bool(word) - bool(self._words[place])
+        self._words[place] = word
         return place
 
     def withdraw(self, place: int) -> None:
-        """Have nothing decided of the call in a slot."""
-        if self._words[place + 2]:
-            self._words[place + 2] = 0
+        """Have nothing decided of the call whose decision is there."""
+        if self._words[place]:
+            self._words[place] = 0
             self.live -= 1
 
     def _place(self, key: tuple[int, int]) -> int | None:
-        """Return where a key is, after writing it where it is new.
+        """Return where the decision of a key is, after writing the key where it is new.
 
         The key is whole before the slot has a decision: a reader that sees the one without the
         other finds another key, or no decision.
@@ -117,15 +120,16 @@ class TableWriter:
         words, slots = self._words, self.slots
         first, second = key
         for probe in range(first, first + PROBES):
-            place = HEADER_WORDS + probe % slots * SLOT_WORDS
-            held = words[place], words[place + 1]
+            slot = probe % slots
+            at = HEADER_WORDS + slot * KEY_OF_CALL_WORDS
+            held = words[at], words[at + 1]
             if held == key:
-                return place
+                return self._decisions + slot
             if held == (0, 0):
-                words[place + 1] = second
-                words[place] = first
+                words[at + 1] = second
+                words[at] = first
                 self.used += 1
-                return place
+                return self._decisions + slot
         return None
 
 

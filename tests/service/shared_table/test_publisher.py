@@ -243,6 +243,15 @@ async def test_another_call_than_the_one_that_passed_is_asked(stage: Stage, call
     assert not stage.allows(call)
 
 
+async def test_a_call_whose_text_another_call_could_have_is_not_in_the_table(stage: Stage) -> None:
+    await passed(stage)
+    odd = msgspec.structs.replace(CALL, user_agent="x\0y")
+    for _ in range(2):
+        assert (await stage.check(odd)).verdict is Verdict.ALLOW
+    assert not stage.allows(odd)
+    assert not stage.allows(msgspec.structs.replace(CALL, ip=f"{HOME}\0x", user_agent="y"))
+
+
 async def test_two_clients_of_a_session_are_both_in_the_table(stage: Stage) -> None:
     await passed(stage)
     other = msgspec.structs.replace(CALL, token="apps")

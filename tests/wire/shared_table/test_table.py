@@ -39,6 +39,18 @@ def test_readers_have_the_layout_of_the_writer() -> None:
     assert len(theirs) > 20
 
 
+def test_the_signs_of_life_lie_together_as_readers_read_them() -> None:
+    signs = [layout.AT_STATE, layout.AT_BEAT, layout.AT_FRESH, layout.AT_OFFSET]
+    assert signs == list(range(layout.AT_STATE, layout.AT_STATE + 4))
+
+
+def test_keys_and_decisions_fill_the_table_and_do_not_overlap() -> None:
+    table, words = made()
+    places = {table.publish((number, 1), 1, 2000.0) for number in range(SLOTS)}
+    assert places == set(range(layout.decisions_at(SLOTS), len(words)))
+    assert table.publish((SLOTS, 1), 1, 2000.0) is None
+
+
 @given(st.tuples(*[st.text()] * 3), st.integers(), st.text(), st.text())
 def test_a_reader_makes_the_same_text_of_a_token(
     whose: tuple[str, str, str], auth_time: int, acr: str, token: str
@@ -65,9 +77,13 @@ def test_a_decision_is_one_word_and_its_slot_keeps_its_key() -> None:
     table, words = made()
     place = table.publish((3, 4), 0b101, 1010.0)
     assert place is not None
-    assert words[place : place + 3].tolist() == [3, 4, decision_of(0b101, 160)]
+    key_at = layout.HEADER_WORDS + (place - layout.decisions_at(SLOTS)) * layout.KEY_OF_CALL_WORDS
+    assert key_at == layout.HEADER_WORDS + 3 * layout.KEY_OF_CALL_WORDS
+    assert words[key_at : key_at + 2].tolist() == [3, 4]
+    assert words[place] == decision_of(0b101, 160)
     table.withdraw(place)
-    assert words[place : place + 3].tolist() == [3, 4, 0]
+    assert words[key_at : key_at + 2].tolist() == [3, 4]
+    assert words[place] == 0
     assert table.publish((3, 4), 1, 1010.0) == place
     assert (table.used, table.live) == (1, 1)
 
@@ -79,7 +95,7 @@ def test_what_does_not_pass_any_more_is_no_decision(bits: int, until: float) -> 
     table, words = made()
     place = table.publish((3, 4), bits, until)
     assert place is not None
-    assert words[place + 2] == 0
+    assert words[place] == 0
     assert table.live == 0
 
 
@@ -88,7 +104,7 @@ def test_a_decision_never_holds_longer_than_was_said() -> None:
     for number, until in enumerate((1000.0625, 1000.1, 1003.99, 1e12, float("inf"))):
         place = table.publish((number + 1, 1), 1, until)
         assert place is not None
-        ticks = words[place + 2] >> layout.CONTEXT_BITS
+        ticks = words[place] >> layout.CONTEXT_BITS
         assert NOW.wall + ticks * layout.TICK <= until * 1e9
         assert ticks <= layout.LATEST_TICK
 
@@ -119,6 +135,18 @@ def test_names_cannot_be_cut_so_that_another_call_has_the_same_text() -> None:
     assert keys != {key_of(text, b"l" * layout.KEY_BYTES) for text in texts}
 
 
+_ZEROS = st.text(alphabet="\x001a", max_size=6)
+
+
+@given(_ZEROS, _ZEROS, _ZEROS, _ZEROS)
+def test_no_other_call_has_the_text_of_one_that_may_be_in_the_table(
+    ip: str, agent: str, other_ip: str, other_agent: str
+) -> None:
+    is_the_same = layout.call_text("", ip, agent) == layout.call_text("", other_ip, other_agent)
+    if layout.has_own_text(ip, agent) and is_the_same:
+        assert (ip, agent) == (other_ip, other_agent)
+
+
 SAME_END = [
     ("h.p.s", TableSession("i", "u", "s")),
     ("h.q.s", TableSession("i", "u", "s")),
@@ -135,6 +163,7 @@ def test_a_token_has_a_text_of_its_own_whatever_it_ends_with_and_whatever_names_
 
 def test_names_with_separators_in_them_are_not_taken_for_another_call() -> None:
     mine = layout.shown_text(TableSession("i", "me", "s"), 0, "", "a.b.mine")
+    assert not layout.has_own_text("1", "\0s2")
     written = layout.call_text(mine, "1", "\0s2\x000\0\0barred\x000\0")
     named = TableSession("i", "me\0s\x000\0\0mine\x001\x001", "s2")
     barred = layout.shown_text(named, 0, "", "a.b.barred")

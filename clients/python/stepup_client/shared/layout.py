@@ -9,7 +9,7 @@ from __future__ import annotations
 FILE_NAME = "decisions.table"
 
 MAGIC = int.from_bytes(b"SUTABLE\0", "little")
-VERSION = 2
+VERSION = 3
 
 AT_MAGIC = 0
 AT_VERSION = 1
@@ -30,6 +30,7 @@ TEXT_BYTE = 256
 HEADER_BYTES = 8192
 WORD = 8
 HEADER_WORDS = HEADER_BYTES // WORD
+KEY_OF_CALL_WORDS = 2
 SLOT_WORDS = 3
 
 LIVE = 1
@@ -38,4 +39,4 @@ CONTEXT_BITS = 32
 ROUTINE_BIT = 0
 PROBES = 8
 AGENT_CHARACTERS = 256
-SHOWN_BYTES = 32
+SHOWN_BYTES = 33

@@ -15,7 +15,13 @@ from time import monotonic_ns
 from typing import Any, Callable
 
 from stepup_client.shared import layout
-from stepup_client.shared.layout import HEADER_BYTES, SLOT_WORDS, WORD
+from stepup_client.shared.layout import (
+    HEADER_BYTES,
+    HEADER_WORDS,
+    KEY_OF_CALL_WORDS,
+    SLOT_WORDS,
+    WORD,
+)
 
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -30,10 +36,21 @@ class NotOurs(Exception):  # noqa: N818 - named by what is to be done: ask the s
 class MappedTable:
     """A table: its words, its key, and of each context the bit and the greatest age of a view.
 
-    `keyed` makes a hash under its key, to which nothing was given yet.
+    `keyed` makes a hash under its key, to which nothing was given yet. `decisions` is the word at
+    which the decisions begin.
     """
 
-    __slots__ = ("contexts", "epoch", "key", "keyed", "memory", "patience", "slots", "words")
+    __slots__ = (
+        "contexts",
+        "decisions",
+        "epoch",
+        "key",
+        "keyed",
+        "memory",
+        "patience",
+        "slots",
+        "words",
+    )
 
     def __init__(self, path: str, owner: Callable[[], int]) -> None:
         """Map the file; blocks shortly. Raises `NotOurs`, and OSError where there is none.
@@ -63,6 +80,7 @@ class MappedTable:
         self.slots = words[layout.AT_SLOTS]
         if not self.slots or HEADER_BYTES + self.slots * SLOT_WORDS * WORD != len(self.memory):
             raise NotOurs(f"{path} has another size than it says")
+        self.decisions = HEADER_WORDS + self.slots * KEY_OF_CALL_WORDS
         if _bytes(words, layout.AT_BOOT, layout.BOOT_WORDS) != boot_id():
             raise NotOurs(f"{path} is of another boot of the machine")
         self.patience = words[layout.AT_PATIENCE]

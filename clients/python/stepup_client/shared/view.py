@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import sys
+from binascii import b2a_base64
 from collections.abc import Iterable
 from functools import partial
 from hashlib import blake2b
@@ -35,13 +36,14 @@ RETRY = 100_000_000
 CLOCK_SKEW = 250_000_000
 """Nanoseconds by which the clocks here may be further apart than the sidecar saw them last."""
 
+_LEAST_SKEW = -CLOCK_SKEW
 _LIVE, _BITS, _TICK = layout.LIVE, layout.CONTEXT_BITS, layout.TICK
-_FIRST, _SLOT, _AGENT = layout.HEADER_WORDS, layout.SLOT_WORDS, layout.AGENT_CHARACTERS
+_FIRST, _KEY, _AGENT = layout.HEADER_WORDS, layout.KEY_OF_CALL_WORDS, layout.AGENT_CHARACTERS
 _SHOWN = layout.SHOWN_BYTES
-_STATE, _BEAT = layout.AT_STATE, layout.AT_BEAT
-_FRESH, _OFFSET = layout.AT_FRESH, layout.AT_OFFSET
 _PROBES = layout.PROBES
 _two_words = Struct("<QQ").unpack
+# Words of this machine's own, each of which is read at once; with a byte order it would not be.
+_signs, _SIGNS = Struct("4Q").unpack_from, layout.AT_STATE * layout.WORD
 _hashed = blake2b
 
 
@@ -76,7 +78,8 @@ class VerifiedToken:
             data = text.encode()
         except UnicodeEncodeError:  # JSON may name half a character
             data = text.encode("utf-8", "surrogatepass")
-        self.text = _hashed(data, digest_size=_SHOWN).hexdigest()
+        digest = _hashed(data, digest_size=_SHOWN).digest()
+        self.text = b2a_base64(digest, newline=False).decode()
         # Where it was found last: in the table of which key, for which address and user agent. It
         # does not hold the table, whose memory and descriptor go when another one has begun.
         self.place: tuple[bytes, str, str, int] | None = None
@@ -133,7 +136,7 @@ class SharedView:
         # between must not believe what was decided then by how the table looked before.
         decision = words[at]
         mask, staleness = wanted
-        live, beat, fresh, offset = words[_STATE], words[_BEAT], words[_FRESH], words[_OFFSET]
+        live, beat, fresh, offset = _signs(words, _SIGNS)
         now, wall = monotonic_ns(), time_ns()
         if live != _LIVE or not 0 <= now - beat <= table.patience:
             self._leave_if_dead(table)
@@ -142,7 +145,7 @@ class SharedView:
             decision & mask == mask
             and (wall - table.epoch) // _TICK < decision >> _BITS
             and now - fresh <= staleness
-            and -CLOCK_SKEW < wall - now - offset < CLOCK_SKEW
+            and _LEAST_SKEW < wall - now - offset < CLOCK_SKEW
         )
 
     def _leave_if_dead(self, table: MappedTable) -> None:
@@ -185,7 +188,7 @@ def _find(table: MappedTable, shown: VerifiedToken, ip: str, user_agent: str) ->
 
     A key is written once in the life of a table, so that what was found stays where it is.
     """
-    text = f"{shown.text}{len(ip)}\0{ip}{user_agent[:_AGENT]}"
+    text = f"{shown.text}{ip}\0{user_agent[:_AGENT]}"
     try:
         data = text.encode()
     except UnicodeEncodeError:  # it came from no request
@@ -196,13 +199,16 @@ def _find(table: MappedTable, shown: VerifiedToken, ip: str, user_agent: str) ->
     second: int
     first, second = _two_words(hashed.digest())
     words, slots = table.words, table.slots
-    at = _FIRST + first % slots * _SLOT
-    probe = first
-    while words[at] != first or words[at + 1] != second:
-        probe += 1
-        if not words[at] or probe == first + _PROBES:
-            return -1
-        at = _FIRST + probe % slots * _SLOT
-    at += 2
+    slot = first % slots
+    at = _FIRST + slot * _KEY
+    if words[at] != first or words[at + 1] != second:
+        probe = first
+        while words[at] != first or words[at + 1] != second:
+            probe += 1
+            if not words[at] or probe == first + _PROBES:
+                return -1
+            slot = probe % slots
+            at = _FIRST + slot * _KEY
+    at = table.decisions + slot
     shown.place = (table.key, ip, user_agent, at)
     return at
