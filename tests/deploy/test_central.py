@@ -1,11 +1,14 @@
 """The central sidecars' manifests as kubectl renders them, and the configuration within."""
 
+from pathlib import Path
+
 import kubernetes_validate
 import pytest
 import yaml
 
 from sidecar.wire.config.settings_reader import read_settings
 from tests.deploy.manifests import DEPLOY, Manifest, rendered, the
+from tests.system.gateways.central_gateways import ASKING
 
 NAME = "stepup-sidecar-central"
 GATEWAYS = sorted((DEPLOY / "central" / "gateways").glob("*.yaml"))
@@ -58,11 +61,14 @@ def test_it_has_no_rights_and_holds_no_secret(manifests: tuple[Manifest, ...]) -
 
 
 @pytest.mark.parametrize("file", GATEWAYS, ids=lambda file: file.stem)
-def test_a_gateways_example_asks_the_service_over_tls_and_says_that_it_was_not_run(
-    file: object,
+def test_a_gateways_example_asks_the_service_over_tls_and_says_what_was_run_of_it(
+    file: Path,
 ) -> None:
-    text = (DEPLOY / "central" / "gateways" / str(file)).read_text()
-    assert "has not been run here" in text
+    text = file.read_text()
+    words = " ".join(text.replace("#", "").split())
+    assert "was run with" in words
+    assert "has not been run here" in words
+    assert file.stem in ASKING
     documents = list(yaml.safe_load_all(text))
     assert NAME in str(documents)
     assert "8443" in str(documents)
