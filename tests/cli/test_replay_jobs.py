@@ -1,6 +1,7 @@
 """Several processes replay as one does, and one that ends early ends the command."""
 
 import json
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -46,9 +47,21 @@ async def test_any_number_of_processes_gives_the_same_report(tmp_path: Path) -> 
     ("prepare", "words"),
     [(killed, "was killed by signal 9"), (failing, "ValueError: the policies are odd")],
 )
-def test_a_process_that_ends_early_is_a_clear_error(prepare: Prepare, words: str) -> None:
-    with ReplayJobs(1, prepare) as jobs, pytest.raises(Stop) as stopped:
-        jobs.finish()
+@pytest.mark.parametrize("threads", [0, 1], ids=["a copy", "started anew"])
+def test_a_process_that_ends_early_is_a_clear_error(
+    prepare: Prepare, words: str, threads: int
+) -> None:
+    over = threading.Event()
+    others = [threading.Thread(target=over.wait) for _ in range(threads)]
+    for other in others:
+        other.start()
+    try:
+        with ReplayJobs(2, prepare) as jobs, pytest.raises(Stop) as stopped:
+            jobs.finish()
+    finally:
+        over.set()
+        for other in others:
+            other.join()
     message = str(stopped.value)
     assert message.startswith("sidecar replay: a process that replayed some of the users ")
     assert words in message

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 
 
 class Namespaces:
-    """The namespaces of the configured issuers. Where none is configured there is one, unnamed."""
+    """The namespaces of the configured issuers. Where none is configured there is one, unnamed.
 
-    __slots__ = ("_of",)
+    `all` has each once, in the order of the issuers.
+    """
+
+    __slots__ = ("_of", "_sole", "all")
 
     def __init__(self, of_issuers: Mapping[str, str] | None = None) -> None:
         self._of = dict(of_issuers or {})
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Every namespace once, in the order of the issuers."""
-        return tuple(dict.fromkeys(self._of.values())) or ("",)
+        self.all: tuple[str, ...] = tuple(dict.fromkeys(self._of.values())) or ("",)
+        self._sole = self.all[0] if len(self.all) == 1 else None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -36,8 +36,7 @@ class Namespaces:
 
     def sole(self) -> str | None:
         """Return the namespace where there is but one."""
-        everything = self.all
-        return everything[0] if len(everything) == 1 else None
+        return self._sole
 
 
 NO_NAMESPACES = Namespaces()

@@ -97,7 +97,7 @@ class Passage:
 
     def twins(self, base: int) -> list[tuple[int, "Passage"]]:
         """Itself, as `base`, and its forks."""
-        return [(base, self), *self.forks.items()]
+        return [(base, self), *self.forks.items()] if self.forks else [(base, self)]
 
 
 class Trigger(NamedTuple):
@@ -269,7 +269,8 @@ class Walker:
         proofs = proofs_of(self.evaluator, state, own) if standing.asks_each_call else EMPTY
         access = AccessRequest(moment.app, contexts, moment.now / MICROSECONDS, proofs)
         decision = decide(standing, access, self._ladder)
-        asking = [d for d in standing.demands if self._asks(d, access)]
+        allowed = decision.verdict is Verdict.ALLOW  # then none of them asks
+        asking = [] if allowed else [d for d in standing.demands if self._asks(d, access)]
         trying = [d for d in standing.tried if self._asks(d, access)]
         if decision.uses_proof and proofs.proof is not None:
             keep_spent(state, proofs.proof.known_by, SpentHeld("", moment.now))

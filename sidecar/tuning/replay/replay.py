@@ -136,10 +136,11 @@ class Replay:
 
     def _pass_time(self, now: int) -> None:
         """Let sessions end, and sign-ins come that are due, in the order of their moments."""
-        for life in self._timeline.expired(now):
-            for run in self._runs:
-                run.answers(life.expires_at)
-            self._end(life)
+        if self._timeline.has_expired(now):
+            for life in self._timeline.expired(now):
+                for run in self._runs:
+                    run.answers(life.expires_at)
+                self._end(life)
         for run in self._runs:
             run.answers(now)
 

@@ -43,8 +43,9 @@ RISK = "risk"
 BASE = -1
 """Stands for the policy set as it is, among its variants."""
 
-_SEEN_IN_STANDING = (AssuranceLowered, ComplianceReported, Revoked)
-
+_SEEN_IN_STANDING: frozenset[type[Fact]] = frozenset(
+    {AssuranceLowered, ComplianceReported, Revoked}
+)
 
 QUIET: frozenset[type[Fact]] = frozenset({AgentSeen, Seen, Sighted})
 """Facts that a standing depends on through activations alone."""
@@ -214,9 +215,9 @@ class Run:
 
         Under another threshold it is the same, until a session that has parted proves otherwise.
         """
-        signed_in = [fact for fact in facts if isinstance(fact, SignedIn)]
-        if not signed_in or not life.user:
+        if not life.user:
             return
+        signed_in = [fact for fact in facts if isinstance(fact, SignedIn)]
         evaluator = self._walkers[at].evaluator
         found = [place for one in signed_in for place in evaluator.proven_by(state, one)]
         if not found:
@@ -241,23 +242,27 @@ class Run:
         held = dict(state.activations)
         device = state.device
         shadows = self.policies.shadows if at == BASE else None
-        self._remember(life, passage, state, facts, at)
+        kinds = set(map(type, facts))
+        if SignedIn in kinds:
+            self._remember(life, passage, state, facts, at)
         if history:
             _recall(passage, history)
         if facts:
             _fold(walker.evaluator, shadows, passage, facts)
         if history:
             _conclude(walker.evaluator, shadows, passage, dependencies.EVERYTHING)
-        if any(isinstance(fact, SignedIn) for fact in facts):
+        if SignedIn in kinds:
             passage.signed_in()
         changed = state.activations != held or state.device != device
-        if changed or history or not all(type(fact) in QUIET for fact in facts):
+        if changed or history or not kinds <= QUIET:
             passage.standing = None
-        return changed or any(isinstance(fact, _SEEN_IN_STANDING) for fact in facts)
+        return changed or not kinds.isdisjoint(_SEEN_IN_STANDING)
 
     def _part(self, life: Life, passage: Passage) -> list[int]:
         """Part from the thresholds under which their policy now holds otherwise."""
-        parted = []
+        parted: list[int] = []
+        if not self.policies.variants:
+            return parted
         activations = passage.state.activations
         for at, variant in enumerate(self.policies.variants):
             if not variant.shadow or at in passage.forks:

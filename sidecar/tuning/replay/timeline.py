@@ -7,7 +7,7 @@ comes, and a session that begins later, or comes to another device, is given wha
 
 import heapq
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -39,11 +39,8 @@ KEPT = max(BOUNDS.values())
 _PRUNED_AT = 2 * KEPT
 
 
-class _Session(NamedTuple):
-    """The key of a session: the issuer whose name it is, and the name."""
-
-    issuer: str
-    session: str
+_Session: TypeAlias = tuple[str, str]
+"""The key of a session: the issuer whose name it is, and the name."""
 
 
 class Life:
@@ -121,7 +118,9 @@ class Timeline:
         place = occurrence.place
         locate = self._locate if place is None else (lambda _ip: place)
         source = self._sources.labelled(signal.source)
-        meaning = facts_from(msgspec.structs.replace(signal, source=source), locate)
+        if source != signal.source:
+            signal = msgspec.structs.replace(signal, source=source)
+        meaning = facts_from(signal, locate)
         match meaning.scope:
             case Scope.SESSION:
                 return self._of_session(occurrence, meaning)
@@ -133,7 +132,7 @@ class Timeline:
 
     def find(self, subject: Subject) -> Life | None:
         """Return the session that a subject names, if it lives."""
-        return self._lives.get(_Session(self._issuer(subject), subject.session))
+        return self._lives.get((self._issuer(subject), subject.session))
 
     def _issuer(self, subject: Subject) -> str:
         """Return whose names a subject's are; empty: that is not known."""
@@ -145,6 +144,10 @@ class Timeline:
         """Return a name with whose it is, where there are several issuers; empty for none."""
         alone = not issuer or self._namespaces.sole() is not None
         return name if alone or not name else f"{name} ({issuer})"
+
+    def has_expired(self, now: int) -> bool:
+        """Return whether any session may end before `now` (microseconds)."""
+        return bool(self._expiring) and self._expiring[0][0] < now
 
     def expired(self, now: int) -> Iterator[Life]:
         """Sessions that end before `now` (microseconds), by when they do; they are forgotten."""
@@ -161,7 +164,7 @@ class Timeline:
             yield life
 
     def _forget(self, life: Life) -> None:
-        del self._lives[_Session(life.issuer, life.session)]
+        del self._lives[life.issuer, life.session]
         _leave(self._of_user, life.user, life)
         for device in life.devices:
             _leave(self._of_device, self._label(life.issuer, device), life)
@@ -191,10 +194,10 @@ class Timeline:
         history: list[Fact] = []
         issuer = self._issuer(subject)
         user = self._label(issuer, subject.user)
-        life = self._lives.get(_Session(issuer, subject.session))
+        life = self._lives.get((issuer, subject.session))
         born = life is None
         if life is None:
-            life = self._begin(_Session(issuer, subject.session), user)
+            life = self._begin((issuer, subject.session), user)
             history += self._history(Scope.USER, life.user)
         elif not life.user and user:
             life.user = user
@@ -216,7 +219,7 @@ class Timeline:
         life.attacked = life.attacked or occurrence.attack is True
         until = max(getattr(signal, "exp", 0) * MICROSECONDS, stamp.time + self._min_ttl)
         if born:
-            heapq.heappush(self._expiring, (until, _Session(issuer, life.session)))
+            heapq.heappush(self._expiring, (until, (issuer, life.session)))
         life.expires_at = max(life.expires_at, until)
         return self._spread(life, facts, history)
 
@@ -225,9 +228,7 @@ class Timeline:
         deliveries = [SessionDelivery(life, facts, history)]
         if not life.user:
             return deliveries
-        for fact in tuple(facts):
-            if not isinstance(fact, Sighted):
-                continue
+        for fact in [one for one in facts if isinstance(one, Sighted)]:
             seen = seen_in(fact, life.session)
             self._seen[life.user] = seen
             facts.append(seen)
@@ -239,7 +240,8 @@ class Timeline:
         return deliveries
 
     def _begin(self, named: _Session, user: str) -> Life:
-        life = self._lives[named] = Life(named.session, user, named.issuer)
+        issuer, session = named
+        life = self._lives[named] = Life(session, user, issuer)
         self.sessions += 1
         if user:
             self._own(life)
@@ -290,7 +292,9 @@ class Timeline:
             agent, device = getattr(signal, "user_agent", ""), signal.subject.device
             came = ShownWith(ip, place, device, user_agent=agent)
             yield SignedIn(stamp=stamp, authentication=proof, shown_with=came)
-        claims = tuple(c for c in occurrence.claims if self._is_new(life, f"claim {c[0]}", c[1]))
+        claims = occurrence.claims
+        if claims:
+            claims = tuple(c for c in claims if self._is_new(life, f"claim {c[0]}", c[1]))
         if claims:
             yield ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims)
 
@@ -305,13 +309,13 @@ class Timeline:
 def _remember(life: Life, occurrence: Occurrence) -> None:
     """Note what an event showed, to find out what is new in a later check."""
     signal = occurrence.signal
-    for name, value in (
-        ("ip", getattr(signal, "ip", "")),
-        ("agent", getattr(signal, "user_agent", "")),
-        ("device", signal.subject.device),
-    ):
-        if value:
-            life.known[name] = value
+    known = life.known
+    if ip := getattr(signal, "ip", ""):
+        known["ip"] = ip
+    if agent := getattr(signal, "user_agent", ""):
+        known["agent"] = agent
+    if device := signal.subject.device:
+        known["device"] = device
 
 
 def _leave(index: dict[str, list[Life]], name: str, life: Life) -> None:
