@@ -3,10 +3,10 @@
 Also what a check costs of a session that the store knows and the view has no room for. Time is that
 of the daemon alone, with all that follows a check, from its start to its rest.
 
-Usage: python -m benchmarks.first_checks [COUNT] [--rounds N] [--tree DIRECTORY ...]
+Usage: python -m benchmarks.first_checks [COUNT] [--rounds N] [--known] [--tree DIRECTORY ...]
 
 `--tree`: measure the daemons of other work trees, too, with the interpreters in their `.venv`; they
-take turns in each round, and medians count.
+take turns in each round, and medians count. `--known`: only checks of sessions that are known.
 """
 
 import argparse
@@ -80,8 +80,10 @@ def measured(stage: Stage, tree: Path, view: int) -> Iterator[Measured]:
         yield Measured(stage, stack.enter_context(stage.daemon(url, more, tree)), client)
 
 
-def run(count: int, rounds: int, trees: list[Path]) -> dict[str, dict[str, list[Found]]]:
-    """Measure all ways in all trees; returns what was found, by way and tree."""
+def run(
+    count: int, rounds: int, trees: list[Path], ways: dict[str, tuple[int, int]]
+) -> dict[str, dict[str, list[Found]]]:
+    """Measure these ways and known sessions in all trees; returns what was found, by both."""
     found: dict[str, dict[str, list[Found]]] = {}
 
     def keep(way: str, tree: Path, measure: Callable[[], Found]) -> None:
@@ -98,7 +100,7 @@ def run(count: int, rounds: int, trees: list[Path]) -> dict[str, dict[str, list[
             one.ask(known[tree], (16, 1))
         for number in range(rounds):
             for tree in trees if number % 2 else trees[::-1]:
-                for name, way in WAYS.items():
+                for name, way in ways.items():
                     keep(name, tree, lambda: wide[tree].ask(wide[tree].new(count), way))  # noqa: B023 - called here
                 keep(AWAY, tree, lambda: narrow[tree].ask(known[tree], (16, 1)))  # noqa: B023 - likewise
     return found
@@ -109,11 +111,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.first_checks")
     parser.add_argument("count", type=int, nargs="?", default=500)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--known", action="store_true")
     parser.add_argument("--tree", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     trees = [*(tree.resolve() for tree in options.tree), ROOT]
     print(f"{'':32} {'tree':12} {'us a check':>10} {'commands':>9} {'1/s':>7}")
-    for way, by_tree in run(options.count, options.rounds, trees).items():
+    ways = {} if options.known else WAYS
+    for way, by_tree in run(options.count, options.rounds, trees, ways).items():
         for tree, all_found in by_tree.items():
             middle = [median(values) for values in zip(*all_found, strict=True)]
             print(f"{way:32} {tree:12} {middle[0]:10.0f} {middle[1]:9.1f} {middle[2]:7.0f}")

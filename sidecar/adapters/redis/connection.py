@@ -62,10 +62,7 @@ class RedisSocket:
             while data := data[await self._once(self._sock.send, data, writing=True) :]:
                 scope.deadline = trio.current_time() + patience
             while True:
-                if self._may_hold_back:
-                    await trio.lowlevel.checkpoint()  # however much comes, others get their turn
-                else:
-                    await trio.lowlevel.wait_readable(self._sock)
+                await self._may_read()
                 replies += self._parse(await self._once(self._sock.recv, CHUNK, writing=False))
                 if len(replies) >= len(commands):
                     break
@@ -93,17 +90,33 @@ class RedisSocket:
     async def send(self, *commands: tuple[bytes, ...]) -> None:
         """Send commands in one go. If cancelled half-way the connection is of no more use."""
         data = memoryview(b"".join(map(_pack, commands)))
-        async with self._turn:
+        try:
+            self._turn.acquire_nowait()  # nearly always: to wait for it costs a turn of the loop
+        except trio.WouldBlock:
+            await self._turn.acquire()
+        try:
             while data:
                 data = data[await self._once(self._sock.send, data, writing=True) :]
+        finally:
+            self._turn.release()
 
     async def receive(self) -> list[Any]:
         """Return the replies that arrived, at least one; refusals are among them."""
-        await trio.lowlevel.checkpoint()  # a busy channel must not keep all others waiting
         while True:
+            await self._may_read()
             replies = self._parse(await self._once(self._sock.recv, CHUNK, writing=False))
             if replies:
                 return replies
+
+    async def _may_read(self) -> None:
+        """Wait until something can be read, as far as the socket shows; others get their turn.
+
+        To try first would cost a turn of the loop, and most often find nothing.
+        """
+        if self._may_hold_back:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.wait_readable(self._sock)
 
     def _parse(self, data: bytes) -> list[Any]:
         if not data:

@@ -194,6 +194,8 @@ class Live:
     next change how it stands. `coarse` is how it stood when it was last looked at, in a word; it is
     empty where nobody has looked yet. `standing_number` is another one whenever it stands anew;
     `stepped` and `audited` are that when it was last looked at (0: that must be done again).
+    `folded_as` is its version as it was read, and the digest of its facts (`upkeep.kept_folds`);
+    None: the store had none.
 
     Its state lies packed unless it is one of those that were asked for last (`packing`; None: it is
     no session of a view, and stays unpacked).
@@ -217,6 +219,7 @@ class Live:
         "due",
         "evaluator",
         "expires_at",
+        "folded_as",
         "gone",
         "locator",
         "namespace",
@@ -261,6 +264,7 @@ class Live:
         self.stepped = 0
         self.standing_number = 0
         self.coarse = "clear"
+        self.folded_as: tuple[int, bytes] | None = None
         self.gone = False
         self.version = next(_VERSIONS)
         self._standing: Standing | None = None
@@ -394,6 +398,21 @@ class Live:
         self.evaluator = evaluator
         self._forget_standing()
         self._earlier = None
+
+    def resume(self, evaluator: Evaluator, packed: bytes) -> None:
+        """Take up a state that is known to be what its records come to by this evaluator."""
+        self._state, self._packed = None, packed
+        self.evaluator = evaluator
+        self._forget_standing()
+
+    def to_resume(self, evaluator: Evaluator) -> bytes | None:
+        """Return its state, packed; None where its records may come to another one."""
+        if self._behind is not None or self.evaluator is not evaluator or self._culprits:
+            return None
+        state, packing = self._state, self._packing
+        if self._packed is None and state is not None and packing is not None:
+            return packing.packers.pack_state(state)
+        return self._packed
 
     def _folded(
         self, evaluator: Evaluator, until: int | None = None

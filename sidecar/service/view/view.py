@@ -29,6 +29,7 @@ from sidecar.service.view.changes import Changes
 from sidecar.service.view.growth import Growth, NewFacts, grow, spread
 from sidecar.service.view.live_session import UNREAD, Identity, Live, Tracked
 from sidecar.service.view.upkeep.departed import Departed
+from sidecar.service.view.upkeep.kept_folds import KeptFolds
 from sidecar.service.view.upkeep.lagging import Lagging
 from sidecar.service.view.upkeep.rereading import Rereading
 from sidecar.service.view.upkeep.set_aside import SetAsideCounter
@@ -87,6 +88,7 @@ class View:
         self.packing = Packing()
         self._lagging = Lagging(self._catch_up)
         self._departed = Departed(bound)
+        self.kept_folds = KeptFolds()
         self._words = Words(watches, self._namesakes, lambda: self.evaluator, clock)
         self._set_aside = SetAsideCounter(telemetry)
         self._rereading = Rereading(
@@ -251,7 +253,7 @@ class View:
             for live in lives:
                 if live is not lives[0]:
                     await turns.give_way()
-                live.refold(self.evaluator)
+                self.kept_folds.fold(live, self.evaluator)
                 self._set_aside.note(live)
                 if live.missing_device:
                     await self._attach(live, live.missing_device)
@@ -409,6 +411,7 @@ class View:
             if self._watches.wants(live.session):
                 self._lives[key] = live
                 continue
+            self.kept_folds.note(live, self.evaluator)
             self._untrack(live)
             self._departed.note(live)
             evicted += 1
