@@ -49,7 +49,10 @@ def imported(code: str) -> frozenset[str]:
     ("code", "unwanted"),
     [
         ("import sidecar.daemon.process", NEVER | SERVERS | LATER),
-        ("import sidecar.daemon.process, sidecar.adapters.admin.listener", NEVER),
+        (
+            "import sidecar.daemon.process, sidecar.adapters.admin.listener",
+            NEVER | {"asyncio.base_events"},
+        ),
     ],
     ids=["with a socket alone", "with metrics, too"],
 )

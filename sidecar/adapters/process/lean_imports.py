@@ -28,6 +28,7 @@ LATER = {
         "IncompleteReadError": "asyncio.exceptions",
         "Lock": "asyncio.locks",
         "StreamReader": "asyncio.streams",
+        "iscoroutinefunction": "asyncio.coroutines",
     },
     "anyio": {},
     "cryptography.x509": {},

@@ -8,6 +8,8 @@ nothing. All names and texts are digests.
 from collections import OrderedDict
 from typing import NamedTuple
 
+import msgspec
+
 from sidecar.adapters.tokens.keys import KeySource
 from sidecar.wire.tokens.claims import Token, Validity
 
@@ -24,12 +26,25 @@ class CachedToken(NamedTuple):
     key: str
 
 
-class Kept(NamedTuple):
-    """A token with its name and texts."""
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A `CachedToken` with its name and texts, of which `text` is the latest.
 
-    found: CachedToken
+    There are thousands of these: what they hold stands in one object.
+    """
+
+    token: Token
+    begins: float
+    ends: float
+    source: KeySource
+    key: str
     name: bytes
-    texts: tuple[bytes, ...]
+    text: bytes
+    others: tuple[bytes, ...] = ()
+
+    @property
+    def texts(self) -> tuple[bytes, ...]:
+        """All texts, the latest last."""
+        return (*self.others, self.text)
 
 
 class TokenCache:
@@ -63,20 +78,18 @@ class TokenCache:
         It is the one that is there already, if it has the same name and key: who looks whether a
         token is new finds that it is not.
         """
-        texts: tuple[bytes, ...] = ()
+        kept = Kept(found.token, *found.validity, found.source, found.key, name, text)
         known = self._by_name.get(name)
         if known is not None:
             self.drop(known)
-            if known.found.key == found.key:
-                found = known.found
+            if known.key == found.key:
                 others = tuple(other for other in known.texts if other != text)
-                texts = others[-MAX_TEXTS + 1 :]
-        kept = Kept(found, name, (*texts, text))
+                kept = msgspec.structs.replace(known, text=text, others=others[-MAX_TEXTS + 1 :])
         self._by_name[name] = kept
         for one in kept.texts:
             self._by_text[one] = kept
         self.shrink(self._limit)
-        return found.token
+        return kept.token
 
     def drop(self, kept: Kept) -> None:
         """Forget a token, by all of its texts."""

@@ -156,10 +156,9 @@ class TokenVerifier:
         kept = believed.find(digest)
         if kept is None:
             return self._confirmed(token, digest, now) if self._introspectors else None
-        found, validity, source, key = kept.found
-        if validity.begins <= now < validity.ends and source.holds(key):
+        if kept.begins <= now < kept.ends and kept.source.holds(kept.key):
             believed.use(kept)
-            return found
+            return kept.token
         believed.drop(kept)
         return None
 

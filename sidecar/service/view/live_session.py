@@ -41,6 +41,9 @@ Entries: TypeAlias = Mapping[tuple[bytes, bytes], int]
 NO_FIELDS: Fields = MappingProxyType({})
 NO_ENTRIES: Entries = MappingProxyType({})
 
+_NOTHING = NO_FIELDS, NO_ENTRIES
+"""What the store lacks of nearly all records."""
+
 
 class Tracked:
     """One record, shared by the sessions that depend on it, and what the store lacks of it.
@@ -54,19 +57,18 @@ class Tracked:
     """
 
     __slots__ = (
+        "_lacks",
         "_lives",
         "_packed",
         "_packing",
         "_record",
         "expire_at",
         "expires_at",
-        "indexes",
         "key",
         "publish",
         "room",
         "since",
         "slot",
-        "unsaved",
     )
 
     def __init__(
@@ -82,8 +84,7 @@ class Tracked:
         self._record: Record | None = None
         self._packed: bytes | None = b""
         self._lives: Live | set[Live] | None = None
-        self.unsaved = NO_FIELDS
-        self.indexes = NO_ENTRIES
+        self._lacks: tuple[Fields, Entries] = _NOTHING
         self.expire_at = 0
         self.expires_at = 0
         self.room = 0
@@ -128,6 +129,26 @@ class Tracked:
     def is_packed(self) -> bool:
         """True where nobody has asked for the record lately."""
         return self._record is None
+
+    @property
+    def unsaved(self) -> Fields:
+        """The fields that the store lacks."""
+        return self._lacks[0]
+
+    @unsaved.setter
+    def unsaved(self, fields: Fields) -> None:
+        entries = self._lacks[1]
+        self._lacks = (fields, entries) if fields or entries else _NOTHING
+
+    @property
+    def indexes(self) -> Entries:
+        """The entries of indexes that the store lacks."""
+        return self._lacks[1]
+
+    @indexes.setter
+    def indexes(self, entries: Entries) -> None:
+        fields = self._lacks[0]
+        self._lacks = (fields, entries) if fields or entries else _NOTHING
 
     def lack(self, fields: Fields) -> None:
         """Note that the store lacks these fields."""
@@ -248,7 +269,7 @@ class Live:
         self.own = own
         self.users = users
         self.locator = locator
-        self._devices: tuple[tuple[str, Tracked], ...] = ()
+        self._devices: tuple[str | Tracked, ...] = ()  # a name, its record, the next name
         self._packing = packing
         self._state: State | None = None
         self._packed: bytes | None = None
@@ -352,12 +373,15 @@ class Live:
     @property
     def devices(self) -> dict[str, Tracked]:
         """Return the records of its devices. Most sessions have one, which takes less as a pair."""
-        return dict(self._devices)
+        pairs = self._devices
+        return dict(zip(pairs[::2], pairs[1::2], strict=True))  # type: ignore[arg-type]  # likewise
 
     def put_device(self, device: str, tracked: Tracked) -> None:
         """Have it depend on the record of a device."""
-        others = (pair for pair in self._devices if pair[0] != device)
-        self._devices = (*others, (device, tracked))
+        devices = self.devices
+        devices.pop(device, None)
+        devices[device] = tracked
+        self._devices = tuple(one for pair in devices.items() for one in pair)
 
     @property
     def identity(self) -> Identity:
@@ -370,8 +394,7 @@ class Live:
         yield self.own
         yield self.users
         yield self.locator
-        for _, tracked in self._devices:
-            yield tracked
+        yield from self._devices[1::2]  # type: ignore[misc]  # each second is a record
 
     def has_elsewhere(self, tracked: Tracked, fields: Record) -> bool:
         """Return whether another record than this one has the facts of these fields, as they are.
@@ -555,7 +578,7 @@ class Live:
     def missing_device(self) -> str:
         """The device the session is on, where its record is not tracked yet."""
         device = self.state.device
-        return "" if any(device == known for known, _ in self._devices) else device
+        return "" if device in self._devices[::2] else device
 
 
 def _counts(standing: Standing, at: float, now: float) -> bool:

@@ -42,7 +42,7 @@ WORK_LOGS = 16
 """Parts of the work log. All sidecars of a release must agree on it."""
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=2048)
 def digest(*parts: str) -> str:
     """Sixteen bytes of BLAKE2b over the parts, as 22 characters of base64url.
 

@@ -7,12 +7,13 @@ claim. A claim that is null is absent, and what is absent is unknown: never empt
 issuer's settings say so (tests/wire/test_claim_readers.py has the table).
 """
 
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, TypeVar, assert_never
 
 import msgspec
 
@@ -45,6 +46,9 @@ _SPACE_SEPARATED = frozenset({"scope", "scp"})  # RFC 9068, section 2.2.3; Entra
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 in base64url
 _UNFIT = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, section 3
 _CLIENT_CLAIMS = ("azp", "client_id", "appid")
+
+
+_Value = TypeVar("_Value", str, tuple[str, ...], tuple[str, tuple[str, ...]])
 
 
 class Flaw(StrEnum):
@@ -213,6 +217,20 @@ def validity_of(claims: Mapping[str, object], issuer: Issuer) -> Validity:
     return Validity(max((start or 0.0) for start in starts) - leeway, expires + leeway)
 
 
+_SHARED_CHARACTERS = 64
+"""Values that are longer are another one in each token, or few."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(value: _Value) -> _Value:
+    """Return the first of equal values: thousands of tokens say the same, each in its own words."""
+    return value
+
+
+def _short(text: str) -> str:
+    return _shared(text) if len(text) <= _SHARED_CHARACTERS else text
+
+
 def token_of(
     claims: Mapping[str, object], issuer: Issuer, wanted: frozenset[str] = frozenset()
 ) -> Token:
@@ -225,7 +243,7 @@ def token_of(
     auth_time = int(_time(claims, issuer.auth_time_claim) or 0)
     contexts, contexts_at = _contexts(claims, issuer, auth_time)
     authentication = Authentication(
-        auth_time, _acr(claims, issuer.acr_claim), _texts(claims, issuer.amr_claim) or ()
+        auth_time, _short(_acr(claims, issuer.acr_claim)), _texts(claims, issuer.amr_claim) or ()
     )
     groups = _listed(claims, issuer.groups_claim, issuer.groups_absent)
     roles = _listed(claims, issuer.roles_claim, issuer.roles_absent)
@@ -261,7 +279,7 @@ def token_of(
         roles_listed=roles.listed,
         missing=tuple([Missing(need, name) for need, name, is_present in needed if not is_present]),
         audiences=audiences,
-        client=_client(claims),
+        client=_short(_client(claims)),
         binding=binding,
         contexts=contexts,
         contexts_at=contexts_at,
@@ -328,10 +346,13 @@ def _contexts(
     return (tuple(sorted(found)), at) if at else ((), 0)
 
 
+_UNBOUND = Bound()
+
+
 def _bound(claims: Mapping[str, object]) -> Bound:
     confirmation = claims.get("cnf")
     if confirmation is None:
-        return Bound()
+        return _UNBOUND
     if not isinstance(confirmation, Mapping) or not confirmation:
         raise InvalidToken(Flaw.WRONG_TYPE, "the cnf claim is not an object with members")
     more = {k: v for k, v in confirmation.items() if k not in ("jkt", "x5t#S256")}
@@ -357,7 +378,9 @@ def _audiences(claims: Mapping[str, object], issuer: Issuer) -> tuple[str, ...]:
     if given is None:
         return tuple(_name(one, "aud") for one in issuer.audiences)
     named = {one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)}
-    return tuple(_name(one, "aud") for one in issuer.audiences if one in named)
+    audiences = tuple(_name(one, "aud") for one in issuer.audiences if one in named)
+    shared: tuple[str, ...] = _shared(audiences)
+    return shared
 
 
 def _app(claims: Mapping[str, object], issuer: Issuer, audiences: tuple[str, ...]) -> str:
@@ -428,7 +451,12 @@ def _others(
         values = tuple(_scalars(name, claims[name]))
         if values:
             kept[spelled] = values
-    return tuple(sorted(kept.items()))
+    return tuple(_alike(claim) for claim in sorted(kept.items()))
+
+
+def _alike(claim: tuple[str, tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
+    _, values = claim
+    return _shared(claim) if sum(map(len, values)) <= _SHARED_CHARACTERS else claim
 
 
 def _scalars(name: str, value: object) -> Iterator[str]:

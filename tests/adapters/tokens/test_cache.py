@@ -42,7 +42,7 @@ def test_a_text_finds_its_own_token_alone_and_what_is_kept_is_bounded(
             verified[text] = name
             now = cache.find(text)
             assert now is not None
-            assert now.found.key == key
+            assert now.key == key
         elif step == "shrink":
             limit = min(limit, 1 + more)
             cache.shrink(limit)

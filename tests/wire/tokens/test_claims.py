@@ -1,3 +1,4 @@
+import json
 import math
 from typing import Any
 
@@ -268,6 +269,24 @@ def test_other_claims_are_kept_as_sorted_strings() -> None:
         ("tid", ("t",)),
         ("verified", ("true",)),
     )
+
+
+def test_tokens_share_what_they_say_alike() -> None:
+    said = '{"azp": "portal-%s", "acr": "mfa-%s", "plan": ["gold-%s"], "bill": "%s"}'
+    alike = said % ("a", "b", "c", "d" * 100)
+    first, second = (read(**json.loads(alike)) for _ in range(2))
+    assert first == second
+    assert first.client is second.client
+    assert first.authentication.acr is second.authentication.acr
+    assert first.audiences is second.audiences
+    assert first.binding is second.binding
+    are_shared = {claim[0]: claim is claim_of(second, claim[0]) for claim in first.claims}
+    assert are_shared == {"acr": True, "azp": True, "plan": True, "bill": False}
+
+
+def claim_of(token: Token, name: str) -> tuple[str, tuple[str, ...]]:
+    """The claim of a token, by its name."""
+    return next(claim for claim in token.claims if claim[0] == name)
 
 
 def test_other_claims_are_bounded_and_long_values_left_out() -> None:
