@@ -21,6 +21,7 @@ from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.turns import Turns
 from sidecar.service.compact.namesakes import Namesakes
 from sidecar.service.compact.packing import Packing
+from sidecar.service.compact.records import Records
 from sidecar.service.observations.observations import Telemetry, ViewEvicted, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.ports.store import Load, News, Reader, Shards
@@ -81,7 +82,7 @@ class View:
         self._lives: OrderedDict[tuple[str, str, str], Live] = OrderedDict()
         self._namesakes = Namesakes()
         self._brought: dict[str, float] = {}
-        self._records: dict[bytes, Tracked] = {}
+        self._records = Records()
         self._opening: dict[Identity, trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()
@@ -122,7 +123,7 @@ class View:
         `was_held`: whether a record was held here all through the loss, and so is whole.
         """
         before = self.evaluator.floors
-        for tracked in self._records.values():
+        for tracked in self._records.in_turn():
             floor, known = floors.of(tracked.slot), before.of(tracked.slot)
             if floor > known and was_held(tracked):
                 # These only grow, and there is one of each: no need of a whole join.
@@ -379,7 +380,8 @@ class View:
     def _track(self, key: bytes, publish: bytes | None) -> Tracked:
         tracked = self._records.get(key)
         if tracked is None:
-            tracked = self._records[key] = self._dirty.get(key) or self._new(key, publish)
+            tracked = self._dirty.get(key) or self._new(key, publish)
+            self._records.put(tracked)
             tracked.since = UNREAD  # what became of it while nobody followed it is not known
         return tracked
 
@@ -399,7 +401,7 @@ class View:
 
     def _forget(self, tracked: Tracked) -> None:
         if not tracked.lives and self._records.get(tracked.key) is tracked:
-            del self._records[tracked.key]
+            self._records.discard(tracked.key)
             self.packing.records.discard(tracked)
 
     def _make_room(self) -> None:
