@@ -18,7 +18,7 @@ from sidecar.adapters import clock
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
-from sidecar.service.compact.records import Records
+from sidecar.service.compact.records import RecordTables
 from sidecar.service.ports.store import Join
 from sidecar.service.view.live_session import Tracked
 from sidecar.service.view.upkeep import rereading
@@ -59,7 +59,7 @@ async def measured(count: int, sizes: list[int]) -> list[tuple[int, float, float
                 Join(one, {b"f": b"1"}, now + 3_600_000, now) for one in keys[first : first + 1000]
             ]
             await store.submit(joins)
-        records = Records()
+        records = RecordTables()
         for key in keys:
             records.put(Tracked(key, 0))
         round_of = rereading.Rereading(

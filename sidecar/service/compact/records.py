@@ -13,7 +13,7 @@ _ABOVE = 24
 """Bits of a hash that tables place their entries by: parts go by others, which differ in each."""
 
 
-class Records:
+class RecordTables:
     """Records by their keys."""
 
     __slots__ = ("_parts",)

@@ -21,7 +21,7 @@ from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.turns import Turns
 from sidecar.service.compact.namesakes import Namesakes
 from sidecar.service.compact.packing import Packing
-from sidecar.service.compact.records import Records
+from sidecar.service.compact.records import RecordTables
 from sidecar.service.observations.observations import Telemetry, ViewEvicted, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.ports.store import Load, News, Reader, Shards
@@ -82,7 +82,7 @@ class View:
         self._lives: OrderedDict[tuple[str, str, str], Live] = OrderedDict()
         self._namesakes = Namesakes()
         self._brought: dict[str, float] = {}
-        self._records = Records()
+        self._records = RecordTables()
         self._opening: dict[Identity, trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.service.compact.records import Records
+from sidecar.service.compact.records import RecordTables
 from sidecar.service.view.live_session import Tracked
 
 keys = st.sets(st.binary(max_size=4))
@@ -13,7 +13,7 @@ keys = st.sets(st.binary(max_size=4))
 def test_what_stays_is_yielded_once_whatever_comes_and_goes(
     stay: set[bytes], come: set[bytes], go: set[bytes]
 ) -> None:
-    records = Records()
+    records = RecordTables()
     first = {key: Tracked(key, 0) for key in stay | go}
     for tracked in first.values():
         records.put(tracked)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from sidecar.service.audit.turns import Turns
-from sidecar.service.compact.records import Records
+from sidecar.service.compact.records import RecordTables
 from sidecar.service.ports.calls import StoreRefused
 from sidecar.service.ports.store import Load, Loaded, Reader, Shards
 from sidecar.service.view.live_session import Tracked
@@ -43,7 +43,7 @@ class Rereading:
         self,
         *,
         store: Reader,
-        records: Records,
+        records: RecordTables,
         clock: Callable[[], float],
         hear: Hear,
         keep: Callable[[Tracked, Mapping[bytes, bytes]], object],

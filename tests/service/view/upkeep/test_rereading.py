@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sidecar.service.compact.records import Records
+from sidecar.service.compact.records import RecordTables
 from sidecar.service.ports.calls import StoreRefused
 from sidecar.service.view.live_session import Tracked
 from sidecar.service.view.upkeep.rereading import ASKED_AT_ONCE, CLOCKS_DIFFER, Rereading
@@ -15,7 +15,7 @@ UNTIL = int(NOW + 86400) * 1000
 class Asked(MemoryStore):
     """Notes of which keys it is asked; `meanwhile` goes from the view before it answers."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: RecordTables) -> None:
         super().__init__()
         self.of_view = records
         self.asked: list[tuple[bytes, ...]] = []
@@ -30,7 +30,7 @@ class Asked(MemoryStore):
 
 def view_of(count: int) -> tuple[Rereading, Asked, list[bytes], list[bytes]]:
     """The keys of some records in a view and in the store, and of what is saved anew."""
-    records, keys = Records(), [b"%d" % n for n in range(count)]
+    records, keys = RecordTables(), [b"%d" % n for n in range(count)]
     store, saved = Asked(records), list[bytes]()
     for key in keys:
         records.put(Tracked(key, 0))
