@@ -15,7 +15,7 @@ from sidecar.service.view.live_session import Identity, Live
 from sidecar.wire.facts.facts_digest import digest_of_facts
 
 KEPT = 4096
-"""States that are kept, of half a kilobyte each; beyond them the one that left first is let go."""
+"""States that are kept, packed; beyond them the one that left first is let go."""
 
 
 class _Fold(NamedTuple):
