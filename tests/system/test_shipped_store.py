@@ -72,6 +72,7 @@ def holds(pods: Pods, weak: str) -> None:
         eventually(lambda client=client: client.check(weak).get("status"), lambda one: one == 401)
 
 
+@pytest.mark.long
 def test_an_acknowledged_mark_survives_the_loss_of_the_masters_pod(store: ShippedStore) -> None:
     with running("", POLICIES, change=lambda settings, _: on(store, settings)) as pods:
         before = marked(pods.clients[0])
