@@ -37,6 +37,7 @@ from sidecar.daemon.reloader import Reloader
 from sidecar.daemon.trust import Trust
 from sidecar.daemon.wiring import Ports, SharedMemory, wire
 from sidecar.service.admin.health import TRANSMITTERS, Health
+from sidecar.service.checks.kept_answers import KEPT_BOUND
 from sidecar.service.observations.observations import (
     CredentialRefused,
     LinkState,
@@ -123,7 +124,7 @@ class DaemonServices:
         self.reception = self._reception()
         self.outside = self._outside()
         self.memory_guard = MemoryGuard(
-            (self.wired.view.view, daemon.trust.verifier),
+            (self.wired.view.view, daemon.trust.verifier, self.wired.checker.kept_answers),
             most=daemon.memory,
             resident=resident,
             telemetry=telemetry,
@@ -360,7 +361,7 @@ class DaemonServices:
         if swap.before.settings.sessions.view != settings.sessions.view or (
             swap.before.settings.tokens.cache != settings.tokens.cache
         ):
-            self.memory_guard.replace((sessions, tokens))
+            self.memory_guard.replace((sessions, tokens, KEPT_BOUND))
         if self.spool is not None:
             self.spool.replace(settings.spool)
         self.reception.replace()

@@ -133,7 +133,7 @@ class Pod:
 
 
 class ShippedStore:
-    """Three pods, and who is told what of them."""
+    """Three pods, and what answers for them."""
 
     def __init__(self, directory: Path, kind: Kind) -> None:
         self.kind = kind

@@ -58,11 +58,11 @@ def marked(client: Client) -> str:
     weak = token(unique("ada"), session)
     eventually(lambda: client.check(weak).get("decision"), lambda one: one == "allow", within=60)
 
-    def told() -> Any:
+    def mark_it() -> Any:
         more = {"id": mark, "data": {"segment": "restricted"}}
         return client.event("network-change", {"session": session}, **more)
 
-    eventually(told, lambda reply: reply["ok"] and not reply.get("spooled"), within=60)
+    eventually(mark_it, lambda reply: reply["ok"] and not reply.get("spooled"), within=60)
     return weak
 
 

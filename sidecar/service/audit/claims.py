@@ -77,8 +77,8 @@ class DueEntries(NamedTuple):
 class AuditClaims:
     """The claims of one sidecar. `written` returns once what was recorded is in the log.
 
-    `marked` is told of which sessions something was marked as logged. What they have come to
-    meanwhile is news only of what was logged before: that a mark has ended is none without it.
+    `marked` is called with the sessions of which something was marked as logged. What they have
+    come to meanwhile is news only of what was logged before: that a mark has ended is none without.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -92,7 +92,7 @@ class AuditClaims:
         written: Callable[[], Awaitable[None]],
         marked: Callable[[Iterable[SessionName]], Awaitable[None]],
     ) -> None:
-        self._tell_marked = marked
+        self._on_marked = marked
         self._records = records
         self._view = view
         self._telemetry = telemetry
@@ -167,7 +167,7 @@ class AuditClaims:
                     self._unmarked.pop(one.name, None)
                     self._view.learn(self._records.log(one.log_entry))
                     await turns.give_way()
-                await self._tell_marked(dict.fromkeys(one.session for one in logged))
+                await self._on_marked(dict.fromkeys(one.session for one in logged))
             for done in then:
                 done()
 

@@ -131,7 +131,7 @@ class Checker:
             settings.app, settings.apps, settings.tokens.binding.dpop_algorithms
         )
         self._call_facts.replace(settings)
-        self._kept = KeptAnswers()
+        self.kept_answers = KeptAnswers()
         self._explains = settings.log.checks and settings.log.explain
 
     def want_claims(self, names: Iterable[str]) -> None:
@@ -155,7 +155,7 @@ class Checker:
             contexts, label, max_staleness = self._contexts.judged(call)
         except UnknownContext:
             return None
-        kept = self._kept.find(token, label, call)
+        kept = self.kept_answers.find(token, label, call)
         if kept is None or kept.ip != call.ip or kept.user_agent != call.user_agent:
             return None
         if not (kept.prepared.holds(now) and self._possessions.asks_nothing(token, call)):
@@ -525,7 +525,7 @@ class Checker:
             return
         prepared = prepare(standing, assessment.access, evaluator.world.ladder)
         made_of = (token, live.version, standing, presented, prepared)
-        self._kept.keep(KeptAnswer(*made_of, call.ip, call.user_agent, answer), call)
+        self.kept_answers.keep(KeptAnswer(*made_of, call.ip, call.user_agent, answer), call)
 
     def _unread(self, token: Token, app: str, call: Call) -> Answer:
         """Answer a call of a session that is not in the view and cannot be read.

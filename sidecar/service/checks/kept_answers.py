@@ -61,10 +61,29 @@ _Key: TypeAlias = tuple[int, str, str]
 
 
 class KeptAnswers:
-    """The answers to the latest calls, by token, contexts and scheme."""
+    """The answers to the latest calls, by token, contexts and scheme.
+
+    Each holds its token, though that be forgotten elsewhere, with all the groups that it shows: so
+    whoever is short of memory lowers `limit`.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[_Key, KeptAnswer] = {}
+        self._limit = KEPT_BOUND
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def limit(self) -> int:
+        """Return how many are kept at most."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        while len(self._kept) > limit:
+            del self._kept[next(iter(self._kept))]
 
     def find(self, token: Token, label: str, call: Call) -> KeptAnswer | None:
         """Return what is kept of calls with this token in these contexts."""
@@ -76,6 +95,6 @@ class KeptAnswers:
         """Keep an answer to a call, whose contexts are resolved."""
         key = (id(kept.token), call.label, call.scheme)
         # One that is no longer the same goes behind all others.
-        if self._kept.pop(key, None) is None and len(self._kept) >= KEPT_BOUND:
+        if self._kept.pop(key, None) is None and len(self._kept) >= self._limit:
             del self._kept[next(iter(self._kept))]
         self._kept[key] = kept

@@ -4,6 +4,10 @@ How many sessions fit is reckoned at the start from what one costs on average; s
 histories or many groups cost more. So the memory that is really held is looked at, and where it
 nears the limit fewer sessions and tokens are kept: the least recently used leave, and are read from
 the store when they are asked for.
+
+The system seldom gets memory back that was let go: what comes next is put there. So fewer are kept
+only where what is held has grown since the last time, or is more than there may be; where it stays,
+what comes fits into what was let go.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,6 +20,9 @@ from sidecar.service.observations.observations import DaemonEvent, Telemetry, Wo
 INTERVAL = 1.0
 HIGH, LOW = 0.9, 0.75
 """Parts of the limit: from the one on fewer are kept, below the other again more."""
+
+STEP = 0.005
+"""Part of the limit by which what is held must have grown before again fewer are kept."""
 
 RECLAIM_EVERY = 3600.0
 """Seconds between two looks for unreachable memory: each stops everything while it lasts."""
@@ -56,6 +63,7 @@ class MemoryGuard:
         self._resident = resident
         self._telemetry = telemetry
         self._logged_at = -LOGGED_EVERY
+        self._borne = 0.0
 
     def replace(self, limits: Iterable[int]) -> None:
         """Keep so many at most from now on, in the order of what is kept."""
@@ -81,10 +89,14 @@ class MemoryGuard:
             self._reclaim()
             held = self._resident()
         if held > most * HIGH:
-            for one, _ in self._kept:
-                one.limit = max(LEAST, min(one.limit, len(one)) * 7 // 8)
+            if held > min(self._borne, most):
+                self._borne = held + most * STEP
+                for one, _ in self._kept:
+                    one.limit = max(LEAST, min(one.limit, len(one)) * 7 // 8)
             self._log(held, most)
-        elif held < most * LOW:
+            return
+        self._borne = 0.0
+        if held < most * LOW:
             for one, at_most in self._kept:
                 one.limit = min(at_most, one.limit + max(1, one.limit // 16))
 

@@ -190,7 +190,7 @@ async def test_where_its_sidecar_dies_then_another_finds_that_the_mark_has_ended
     async def die(_: object) -> None:
         await trio.lowlevel.checkpoint()
 
-    a.auditor._claims._tell_marked = die  # noqa: SLF001 - after the last thing that it does
+    a.auditor._claims._on_marked = die  # noqa: SLF001 - after the last thing that it does
     async with trio.open_nursery() as nursery:
         await marking.begin(nursery)
         await a.intake.accept(OFFICE)

@@ -147,3 +147,6 @@ def test_where_answers_are_too_many_the_oldest_goes(monkeypatch: pytest.MonkeyPa
     assert keep("c2", 2) == ["c1 1", "c2 2"]
     assert keep("c1", 3) == ["c1 3", "c2 2"], "it has its place already"
     assert keep("c3", 4) == ["c1 3", "c3 4"]
+    kept.limit = 1
+    assert (len(kept), keep("c3", 5)) == (1, ["c3 5"])
+    assert keep("c2", 6) == ["c2 6"]

@@ -1,8 +1,16 @@
+import gc
+
+import msgspec
 import pytest
 import trio
 
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.policy.conditional_access import Assignment, Principals, RiskLevel, UserRisk
 from sidecar.service.observations.observations import DaemonEvent, Observation
 from sidecar.service.view.memory_guard import LEAST, MemoryGuard
+from tests.domain.scenes import policy
+from tests.service.memory import MemoryStore, Pod, Tokens
+from tests.stories.running import unique
 
 MOST = 1000
 
@@ -47,8 +55,11 @@ async def test_near_the_limit_fewer_are_kept_and_never_fewer_than_a_few() -> Non
     assert (sessions.limit, tokens.limit) == (5000, 4000)
     guarded.look(901)
     assert (sessions.limit, tokens.limit) == (1400, 3500)
+    for more in range(0, 99, 6):
+        guarded.look(901 + more)
+    assert (sessions.limit, tokens.limit) == (162, 410)
     for _ in range(99):
-        guarded.look(950)
+        guarded.look(MOST + 1)
     assert (sessions.limit, tokens.limit) == (LEAST, LEAST)
     (seen,) = guarded.telemetry.seen  # once a minute
     assert seen == DaemonEvent(
@@ -56,6 +67,20 @@ async def test_near_the_limit_fewer_are_kept_and_never_fewer_than_a_few() -> Non
         fields={"resident_bytes": 901, "limit_bytes": MOST, "sessions": 1400},
         warning=True,
     )
+
+
+async def test_where_what_comes_fits_into_what_was_let_go_no_fewer_are_kept() -> None:
+    sessions = Kept(limit=5000, held=5000)
+    guarded = Guarded(sessions)
+    guarded.look(950)
+    for _ in range(9):
+        guarded.look(955)
+    assert sessions.limit == 4375
+    guarded.look(956)
+    assert sessions.limit == 3828
+    guarded.look(899)
+    guarded.look(950)
+    assert sessions.limit == 3349
 
 
 async def test_with_memory_to_spare_again_as_many_are_kept_as_at_the_start() -> None:
@@ -116,3 +141,29 @@ async def test_what_nobody_uses_is_freed_before_anything_else_leaves_and_seldom(
     guarded.resident = 950
     guard.look(MOST)
     assert (reclaimed, sessions.limit) == (1, 1400)
+
+
+def lists_with(name: str) -> int:
+    """Return how many sets of names there are that have this one."""
+    gc.collect()
+    return sum(type(one) in {frozenset, set} and name in one for one in gc.get_objects())
+
+
+async def test_what_is_let_go_for_want_of_memory_is_held_by_nobody() -> None:
+    tokens = Tokens()
+    staff = Assignment(Principals(groups=frozenset({"staff"})))
+    for_staff = msgspec.structs.replace(policy(UserRisk(RiskLevel.HIGH)), users=staff)
+    pod = Pod(MemoryStore(), [for_staff], tokens)
+    rare = unique("group")
+    for number in range(8):
+        groups = frozenset({"staff", rare, *(f"{number} {one}" for one in range(150))})
+        shown = tokens.issue(f"t{number}", user=f"u{number}", session=f"s{number}", groups=groups)
+        del groups
+        assert (await pod.check(shown)).verdict is Verdict.ALLOW
+    await pod.settle()
+    assert lists_with(rare) >= 8
+    tokens.known.clear()
+    pod.view.limit = pod.checker.kept_answers.limit = 1
+    await pod.check(tokens.issue("last", user="last", session="last"))
+    await pod.sweeper.sweep()
+    assert lists_with(rare) == 0
