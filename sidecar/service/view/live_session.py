@@ -41,8 +41,7 @@ Entries: TypeAlias = Mapping[tuple[bytes, bytes], int]
 NO_FIELDS: Fields = MappingProxyType({})
 NO_ENTRIES: Entries = MappingProxyType({})
 
-_NOTHING = NO_FIELDS, NO_ENTRIES
-"""What the store lacks of nearly all records."""
+_NOTHING = NO_FIELDS, NO_ENTRIES  # what the store lacks of nearly all records
 
 
 class Tracked:
@@ -137,8 +136,7 @@ class Tracked:
 
     @unsaved.setter
     def unsaved(self, fields: Fields) -> None:
-        entries = self._lacks[1]
-        self._lacks = (fields, entries) if fields or entries else _NOTHING
+        self._lacks = (fields, self.indexes) if fields or self.indexes else _NOTHING
 
     @property
     def indexes(self) -> Entries:
@@ -147,8 +145,7 @@ class Tracked:
 
     @indexes.setter
     def indexes(self, entries: Entries) -> None:
-        fields = self._lacks[0]
-        self._lacks = (fields, entries) if fields or entries else _NOTHING
+        self._lacks = (self.unsaved, entries) if entries or self.unsaved else _NOTHING
 
     def lack(self, fields: Fields) -> None:
         """Note that the store lacks these fields."""
