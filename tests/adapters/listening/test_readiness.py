@@ -4,9 +4,11 @@ import math
 import socket
 from contextlib import closing, suppress
 
+import pytest
 import trio
 import trio.testing
 
+from sidecar.adapters.listening import readiness
 from sidecar.adapters.listening.readiness import AT_A_TIME, ReadySet
 
 
@@ -58,3 +60,43 @@ async def test_turns_go_round_and_nothing_else_waits_for_more_than_one() -> None
     # Of tasks that can run at once trio chooses the first at random: it may be this one twice.
     assert not any(order[at : at + 3] == ["long"] * 3 for at in range(len(order)))
     assert order[: order.index("short")].count("long") <= 2
+
+
+class Asking(Turns):
+    """A connection whose client asks again as soon as it is answered, until it has no more."""
+
+    def turn(self, most: int) -> int:
+        done = super().turn(min(most, 1))
+        if self.lines:
+            self.theirs.send(b"x")
+        return done
+
+    @property
+    def has_more(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("soon", "waits"), [(math.inf, 2), (0.0, 6)], ids=["soon", "late"])
+async def test_who_asks_again_at_once_is_looked_for_before_the_next_wait_and_only_then(
+    monkeypatch: pytest.MonkeyPatch, soon: float, waits: int
+) -> None:
+    monkeypatch.setattr(readiness, "SOON", soon)
+    order: list[str] = []
+    waited: list[int] = []
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def wait(descriptor: int) -> None:
+        waited.append(descriptor)
+        await wait_readable(descriptor)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait)
+    ready, client = ReadySet(), Asking("client", 5, order)
+    with closing(ready), closing(client.ours), closing(client.theirs):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ready.give_turns, client.ours.fileno(), client)
+            client.theirs.send(b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ready.run)
+            await trio.testing.wait_all_tasks_blocked()  # it looks no more once nothing came
+            assert (order, len(waited)) == (["client"] * 5, waits)
+            nursery.cancel_scope.cancel()
