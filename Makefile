@@ -40,7 +40,7 @@ test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale test
 	    tests/docs/test_friction_page.py tests/service/shared_table/test_publisher.py \
 	    tests/domain/evaluation/test_compiled_against_plain.py \
 	    tests/system/pods tests/system/test_policy_bundles.py tests/system/test_exemplars.py tests/system/test_alerts.py \
-	    tests/system/test_shipped_store.py $(ARGS)
+	    tests/system/test_shipped_store.py tests/deploy/test_attacked_injector.py $(ARGS)
 
 # What is measured, and the floor: [tool.coverage] in pyproject.toml.
 coverage: $(READY) ## lines and branches of domain and wire that their own tests reach; has a floor

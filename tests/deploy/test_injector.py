@@ -2,11 +2,8 @@
 
 import base64
 import json
-import ssl
 import subprocess
-import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import kubernetes_validate
@@ -15,57 +12,13 @@ import yaml
 
 from sidecar.wire.injection.additions import ENABLED, LABEL
 from sidecar.wire.injection.reviews import LONGEST_REVIEW
-from tests.adapters.servers import free_ports
 from tests.deploy.completed_pods import BEFORE, by_component, response_of, review_of, template
 from tests.deploy.json_patch import applied
 from tests.deploy.manifests import Manifest, rendered
+from tests.deploy.webhook_process import HOST, SIDECAR, Webhook
 from tests.waiting import eventually
 
-SIDECAR = Path(sysconfig.get_path("scripts")) / "sidecar"
-HOST = "stepup-sidecar-injector.stepup-sidecar.svc"
 OVERLAY = "overlays/injector"
-
-
-class Webhook:
-    """A running `sidecar inject`, with certificates that it made itself."""
-
-    def __init__(self, directory: Path) -> None:
-        self.made = directory / "webhook"
-        done = subprocess.run(
-            [SIDECAR, "inject", "--make-certificates", self.made],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        self.said = done.stdout
-        port, admin = free_ports(2)
-        self.admin = f"http://127.0.0.1:{admin}"
-        self.process = subprocess.Popen(
-            [
-                *(SIDECAR, "inject", "--image", "stepup-sidecar:0.1.0"),
-                *("--certificate", self.made / "tls.crt", "--key", self.made / "tls.key"),
-                *("--bind", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"),
-            ],
-            stderr=subprocess.PIPE,
-        )
-        self.url = f"https://127.0.0.1:{port}"
-        self.trust = ssl.create_default_context(cafile=str(self.made / "ca.crt"))
-        self.client = httpx.Client(base_url=self.url, verify=self.trust, timeout=20)
-
-    def post(self, body: bytes, content_type: str = "application/json") -> httpx.Response:
-        return self.client.post(
-            "/inject?timeout=5s",
-            content=body,
-            headers={"Content-Type": content_type, "Host": HOST},
-            extensions={"sni_hostname": HOST},
-        )
-
-    def is_ready(self) -> bool:
-        assert self.process.poll() is None, self.process.communicate()[1]
-        try:
-            return httpx.get(f"{self.admin}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 @pytest.fixture(scope="module")

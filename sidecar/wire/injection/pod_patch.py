@@ -55,6 +55,7 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     """A container, as far as it matters to the sidecar."""
 
     name: str
+    restart_policy: str | None = None
     ports: tuple[Port, ...] | None = None
     volume_mounts: tuple[VolumeMount, ...] | None = None
 
@@ -92,8 +93,9 @@ def patch_of(pod: Pod, names: Names) -> list[Json]:
         return []
     spec = pod.spec
     has_it = any(one.name == CONTAINER for one in spec.init_containers or ())
+    _refuse_unsuitable(spec, labels)
     if not has_it:
-        _refuse_unsuitable(spec, labels)
+        _refuse_taken_volumes(spec)
     return [*_mounts(spec), *([] if has_it else _containers_and_volumes(spec, names))]
 
 
@@ -134,20 +136,38 @@ def _refuse_unsuitable(spec: Spec, labels: dict[str, str]) -> None:
         raise RefusedPod(f"the sidecar runs on Linux, and this pod on {spec.os.name[:20]}")
     if not labels.get(APP_LABEL):
         raise RefusedPod(f"the label {APP_LABEL} is missing: it is the app's id in policies")
-    for one in (*(spec.init_containers or ()), *spec.containers):
+    for one in spec.init_containers or ():
+        if one.name == CONTAINER:
+            _refuse_foreign(one)
+        else:
+            _refuse_container(one)
+    for one in spec.containers:
+        if one.name == CONTAINER:
+            raise RefusedPod(f"a container is named {CONTAINER}, and is not the sidecar")
         _refuse_container(one)
+
+
+def _refuse_taken_volumes(spec: Spec) -> None:
     for volume in spec.volumes or ():
         if volume.name.startswith(f"{CONTAINER}-"):
             raise RefusedPod(f"the volume {volume.name[:63]} has a name that the sidecar needs")
 
 
+def _refuse_foreign(one: Container) -> None:
+    """Refuse an init container with the sidecar's name that does not run for as long as the app.
+
+    Its image and environment may be others than ours: webhooks that pin images change them.
+    """
+    mounted = {(each.name, each.mount_path.rstrip("/")) for each in one.volume_mounts or ()}
+    if one.restart_policy != "Always" or (SOCKET_VOLUME, SOCKET_DIRECTORY) not in mounted:
+        raise RefusedPod(f"an init container is named {CONTAINER}, and is not the sidecar")
+
+
 def _refuse_container(one: Container) -> None:
     name = one.name[:63]
-    if one.name == CONTAINER:
-        raise RefusedPod(f"a container is named {CONTAINER}, and is not the sidecar")
     for port in one.ports or ():
         if port.container_port in _TAKEN:
             raise RefusedPod(f"container {name} has the sidecar's port {port.container_port}")
     for mounted in one.volume_mounts or ():
-        if mounted.mount_path.rstrip("/") == SOCKET_DIRECTORY:
+        if mounted.name != SOCKET_VOLUME and mounted.mount_path.rstrip("/") == SOCKET_DIRECTORY:
             raise RefusedPod(f"container {name} mounts {SOCKET_DIRECTORY}, the sidecar's own")

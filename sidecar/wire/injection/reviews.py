@@ -4,7 +4,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 """
 
 import base64
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -13,6 +13,11 @@ from sidecar.wire.injection.pod_patch import Pod, RefusedPod, patch_of
 
 LONGEST_REVIEW = 4 << 20
 """Bytes of the longest review that is read: an object has 1.5 MiB at most, which JSON escapes."""
+
+LONGEST_UID = 128
+"""Characters of the longest `uid`, which has 36: the answer repeats it."""
+LONGEST_REASON = 300
+"""Characters of what is said of a review that is none: the decoder repeats what it met."""
 
 _VERSION = "admission.k8s.io/v1"
 
@@ -29,14 +34,15 @@ class Kind(msgspec.Struct, frozen=True):
     kind: str
 
 
-class ReviewRequest(msgspec.Struct, frozen=True):
+class ReviewRequest(msgspec.Struct, frozen=True, rename="camel"):
     """The question whether an object is admitted."""
 
-    uid: str
+    uid: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_UID)]
     kind: Kind
-    operation: str
+    operation: Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
     object: msgspec.Raw = msgspec.Raw(b"null")
     namespace: str = ""
+    sub_resource: str = ""
 
 
 class AdmissionReview(msgspec.Struct, frozen=True, rename="camel"):
@@ -66,7 +72,7 @@ def admit(body: bytes, names: Names) -> Admission:
         request = _REVIEW.decode(body).request
         pod = _pod_of(request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidReview(str(error)) from None
+        raise InvalidReview(str(error)[:LONGEST_REASON]) from None
     namespace = request.namespace[:63]
     try:
         patch = patch_of(pod, names) if pod is not None else []
@@ -80,10 +86,15 @@ def admit(body: bytes, names: Names) -> Admission:
 
 
 def _pod_of(request: ReviewRequest) -> Pod | None:
-    """Return the pod that is to be created; None: it is something else."""
+    """Return the pod that is to be created; None: it is something else.
+
+    Raises `InvalidReview` for a pod that cannot be read here: it may have asked for the sidecar.
+    """
     kind = request.kind
-    if (kind.group, kind.version, kind.kind, request.operation) != ("", "v1", "Pod", "CREATE"):
+    if kind.kind != "Pod" or request.operation != "CREATE" or request.sub_resource:
         return None
+    if (kind.group, kind.version) != ("", "v1"):
+        raise InvalidReview("a Pod is read in version v1 alone, of the core group")
     return _POD.decode(request.object)
 
 

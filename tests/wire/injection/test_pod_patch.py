@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.injection.additions import CONTAINER, ENABLED, LABEL, Names
+from sidecar.wire.injection.additions import CONTAINER, ENABLED, LABEL, Names, container
 from sidecar.wire.injection.pod_patch import Pod, RefusedPod, patch_of
-from sidecar.wire.injection.reviews import InvalidReview, admit
+from sidecar.wire.injection.reviews import LONGEST_REASON, InvalidReview, admit
 
 NAMES = Names(image="stepup-sidecar:1")
 LABELS = {LABEL: ENABLED, "app.kubernetes.io/name": "payroll"}
+OURS = {name: container(NAMES)[name] for name in ("name", "restartPolicy", "volumeMounts")}
 
 
 def pod(spec: dict[str, Any], labels: dict[str, str] | None = None) -> Pod:
@@ -31,6 +32,18 @@ def pod(spec: dict[str, Any], labels: dict[str, str] | None = None) -> Pod:
         ({"containers": [{"name": "app", "ports": [{"containerPort": 9090}]}]}, "port 9090"),
         ({"containers": [{"name": "app", "ports": [{"containerPort": 8181}]}]}, "port 8181"),
         ({"containers": [{"name": CONTAINER}]}, CONTAINER),
+        ({"initContainers": [{"name": CONTAINER}]}, "not the sidecar"),
+        ({"initContainers": [{**OURS, "restartPolicy": "OnFailure"}]}, "not the sidecar"),
+        ({"initContainers": [{**OURS, "volumeMounts": []}]}, "not the sidecar"),
+        ({"initContainers": [OURS], "hostNetwork": True}, "hostNetwork"),
+        ({"initContainers": [OURS], "containers": [{"name": CONTAINER}]}, CONTAINER),
+        (
+            {
+                "initContainers": [OURS],
+                "containers": [{"name": "late", "ports": [{"containerPort": 9090}]}],
+            },
+            "port 9090",
+        ),
         ({"volumes": [{"name": "stepup-sidecar-config"}]}, "stepup-sidecar-config"),
         (
             {
@@ -85,6 +98,7 @@ def review(**request: Any) -> bytes:
         {"operation": "UPDATE"},
         {"kind": {"group": "apps", "version": "v1", "kind": "Deployment"}},
         {"operation": "CONNECT", "object": None},
+        {"subResource": "binding"},
     ],
 )
 def test_what_is_no_new_pod_is_left_alone(changed: dict[str, Any]) -> None:
@@ -103,6 +117,11 @@ def test_what_is_no_new_pod_is_left_alone(changed: dict[str, Any]) -> None:
         b"[" * 100_000,
         review().replace(b"admission.k8s.io/v1", b"admission.k8s.io/v1beta1"),
         review(uid=5),
+        review(uid=""),
+        review(uid="u" * 129),
+        review(operation="create"),
+        review(kind={"group": "", "version": "v2", "kind": "Pod"}),
+        review(kind={"group": "other.example", "version": "v1", "kind": "Pod"}),
         review(object={"spec": {"containers": [{"name": 5}]}}),
         review(object={"spec": {}}),
         review(object=None),
@@ -112,6 +131,12 @@ def test_what_is_no_new_pod_is_left_alone(changed: dict[str, Any]) -> None:
 def test_what_is_no_review_is_invalid(body: bytes) -> None:
     with pytest.raises(InvalidReview):
         admit(body, NAMES)
+
+
+def test_what_is_said_of_no_review_is_short_whatever_came() -> None:
+    with pytest.raises(InvalidReview) as refused:
+        admit(review().replace(b"admission.k8s.io/v1", b"v" * 1_000_000), NAMES)
+    assert len(str(refused.value)) <= LONGEST_REASON
 
 
 NAMED = st.text("abc-", min_size=1, max_size=4)
