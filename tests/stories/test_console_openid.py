@@ -311,6 +311,20 @@ def test_answers_cannot_be_guessed_more_often_than_credentials(site: Site) -> No
     assert Browser(site).sign_in().status_code == 200, "nobody else is kept out"
 
 
+def test_who_changes_their_mind_at_the_provider_does_not_guess(site: Site) -> None:
+    browser = Browser(site)
+    site.provider.returned = lambda answer: {
+        "state": answer["state"],
+        "iss": answer["iss"],
+        "error": "access_denied",
+    }
+    statuses = {browser.sign_in().status_code for _ in range(AT_ONCE + 5)}
+    site.provider.returned = dict
+    statuses |= {browser.sign_in("carol").status_code for _ in range(AT_ONCE + 5)}
+    assert statuses == {403}
+    assert browser.sign_in().status_code == 200
+
+
 def test_where_browsers_come_by_tls_cookies_never_leave_it(valkey_server: Server) -> None:
     home = "https://sidecar.example"
     with staged(valkey_server.url, redirect_uri=home + PATH) as site:

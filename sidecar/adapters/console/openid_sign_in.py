@@ -124,7 +124,7 @@ class OpenIdSignIn:
                 )
             if answer.error:
                 words = f"the provider signs nobody in: {error_word(answer.error)}"
-                self._refuse(request, ConsoleRefusal.PROVIDER, words)
+                self._refuse(request, ConsoleRefusal.PROVIDER, words, is_own=True)
             now = self._clock()
             person = await provider.redeem(answer.code, attempt.verifier, attempt.nonce, now)
         except Unavailable as error:
@@ -138,7 +138,7 @@ class OpenIdSignIn:
             words = (
                 f"{person.operator} has no role here: none of {openid.roles_claim} stands for one"
             )
-            self._refuse(request, ConsoleRefusal.ROLE, words, person.operator)
+            self._refuse(request, ConsoleRefusal.ROLE, words, person.operator, is_own=True)
         return person
 
     def _current(self) -> OpenIdProvider:
@@ -167,7 +167,8 @@ class OpenIdSignIn:
             self._refuse(request, ConsoleRefusal.STATE, "this browser did not begin this sign-in")
         # The state fits, so the cookie was made here: it begins with a number.
         if self._clock() - int(cookie.partition(".")[0]) > PATIENCE:
-            self._refuse(request, ConsoleRefusal.STATE, "this sign-in was begun too long ago")
+            words = "this sign-in was begun too long ago"
+            self._refuse(request, ConsoleRefusal.STATE, words, is_own=True)
         if attempt.state in self._over:
             self._refuse(request, ConsoleRefusal.STATE, "this sign-in is over already")
         self._over[attempt.state] = None
@@ -176,9 +177,19 @@ class OpenIdSignIn:
         return attempt
 
     def _refuse(
-        self, request: Request, reason: ConsoleRefusal, detail: str, operator: str = ""
+        self,
+        request: Request,
+        reason: ConsoleRefusal,
+        detail: str,
+        operator: str = "",
+        *,
+        is_own: bool = False,
     ) -> NoReturn:
-        """Count and log a refusal; raises `RequestRefused`."""
+        """Count and log a refusal; raises `RequestRefused`.
+
+        `is_own`: it is of the attempt that this browser began here, and of its provider. Nobody
+        guesses by it, and who changes their mind keeps out nobody else behind the same address.
+        """
         address = address_of(request)
         self._observed.record(
             ConsoleRefused(reason=reason, address=address, detail=detail, operator=operator)
@@ -186,5 +197,6 @@ class OpenIdSignIn:
         if reason is ConsoleRefusal.UNAVAILABLE:
             words = f"the provider cannot be asked ({detail}); {_CREDENTIAL}"
             raise RequestRefused(503, words, retry_after(1))
-        self._guesses.wrong(address)
+        if not is_own:
+            self._guesses.wrong(address)
         raise RequestRefused(403, detail)
