@@ -248,12 +248,15 @@ def data() -> Schema:
     return document_of("data", "checks and events, for the pod's app and proxy", paths, schemas)
 
 
+_GUESSED = problem(429, "too many wrong credentials", "Retry-After")
+
+
 def _looked(does: str, schema: Schema, *more: Says, **query: str) -> Operation:
     says = (
         Says(200, "found", JSON, schema),
         *more,
         problem(401, "an admin credential is asked for", "WWW-Authenticate"),
-        problem(429, "too many wrong credentials", "Retry-After"),
+        _GUESSED,
         problem(503, "the store is away", "Retry-After"),
     )
     return Operation(does, says, query=query, secured="operator")
@@ -296,6 +299,7 @@ def _bundle_paths() -> Mapping[str, Mapping[str, Operation]]:
         problem(404, "policies come from files here (`policies.bundle`)"),
         problem(409, "nothing was changed, and why"),
         problem(415, "the body is no JSON"),
+        _GUESSED,
         problem(503, "the store does not answer: look what is in force", "Retry-After"),
     )
     order = {JSON: ref("PolicyOrder")}
@@ -322,6 +326,7 @@ def admin() -> Schema:
         problem(404, "nobody has heard of the name; `unseen` acts all the same"),
         problem(409, "several have the name; or the id has counted for another act"),
         problem(415, "the body is no JSON"),
+        _GUESSED,
         problem(503, "it may not be done: order it again", "Retry-After"),
     )
     of_sessions = {"user": "of this user", "device": "on this device", "standing": "of this one"}

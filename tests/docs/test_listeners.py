@@ -43,7 +43,7 @@ WHY = {"reason": "ticket 4711"}
 NDJSON = "application/x-ndjson"
 VERBS = frozenset(openapi.METHODS)
 NOT_REACHED = {
-    # Something has to be away, full, slow or guessed at: tests of those parts have it so.
+    # Something has to be away, full, slow or guessed at: test_listeners_in_trouble.py has most so.
     *((listener, status) for listener in DOCUMENTS for status in (408, 413, 429, 503)),
     ("data", 303),
     ("data", 404),
