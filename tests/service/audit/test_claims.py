@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from sidecar.domain.evaluation.decision import Verdict
@@ -195,6 +196,7 @@ async def test_where_its_sidecar_dies_then_another_finds_that_the_mark_has_ended
         await marking.begin(nursery)
         await a.intake.accept(OFFICE)
         nursery.start_soon(a.settle)
+        await trio.testing.wait_all_tasks_blocked()  # it has found nothing to log
         await b.sweeper.sweep()
         marking.goes_on.set()
     assert marking.counts(Cleared) == [0, 0]
