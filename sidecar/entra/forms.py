@@ -90,7 +90,7 @@ class ObjectForms:
         return found
 
     def _value(self, raw: Any, kind: inspect.Type, at: str, name: str) -> Any:
-        kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+        kinds = _kinds(kind)
         if raw is None or _is_unset(raw):
             return None
         for each in kinds:
@@ -121,6 +121,9 @@ class ObjectForms:
         for index, each in enumerate(raw):
             if isinstance(item, inspect.AnyType):
                 found.append(each)
+            elif each == [] and not isinstance(item, inspect.VarTupleType):
+                # An object that is not there stands so, but is no item of a list.
+                self._wrong(each, _kinds(item), f"{at}[{index}]")
             else:
                 found.append(self._value(each, item, f"{at}[{index}]", name))
         return [each for each in found if each is not None]
@@ -138,13 +141,17 @@ def without_empty(raw: Any, shape: type) -> Any:
     found = dict(raw)
     for field in _fields(shape):
         value = found.get(field.encode_name)
-        kinds = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+        kinds = _kinds(field.type)
         inner = next((kind for kind in kinds if isinstance(kind, inspect.StructType)), None)
         if value is None or (value in ([], {}) and _is_object(kinds)):
             found.pop(field.encode_name, None)
         elif inner is not None:
             found[field.encode_name] = without_empty(value, inner.cls)
     return found
+
+
+def _kinds(kind: inspect.Type) -> tuple[inspect.Type, ...]:
+    return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
 
 
 @functools.cache
