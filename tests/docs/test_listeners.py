@@ -8,38 +8,34 @@ from typing import Any
 
 import httpx
 import jsonschema  # type: ignore[import-untyped] # it ships no types
-import msgspec
 import pytest
 
 from docs import listeners, openapi, socket_protocol
-from sidecar.adapters.admin import bundles
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.intake.listener import EVENTS, LOGOUT, REVOCATION
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
-from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.service.admin.health import Health
 from sidecar.shared_signals.adapters.receiver_listener import PATH
-from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import Log, Settings
 from tests.adapters.servers import Server
 from tests.docs.contract import DOCUMENTS, hold
-from tests.domain.scenes import policy
+from tests.docs.listening import (
+    BLOCKED,
+    EVENT,
+    OF_BUNDLES,
+    OPERATOR,
+    RISKY,
+    SOURCE,
+    WHY,
+    bearer,
+    changed,
+)
 from tests.stories import logging_out
 from tests.stories.running import CREDENTIAL, Client, Pods, running, token
-from tests.stories.transmission import EXAMPLES, push, receiving, signed, stamped
+from tests.stories.transmission import EXAMPLES, push, signed, stamped
 
 ROOT = Path(__file__).parents[2]
-RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
-BLOCKED = policy(UserRisk(RiskLevel.HIGH), name="blocked", contexts=frozenset({"c2"}), block=True)
-OPERATOR = {"Authorization": "Bearer operator"}
 VIEWER = {"Authorization": "Bearer of-a-viewer"}
-SOURCE = {"Authorization": f"Bearer {CREDENTIAL}"}
-EVENT: dict[str, Any] = {
-    "type": "risk-level-change",
-    "subject": {"user": "ada"},
-    "data": {"current_level": "HIGH"},
-}
-WHY = {"reason": "ticket 4711"}
 NDJSON = "application/x-ndjson"
 VERBS = frozenset(openapi.METHODS)
 NOT_REACHED = {
@@ -53,21 +49,10 @@ NOT_REACHED = {
 }
 WITHOUT_A_CREDENTIAL = {f"/v1/{name}" for name in ("history", "policies", "rescore", "sessions")}
 """Their 404 is that of a daemon at which no operator has one."""
-OF_BUNDLES = (bundles.PAGE, *bundles.ACTS)
 WITH_BUNDLES = {200, 400, 409, 415}
 """Their statuses where policies come by bundles, as they do not here."""
 OF_LETTERS = "/v1/dead-letters/"
 """Its answers are held to the document where there is a letter: tests/stories/test_dead_letters."""
-
-
-def changed(settings: Settings, _: int) -> Settings:
-    settings = logging_out.configured(receiving(settings), 0)
-    viewer = OperatorSettings(name="viewer", token="of-a-viewer", acts=False)
-    return msgspec.structs.replace(
-        settings,
-        admin=msgspec.structs.replace(settings.admin, operators=(viewer,)),
-        intake=msgspec.structs.replace(settings.intake, wait=0.0),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +83,6 @@ class Caller:
     def holds(self, listener: str, answer: httpx.Response) -> httpx.Response:
         self.seen.add((listener, *hold(listener, answer)))
         return answer
-
-
-def bearer(text: str, **headers: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {text}", **headers}
 
 
 def ask_data(call: Caller) -> None:

@@ -11,7 +11,7 @@ from sidecar.adapters.events.guesses import AT_ONCE
 from tests import plain_http
 from tests.adapters.servers import Server, serving
 from tests.docs.contract import DOCUMENTS, hold
-from tests.docs.test_listeners import (
+from tests.docs.listening import (
     BLOCKED,
     EVENT,
     OF_BUNDLES,
