@@ -1,7 +1,7 @@
 """The collector never looks at all that a process holds, unless it is asked to."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -19,14 +19,9 @@ class Knot:
 
 
 @pytest.fixture
-def settled() -> Iterator[None]:
-    """A process that has started; afterwards its collector is as it was."""
-    thresholds, callbacks = gc.get_threshold(), list(gc.callbacks)
+def settled() -> None:
+    """A process that has started; a fixture of all tests puts its collector back."""
     collector.settle()
-    yield
-    gc.callbacks[:] = callbacks
-    gc.set_threshold(*thresholds)
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("settled")
@@ -55,3 +50,9 @@ def test_a_cycle_that_was_frozen_is_found_when_everything_is_looked_at() -> None
     gc.collect()
     assert collector.collect_everything() >= 100
     assert not any(type(one) is Knot for one in gc.get_objects())
+
+
+def test_no_test_leaves_the_collector_as_a_daemon_sets_it() -> None:
+    assert not [one for one in gc.callbacks if one.__module__ == collector.__name__]
+    assert gc.get_freeze_count() == 0
+    assert gc.isenabled()
