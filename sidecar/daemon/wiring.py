@@ -255,6 +255,7 @@ def _wire_view(ports: Ports) -> ViewServices:
         waiting=pending.waiting,
     )
     watches.bring = view.bring
+    records.has_room = view.has_room
     guard = Guard(
         sidecar=ports.sidecar,
         store=ports.store,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sidecar.adapters.redis.batch import Item, exchange, judge
 from sidecar.adapters.redis.commands import Command, decode_news
-from sidecar.domain.values.lattice import BOUNDS, Record, join, join_all
+from sidecar.domain.values.lattice import BOUNDS, Record, bounded, join, join_all, merge
 from sidecar.service.ports.store import Index, Join, JoinResult, Load, Loaded
 from tests.adapters.servers import serving
 
@@ -144,6 +144,39 @@ def test_of_values_that_begin_alike_the_least_falls(
     more: list[Record] = [{b"assurance:%d" % n: value} for n, value in coming]
     with valkey_server.client() as client:  # type: ignore[attr-defined] # a fixture
         check_sequence(client, [full, *more])
+
+
+@given(steps=st.lists(st.tuples(RECORDS, st.booleans()), max_size=6))
+def test_a_group_that_is_not_cut_is_cut_by_a_later_join(
+    valkey_server: object, steps: list[tuple[Record, bool]]
+) -> None:
+    with valkey_server.client() as client:  # type: ignore[attr-defined] # a fixture
+        client.delete(KEY)
+        expected: Record = {}
+        for record, cuts in steps:
+            before, expected = expected, (join if cuts else merge)(expected, record)
+            outcome = join_at(client, record, cut=cuts)
+            assert outcome.record == expected
+            assert set(outcome.changed) == {
+                name for name in expected if expected[name] != before.get(name)
+            }
+        assert bounded(client.hgetall(KEY)) == join_all(record for record, _ in steps)
+
+
+@pytest.mark.parametrize("size", [1, 100], ids=["one list", "a table"])
+@pytest.mark.parametrize("group", [b"a*", b"?", b"[ab]", b"[^a]", b"\\", b"\x80", b"*@%20"])
+def test_a_group_is_found_whatever_its_name_means_in_a_pattern(
+    valkey: redis.Redis, group: bytes, size: int
+) -> None:
+    others = [b"ab:x", b"a:x", b"x", b"a*b:x", b"\x80\x80:x", b"b:x"]
+    join_at(valkey, dict.fromkeys(others, b"0" * size))
+    for n in range(70):
+        record = join_at(
+            valkey, {group + b":%d" % n: b"%03d" % n}, want_record=False, want_group=group
+        ).record
+        assert len(record) == min(n + 1, 64)
+    assert set(record) == {group + b":%d" % n for n in range(6, 70)}
+    assert set(others) <= set(valkey.hgetall(KEY))
 
 
 @given(records=st.lists(RECORDS, max_size=4))

@@ -17,7 +17,7 @@ from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.policy.conditional_access import Policy
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.values.assurance import Authentication
-from sidecar.domain.values.lattice import Record, join
+from sidecar.domain.values.lattice import Record, join, merge
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -113,7 +113,7 @@ class MemoryStore:
         before = self.records.get(one.key, {})
         if one.unless is not None and one.unless in before:
             return self._joined(one, (), before, joined=False)
-        after = join(before, one.fields)
+        after = join(before, one.fields) if one.cut else merge(before, one.fields)
         changed = tuple(f for f in one.fields if f in after and before.get(f) != after[f])
         if after:
             self.records[one.key] = after

@@ -1,5 +1,8 @@
 """Facts that a record lets go are folded first: nobody outruns a mark by being seen often."""
 
+from collections import Counter
+from itertools import pairwise
+
 import msgspec
 import pytest
 
@@ -12,6 +15,7 @@ from sidecar.domain.facts.signal import (
     Subject,
 )
 from sidecar.domain.policy.conditional_access import Changed, Circumstance, Device, Signals
+from sidecar.domain.values.lattice import bound_of, group_of
 from sidecar.domain.values.stamp import at
 from tests.domain.scenes import AWAY, HOME, PLACES, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
@@ -109,3 +113,36 @@ async def test_what_comes_late_and_is_still_the_latest_of_its_kind_counts(events
     mended = msgspec.structs.replace(late, stamp=at(1006, "mended"), compliant=True)
     await pod.intake.accept(mended)
     assert (await pod.check(token)).verdict is Verdict.ALLOW
+
+
+async def test_a_record_is_over_its_bounds_for_a_while_and_all_sidecars_agree() -> None:
+    store, tokens = MemoryStore(), Tokens()
+    a, b = pod_on(store, tokens, "a"), pod_on(store, tokens, "b")
+    token = tokens.issue("t1")
+    for pod in (a, b):
+        assert (await pod.check(token, ip=HOME)).verdict is Verdict.ALLOW
+        await pod.settle()
+    (live,) = a.view
+    sizes = []
+    for number in range(300):
+        move = NetworkChange(
+            stamp=at(1001 + number, f"n{number}"),
+            subject=Subject(session="s1"),
+            segment=f"segment-{number % 7}",
+        )
+        await a.intake.accept(move)
+        if number % 3 == 0:
+            await a.settle()
+        sizes.append(Counter(map(group_of, store.records[live.own.key])))
+    for group in (b"network", b"event"):
+        most = max(size[group] for size in sizes)
+        assert bound_of(group) < most <= bound_of(group) * 3 // 2
+        assert sizes[-1][group] >= bound_of(group)
+    assert any(late[b"event"] < early[b"event"] for early, late in pairwise(sizes))
+    for pod in (a, b):
+        assert await pod.view.revalidate() == 0
+    other = pod_on(store, tokens, "c")
+    states = [live.state, *(each.state for each in b.view)]
+    states.append((await other.view.open(*live.identity)).state)
+    assert len(states) == 3
+    assert states[0] == states[1] == states[2]

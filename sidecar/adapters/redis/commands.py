@@ -215,6 +215,7 @@ def _join(join: Join, *, again: bool) -> Command:
         1 if join.want_record else join.want_group or 0,
         int(again),
         int(join.confirm),
+        int(join.cut),
         len(join.fields),
         len(join.indexes),
     ]

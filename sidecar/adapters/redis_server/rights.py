@@ -23,11 +23,15 @@ _COMMAND = re.compile(r"run the '([^']{1,64})' command")
 
 
 class NeededRight(NamedTuple):
-    """A right as `ACL SETUSER` spells it, and a whole command that is refused without it."""
+    """A right as `ACL SETUSER` spells it, and a whole command that is refused without it.
+
+    `is_spared`: a daemon does without it, and takes the store longer.
+    """
 
     right: str
     command: tuple[bytes | str | int, ...]
     what: str = ""
+    is_spared: bool = False
 
 
 _RECORDS: tuple[tuple[str, ...], ...] = (
@@ -38,7 +42,6 @@ _RECORDS: tuple[tuple[str, ...], ...] = (
     ("HSETNX", "f", "v"),
     ("HDEL", "f"),
     ("HLEN",),
-    ("HKEYS",),
     ("HINCRBY", "f", "1"),
     ("PEXPIRETIME",),
     ("PEXPIREAT", "1"),
@@ -87,6 +90,7 @@ def needs_of(
         needs += _channels(names, settings.prefix)
     commands = (*_RECORDS, *_TRANSMITTER) if transmits else _RECORDS
     needs += [NeededRight(f"+{name.lower()}", (name, key, *rest)) for name, *rest in commands]
+    needs.append(NeededRight("+hscan", ("HSCAN", key, "0"), is_spared=True))
     if transmits:
         needs.append(NeededRight("+eval", ("EVAL", "return 1", 0)))
     needs += [
@@ -184,8 +188,10 @@ class Lack(NamedTuple):
 def lacks_of(client: Redis, needs: Sequence[NeededRight]) -> list[Lack]:
     """Ask a server which of these rights it does not grant; none where it cannot be asked.
 
-    Nothing is written, published or followed. Blocks; raises redis-py's errors.
+    Of those that are spared it is not asked. Nothing is written, published or followed. Blocks;
+    raises redis-py's errors.
     """
+    needs = [need for need in needs if not need.is_spared]
     if not needs:
         return []
     arguments: list[bytes | str | int] = []

@@ -12,6 +12,10 @@ grow, and so it stays dropped whatever else is joined, before or after. Hence jo
 associative and idempotent, bound included, and sidecars may learn of facts late, twice, or in any
 order and still agree (tests/domain/values/test_lattice.py; the script of the store is held to this
 function in tests/contracts/test_store.py).
+
+To cut a group down each time that it grows by one field costs more than all else of a join. So it
+may be left for a while (`merge`): what is over the bound then is below all that the bound keeps,
+and the next join of its group drops it. Wherever it is dropped, what the bound keeps is the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -82,6 +86,24 @@ def join(left: Mapping[bytes, bytes], right: Mapping[bytes, bytes]) -> Record:
     for group in touched:
         _bound(joined, group)
     return joined
+
+
+def merge(left: Mapping[bytes, bytes], right: Mapping[bytes, bytes]) -> Record:
+    """Return `join` of both, but for the bounds of groups: a later join cuts them."""
+    merged = dict(left)
+    for field, value in right.items():
+        known = merged.get(field)
+        if known is None or known < value:
+            merged[field] = value
+    return merged
+
+
+def bounded(record: Mapping[bytes, bytes]) -> Record:
+    """Return a merged record, cut down to the bounds of its groups."""
+    cut = dict(record)
+    for group in {field.partition(b":")[0] for field in cut}:
+        _bound(cut, group)
+    return cut
 
 
 def _bound(record: Record, group: bytes) -> None:

@@ -67,7 +67,8 @@ class Join(msgspec.Struct, frozen=True, gc=False):
     Members expire by `now` (unix milliseconds). `confirm`: it is answered only when
     it is as durable as the settings ask for, and else fails, though it may have happened.
     `history`: what is appended in the same round trip, on the same slot; if the store refuses that
-    for good, the join counts all the same.
+    for good, the join counts all the same. `cut`: groups that grow are cut to their bounds; else
+    that is left to a later join (`lattice.merge`).
     """
 
     key: bytes
@@ -82,6 +83,7 @@ class Join(msgspec.Struct, frozen=True, gc=False):
     confirm: bool = False
     history: HistoryAppend | None = None
     want_group: bytes = b""
+    cut: bool = True
 
 
 class JoinResult(msgspec.Struct, frozen=True, gc=False):

@@ -74,6 +74,7 @@ class FactRecords(FactReader):
         self._history = history
         self._store = store
         self._settings = settings
+        self.has_room: Callable[[bytes, Mapping[bytes, bytes]], bool] = lambda _, __: False
 
     def write(
         self,
@@ -91,14 +92,14 @@ class FactRecords(FactReader):
         device names the sessions. What it says goes into the history of whom it concerns. The
         record lives until `until` (unix ms) at least, or for as long as facts do. A session is
         listed among those of its user. The answer to one of a locator gives the record, or of it
-        the `owners_alone`.
+        the `owners_alone`. A record that `has_room` is cut to its bounds later.
         """
         encoded = encode(said)
         unless = None
         if event is not None:
             unless = event_field(event_key(event))
             encoded = Encoded(encoded.fields | encode_event(event), encoded.facts)
-        heard = event is not None or bool(encoded.facts)
+        key, heard = self.key(of), event is not None or bool(encoded.facts)
         expire_at = until or self._facts_expire()
         terms = WriteTerms(
             expire_at,
@@ -111,8 +112,9 @@ class FactRecords(FactReader):
             confirm=True,
             history=None if event is None else self._history(event, of),
             want_group=OWNERS if owners_alone else b"",
+            cut=not self.has_room(key, encoded.fields),
         )
-        return Write(self.key(of), encoded, terms)
+        return Write(key, encoded, terms)
 
     def keep(self, of: UserRecord | DeviceRecord, until: int) -> list[Write]:
         """Have a record live until then (unix ms), where its facts do not live as long anyway.

@@ -27,6 +27,7 @@ class WriteTerms(msgspec.Struct, frozen=True, gc=False):
     confirm: bool = False
     history: HistoryAppend | None = None
     want_group: bytes = b""
+    cut: bool = True
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +54,7 @@ class Write(msgspec.Struct, frozen=True, gc=False):
             terms.confirm,
             terms.history,
             terms.want_group,
+            terms.cut,
         )
 
 

@@ -16,13 +16,13 @@ from sidecar.domain.facts.fact_kinds import Fact, Revoked, SetAside
 from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import bound_of
 from sidecar.domain.values.stamp import Stamp
+from sidecar.service.view.upkeep.fullness import nearly_full
 from sidecar.wire.store.losses import lost_before
 from sidecar.wire.store.records import (
     CHECKPOINT,
     decode_checkpoint,
     decode_facts,
     folded_of,
-    nearly_full,
     stamp_of,
 )
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from sidecar.domain.facts.fact_kinds import Fact
-from sidecar.domain.values.lattice import Record, join
+from sidecar.domain.values.lattice import Record, join, merge
 from sidecar.service.view.live_session import Live, Tracked
+from sidecar.service.view.upkeep.fullness import WHOLE_ROOM, is_cut_later, room_taken
 from sidecar.wire.store.losses import VOUCHERS
-from sidecar.wire.store.records import CHECKPOINT, LOGGED, WHOLE_ROOM, room_taken
+from sidecar.wire.store.records import CHECKPOINT, LOGGED
 
 NewFacts: TypeAlias = dict[Live, list[Fact] | None]
 """The new facts of sessions, by session; None: all of it is to be folded anew."""
@@ -30,8 +31,10 @@ class Growth(NamedTuple):
         return any(field.startswith(LOGGED) for field in self.fields)
 
 
-def grow(tracked: Tracked, fields: Mapping[bytes, bytes]) -> Growth | None:
-    """Join fields into a record; return those that grew, None if none did."""
+def grow(tracked: Tracked | None, fields: Mapping[bytes, bytes]) -> Growth | None:
+    """Join fields into a record; return those that grew. None: none did, or it is not held here."""
+    if tracked is None:
+        return None
     before = tracked.record
     # Most of what is heard here is known: what this sidecar itself wrote comes back as news.
     if fields.items() <= before.items():
@@ -42,16 +45,24 @@ def grow(tracked: Tracked, fields: Mapping[bytes, bytes]) -> Growth | None:
             return None
     else:
         greater = dict(fields)
-    after = join(before, greater)
-    grown = greater if len(after) == len(before) + len(greater) else _left(greater, after)
-    if not grown:
-        return None
+    if tracked.room and is_cut_later(before, greater):
+        after, grown = merge(before, greater), greater
+    else:
+        after = join(before, greater)
+        grown = greater if len(after) == len(before) + len(greater) else _left(greater, after)
+        if not grown:
+            return None
     tracked.record = after
     if not before and CHECKPOINT not in grown:
         tracked.room = max(0, WHOLE_ROOM - room_taken(grown))
     elif tracked.room:
         tracked.room = max(0, tracked.room - room_taken(grown))
     return Growth(tracked, grown)
+
+
+def has_room(tracked: Tracked | None, fields: Mapping[bytes, bytes]) -> bool:
+    """Return whether a record is held here and may grow by these fields without being cut."""
+    return tracked is not None and tracked.room > 0 and is_cut_later(tracked.record, fields)
 
 
 def _left(greater: Record, after: Record) -> Record:

@@ -16,9 +16,10 @@ from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.compact.packing import Packing
 from sidecar.service.view.fold_records import Culprit, assemble, new_checkpoint
+from sidecar.service.view.upkeep.fullness import room_in
 from sidecar.wire.store.keys import SessionName, session_name
 from sidecar.wire.store.losses import lost_before
-from sidecar.wire.store.records import folded_of, holds_fact, room_in
+from sidecar.wire.store.records import folded_of, holds_fact
 
 RESTANDING_INTERVAL = 1.0
 """Seconds for which a standing counts that may change by time alone, where nobody knows when."""

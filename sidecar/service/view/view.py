@@ -27,7 +27,7 @@ from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.ports.store import Load, News, Reader, Shards
 from sidecar.service.records.writes import Write
 from sidecar.service.view.changes import Changes
-from sidecar.service.view.growth import Growth, NewFacts, grow, spread
+from sidecar.service.view.growth import Growth, NewFacts, grow, has_room, spread
 from sidecar.service.view.live_session import UNREAD, Identity, Live, Tracked
 from sidecar.service.view.upkeep.departed import Departed
 from sidecar.service.view.upkeep.kept_folds import KeptFolds
@@ -439,12 +439,16 @@ class View:
         tracked = self._records.get(key)
         return tracked is None or event_field(event) in tracked.record
 
+    def has_room(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Return whether a record is here, and known to have room for these fields (`growth`)."""
+        return has_room(self._records.get(key), fields)
+
     def hear(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
         """Join what the store says of a record: news, an answer, a reading.
 
         Return whether any of it was news here.
         """
-        growth = self._grow(key, fields)
+        growth = grow(self._records.get(key), fields)
         if growth is not None:
             news: NewFacts = {}
             self._spread(growth, self._set_aside.facts_of(growth.fields), news)
@@ -459,13 +463,9 @@ class View:
         self._fold_in(news)
 
     def _take_up(self, key: bytes, said: Encoded, news: NewFacts) -> None:
-        growth = self._grow(key, said.fields)
+        growth = grow(self._records.get(key), said.fields)
         if growth is not None:
             self._spread(growth, said.facts_in(growth.fields), news)
-
-    def _grow(self, key: bytes, fields: Mapping[bytes, bytes]) -> Growth | None:
-        tracked = self._records.get(key)
-        return None if tracked is None else grow(tracked, fields)
 
     def _spread(self, growth: Growth, facts: list[Fact], news: NewFacts) -> None:
         if not facts and growth.was_logged:  # without that, what has ended since is no news

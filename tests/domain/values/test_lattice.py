@@ -3,7 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.values.lattice import BOUNDS, DEFAULT_BOUND, Record, group_of, join, join_all
+from sidecar.domain.values.lattice import (
+    BOUNDS,
+    DEFAULT_BOUND,
+    Record,
+    bounded,
+    group_of,
+    join,
+    join_all,
+    merge,
+)
 
 FIELDS = st.builds(
     lambda group, name: group + b":" + name,
@@ -48,10 +57,21 @@ def test_what_stays_is_the_greater_value(one: Record, other: Record) -> None:
         assert value == max(record[field] for record in (one, other) if field in record)
 
 
+@given(st.lists(st.tuples(RECORDS, st.booleans()), max_size=6))
+def test_what_is_cut_later_comes_to_the_same(steps: list[tuple[Record, bool]]) -> None:
+    record: Record = {}
+    for fields, cuts in steps:
+        record = join(record, fields) if cuts else merge(record, fields)
+    assert bounded(record) == join_all(fields for fields, _ in steps)
+    assert bounded(record).items() <= record.items()
+
+
 @given(RECORDS, RECORDS)
 def test_join_leaves_its_arguments_alone(one: Record, other: Record) -> None:
     copies = dict(one), dict(other)
     join(one, other)
+    merge(one, other)
+    bounded(one)
     assert (one, other) == copies
 
 

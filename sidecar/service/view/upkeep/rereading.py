@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from sidecar.domain.values.lattice import Record, bounded
 from sidecar.service.audit.turns import Turns
 from sidecar.service.compact.records import RecordTables
 from sidecar.service.ports.calls import StoreRefused
@@ -70,7 +71,9 @@ class Rereading:
             for tracked, answer in answers:
                 await turns.give_way()
                 self._hear(tracked.key, answer.record)
-                missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
+                missing = _lacked(answer.record, tracked.record)
+                if missing:  # what is over a bound here may have been cut there
+                    missing = _lacked(answer.record, bounded(tracked.record))
                 if missing:
                     self._keep(tracked, missing)
                     lacking += 1
@@ -120,3 +123,8 @@ class Rereading:
                 return [pair for one in batch for pair in await self._read_again((one,))]
             self._refused(batch[0], error)
             return []
+
+
+def _lacked(by: Record, held: Record) -> Record:
+    """Return what a record that is held here has and the store's lacks."""
+    return {field: value for field, value in held.items() if by.get(field, b"") < value}

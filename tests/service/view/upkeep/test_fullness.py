@@ -1,7 +1,8 @@
 """Whether groups of a record are nearly full."""
 
 from sidecar.domain.values.lattice import BOUNDS, bound_of
-from sidecar.wire.store.records import FEWEST, WHOLE_ROOM, has_open_facts, nearly_full, room_in
+from sidecar.service.view.upkeep.fullness import FEWEST, WHOLE_ROOM, nearly_full, room_in
+from sidecar.wire.store.records import has_open_facts
 
 FOLDED = [group for group in BOUNDS if has_open_facts(group)]
 
