@@ -1,7 +1,7 @@
 """Rows of many sessions: first checks, sessions out of view, memory, and stops of the loop."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jwt
 import trio
@@ -71,20 +71,21 @@ def crowd(stage: Stage) -> Iterator[Figure]:
     sizes = stage.sizes
     few = min(1000, sizes.sessions // 4)
     many = sizes.sessions
+    view = {"sessions": {"view": max(50_000, many)}}
     with stage.daemons(1):
         pass  # whoever compiles the modules holds 9 MiB more than one that finds them compiled
-    with stage.daemons(1, {"sessions": {"view": max(50_000, many)}}) as (client, (daemon,)):
+    with stage.daemons(1, view) as (client, (daemon,)):
         quiet(daemon)
         idle = resident(daemon.pid)
         stored = client.info("memory")["used_memory"]
         checks = stage.bring(daemon, range(few))
         quiet(daemon)
         each = by_kind(client, few)
-        before = _rates(stage, daemon, checks[:100])
         stage.say(f"bringing {many:,} sessions into the view")
         stage.bring(daemon, range(few, many))
-        quiet(daemon)
-        after = _rates(stage, daemon, checks[:100])
+        with stage.daemons(1, view) as (_, (other,)):
+            stage.bring(other, range(few))
+            before, after = _rates(stage, (other, daemon), checks[:100])
         held = resident(daemon.pid)
         kept = client.info("memory")["used_memory"]
         quiet(daemon)
@@ -128,19 +129,32 @@ def session_parts(stage: Stage) -> Iterator[Figure]:
     yield Figure("a session in view, all that it alone holds", "B", [total], {}, (Goal(2048),))
 
 
-def _rates(stage: Stage, daemon: Daemon, checks: list[bytes]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {"checks": [], "events": [], "p99": []}
-    count = stage.sizes.events
-    for _ in range(stage.sizes.rounds):
-        lines = [checks[n % len(checks)] for n in range(count)]
-        asked = flow(daemon.socket, lines, connections=16)
-        found["checks"].append(asked.rate)
-        one = flow(daemon.socket, lines[: count // 4])
-        found["p99"].append(one.part(0.99))
-        events = [moved(n % len(checks)) for n in range(max(100, count // 10))]
-        found["events"].append(flow(daemon.socket, events, connections=16).rate)
-        quiet(daemon)
+def _rates(
+    stage: Stage, daemons: Sequence[Daemon], checks: list[bytes]
+) -> list[dict[str, list[float]]]:
+    """Measure the same sessions at each of the daemons, in turn.
+
+    Their records hold as much at each: an event costs the more, the more they hold.
+    """
+    found: list[dict[str, list[float]]] = [{"checks": [], "events": [], "p99": []} for _ in daemons]
+    for turn in range(stage.sizes.rounds):
+        order = [*zip(daemons, found, strict=True)]
+        for daemon, one in order if turn % 2 else order[::-1]:
+            _one_round(stage, daemon, checks, one)
     return found
+
+
+def _one_round(
+    stage: Stage, daemon: Daemon, checks: list[bytes], found: dict[str, list[float]]
+) -> None:
+    count = stage.sizes.events
+    quiet(daemon)
+    lines = [checks[n % len(checks)] for n in range(count)]
+    found["checks"].append(flow(daemon.socket, lines, connections=16).rate)
+    found["p99"].append(flow(daemon.socket, lines[: count // 4]).part(0.99))
+    events = [moved(n % len(checks)) for n in range(max(100, count // 10))]
+    found["events"].append(flow(daemon.socket, events, connections=16).rate)
+    quiet(daemon)
 
 
 def _longest_stop(stage: Stage, daemon: Daemon) -> float:
