@@ -61,7 +61,9 @@ async def measured(count: int, sizes: list[int]) -> list[tuple[int, float, float
             await store.submit(joins)
         records = RecordTables()
         for key in keys:
-            records.put(Tracked(key, 0))
+            tracked = Tracked(key, 0)
+            tracked.record = {b"f": b"1"}
+            records.put(tracked)
         round_of = rereading.Rereading(
             store=store,
             records=records,

@@ -326,8 +326,9 @@ def expiries_found(
     """Return what was answered of each key. Raises `Unavailable` where that answers nothing."""
     replies = [cast("Evaluated", one).reply for one in outcomes]
     try:
-        if len(replies) == 1 and len(replies[0]) == len(keys) and min(replies[0]) >= 0:
-            return cast("list[int]", replies[0])  # as nearly always, of hundreds of keys
+        if len(replies) == 1 and len(replies[0]) == len(keys):  # as nearly always, of hundreds
+            (reply,) = replies
+            return cast("list[int]", reply if min(reply) >= 0 else [_expiry(one) for one in reply])
         found: dict[bytes, int] = {}
         for one, reply in zip(asked, replies, strict=True):
             found.update(zip(one.keys, map(_expiry, reply), strict=True))

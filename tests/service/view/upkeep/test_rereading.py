@@ -33,7 +33,9 @@ def view_of(count: int) -> tuple[Rereading, Asked, list[bytes], list[bytes]]:
     records, keys = RecordTables(), [b"%d" % n for n in range(count)]
     store, saved = Asked(records), list[bytes]()
     for key in keys:
-        records.put(Tracked(key, 0))
+        tracked = Tracked(key, 0)
+        tracked.record = {b"a:1": b"x"}
+        records.put(tracked)
         store.records[key], store.expiries_of[key] = {b"a:1": b"x"}, UNTIL
 
     def keep(tracked: Tracked, _: Mapping[bytes, bytes]) -> None:
@@ -61,6 +63,22 @@ async def test_all_records_have_their_turn_and_each_question_is_of_many() -> Non
     assert max(map(len, store.asked)) <= ASKED_AT_ONCE
     assert len(store.asked) == 4
     assert saved == []
+
+
+async def test_what_was_never_there_is_asked_for_once_something_is_known_of_it() -> None:
+    rereading, store, keys, saved = view_of(3)
+    nothing = Tracked(b"new", 0)
+    store.of_view.put(nothing)
+    assert await rereading.vanished(store, 1.0) == []
+    nothing.record = {b"a:1": b"x"}
+    assert await rereading.vanished(store, 1.0) == []
+    assert [sorted(asked) for asked in store.asked] == [keys, [*keys, b"new"]]
+    store.records[b"new"], store.expiries_of[b"new"] = {b"a:1": b"x"}, UNTIL
+    assert await rereading.vanished(store, 1.0) == []
+    del store.records[b"new"]
+    nothing.record = {}
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"new"]
+    assert saved == [b"new"]
 
 
 async def test_of_two_that_are_gone_or_began_anew_both_are_written_back() -> None:
