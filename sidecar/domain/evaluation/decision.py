@@ -1,7 +1,7 @@
 """Decides about a call by the standing of its session: contract, "Meaning" 3 and 6."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -9,8 +9,9 @@ import msgspec
 
 from sidecar.domain.policy.conditional_access import ROUTINE, Selection
 from sidecar.domain.session.lifetime import LIFETIME
+from sidecar.domain.session.scene import ALWAYS
 from sidecar.domain.session.single_use import EMPTY, Due, SingleUseProofs, due
-from sidecar.domain.session.standing import Demand, Standing, each_of
+from sidecar.domain.session.standing import AskedRequirement, Demand, Standing, each_of
 from sidecar.domain.session.state import Cause, said_by
 from sidecar.domain.values import moments
 from sidecar.domain.values.assurance import Ladder
@@ -128,11 +129,104 @@ def prepare(standing: Standing, access: AccessRequest, ladder: Ladder) -> Prepar
 
 
 def _prepare(standing: Standing, access: AccessRequest, ladder: Ladder) -> Prepared:
-    decision = judge(standing.enforced, access, ladder)
-    until = min(last_moments(standing.enforced, decision, access), default=math.inf)
+    outcomes = standing.outcomes
+    if isinstance(outcomes, Outcomes) and outcomes.ladder is ladder:
+        known = outcomes.of(standing.enforced, access)
+    else:
+        known = None
+    if known is None:
+        decision = judge(standing.enforced, access, ladder)
+        until = min(last_moments(standing.enforced, decision, access), default=math.inf)
+    else:
+        decision, until = known
     made = Prepared(decision, ladder, access.now, until)
     standing.keep(access.app, access.contexts, made)
     return made
+
+
+OUTCOMES_BOUND = 1024
+"""Outcomes that an evaluator keeps; beyond that, all are found anew."""
+
+
+class Outcome(NamedTuple):
+    """Outcome of demands, whosever they are: a decision, but for the moments of their marks.
+
+    `asking` are the places of those that decided it.
+    """
+
+    verdict: Verdict
+    pending: bool
+    asking: tuple[int, ...]
+    acr_values: tuple[str, ...]
+    contexts: frozenset[str]
+
+
+class Outcomes:
+    """Outcomes of demands, by the policies that make them, an app and contexts.
+
+    Most demands are of one requirement, and no moment bears on whether they are met: which
+    policies make them then says all, and `judge` is asked once for all sessions. `alone` is that
+    requirement of each policy that may make such a demand.
+    """
+
+    __slots__ = ("_known", "alone", "ladder")
+
+    def __init__(self, alone: Mapping[str, tuple[AskedRequirement, ...]], ladder: Ladder) -> None:
+        self.alone = alone
+        self.ladder = ladder
+        self._known: dict[tuple[object, ...], Outcome] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(
+        self, demands: tuple[Demand, ...], access: AccessRequest
+    ) -> tuple[Decision, float] | None:
+        """Return the decision, and until when (seconds) it holds; None: it is not so simple."""
+        app, contexts, now, _ = access
+        key: list[object] = [app, contexts]
+        alone = self.alone
+        for demand in demands:
+            name = demand.policy
+            if (
+                demand.asks is not alone.get(name)
+                or demand.valid_until
+                or demand.met_in
+                or demand.binds_from
+            ):
+                return None
+            # What is always required is no mark, which matters where it waits.
+            key.append(name if demand.causes != _ALWAYS else (name,))
+        if now <= 0:
+            return None
+        asked = tuple(key)
+        known = self._known.get(asked)
+        if known is None:
+            if len(self._known) >= OUTCOMES_BOUND:
+                self._known.clear()
+            known = self._known[asked] = _outcome(demands, judge(demands, access, self.ladder))
+        verdict, pending, places, acr_values, concerned = known
+        if verdict is _ALLOW:
+            return (ALLOW_PENDING if pending else ALLOW), math.inf
+        asking = [demands[at] for at in places]
+        age = _max_age(asking, now)
+        decision = Decision(verdict, False, pending, tuple(asking), acr_values, age, concerned)
+        return decision, math.inf if age is None else _just_before(math.floor(now) + 1)
+
+
+_ALLOW = Verdict.ALLOW
+_ALWAYS = (ALWAYS,)
+
+
+def _outcome(demands: tuple[Demand, ...], decision: Decision) -> Outcome:
+    asking = {id(demand) for demand in decision.asking}
+    return Outcome(
+        decision.verdict,
+        decision.pending,
+        tuple(at for at, demand in enumerate(demands) if id(demand) in asking),
+        decision.acr_values,
+        decision.contexts,
+    )
 
 
 def last_moments(

@@ -17,6 +17,7 @@ from sidecar.domain.evaluation.activation import (
     without_causes_of,
 )
 from sidecar.domain.evaluation.compiled import applies, compile_policy, is_spared, presumed
+from sidecar.domain.evaluation.decision import Outcomes
 from sidecar.domain.facts import precedence
 from sidecar.domain.facts.fact_kinds import (
     ContextsShown,
@@ -74,6 +75,7 @@ class Evaluator:
     __slots__ = (
         "_around",
         "_compiled",
+        "_outcomes",
         "_strict",
         "_timed",
         "each_call",
@@ -97,6 +99,7 @@ class Evaluator:
         self._timed = tuple(c for c in self._compiled if c.timed)
         self.timed = bool(self._timed)
         self._strict = tuple(c for c in self._compiled if c.strict)
+        self._outcomes: Outcomes | None = None  # here each standing is decided by itself
         # Whether any policy asks each call for a sign-in of its own.
         self.each_call = any(c.policy.session.every_time for c in self._compiled)
 
@@ -392,6 +395,8 @@ class Evaluator:
             until,
             state.spent,
             tuple(d for d in (*enforced, *tried) if d.each_call) if self.each_call else (),
+            None,
+            self._outcomes,
         )
 
     def _steady_until(self, state: State, now: int) -> int | None:

@@ -20,6 +20,7 @@ import msgspec
 
 from sidecar.domain.evaluation import dependencies
 from sidecar.domain.evaluation.activation import NOTHING, activation_of
+from sidecar.domain.evaluation.decision import Outcomes
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.evaluation.rules.rule_index import (
     Asking,
@@ -52,6 +53,8 @@ class IncrementalEvaluator(Evaluator):
         super().__init__(policies, world, around)
         self._index = RuleIndex(self._compiled, world)
         self._number = next(_NUMBERS)
+        alone = {one.policy.id: one.alone for one in self._compiled if one.alone}
+        self._outcomes = Outcomes(alone, world.ladder)
 
     @classmethod
     def over(

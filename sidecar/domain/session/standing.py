@@ -219,8 +219,9 @@ class Standing(msgspec.Struct, frozen=True, gc=False, eq=False):
     `rank` is the best assurance that counts. `until` is the moment (microseconds) until which time
     alone is known to change nothing of it; None: it never does. `of_each_call` are the demands by
     which calls need a sign-in of their own. `prepared` is what was decided by it
-    (`decision.prepare`), by the app and the contexts of calls without a proof. What is prepared,
-    and what is known of the time, is no part of its value.
+    (`decision.prepare`), by the app and the contexts of calls without a proof. `outcomes` are what
+    was decided by standings like it (`decision.Outcomes`), where an evaluator keeps them. What is
+    kept, and what is known of the time, is no part of its value.
     """
 
     revoked: Revocation | None
@@ -232,6 +233,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False, eq=False):
     spent: Mapping[int, SpentHeld] = MappingProxyType({})
     of_each_call: tuple[Demand, ...] = ()
     prepared: dict[tuple[str, frozenset[str]], object] | None = None
+    outcomes: object = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Standing):

@@ -4,17 +4,24 @@ import math
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidecar.domain.evaluation.decision import (
+    OUTCOMES_BOUND,
     AccessRequest,
+    Outcomes,
     Verdict,
     covers,
     decide,
     judge,
+    last_moments,
     needs_own_proof,
     prepare,
 )
-from sidecar.domain.policy.conditional_access import ROUTINE, Selection
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
+from sidecar.domain.policy.conditional_access import ROUTINE, Changed, Circumstance, Selection
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.session.scene import ALWAYS
 from sidecar.domain.session.single_use import EachCall
 from sidecar.domain.session.standing import (
     FOR_GOOD,
@@ -23,11 +30,12 @@ from sidecar.domain.session.standing import (
     Demand,
     Standing,
 )
-from sidecar.domain.session.state import Cause, Revocation
-from sidecar.domain.values.assurance import Requirement
-from tests.domain.scenes import LADDER
+from sidecar.domain.session.state import Cause, Revocation, State
+from sidecar.domain.values.assurance import Ladder, Requirement
+from tests.domain.scenes import AWAY, LADDER, WORLD, established, network_of, policy, sighted
 
 CAUSE = Cause("country", "PT", 5_000_000, "session-presented")
+ASKED = (AskedRequirement(Requirement(2), -1),)
 SECONDS = st.integers(0, 12)
 UNTIL = st.one_of(SECONDS, st.just(FOR_GOOD))
 REQUIREMENTS = st.sampled_from((Requirement(1), Requirement(2), Requirement(4)))
@@ -165,3 +173,74 @@ def test_a_demand_of_several_policies_is_that_of_each_in_their_order() -> None:
     assert (standing == other, standing != other) == (True, False)
     assert (decision == same, decision != same) == (True, False)
     assert decision.demands == apart.demands
+
+
+def moved(evaluator: IncrementalEvaluator, second: int) -> Standing:
+    """Return the standing of a session that was elsewhere from that second on."""
+    state = evaluator.fold("", [*established(), sighted(second, AWAY)])
+    return evaluator.standing(state, state.last.time)
+
+
+def test_sessions_of_whom_the_same_is_asked_share_an_outcome_and_no_moment() -> None:
+    rules = [policy(Changed((Circumstance.COUNTRY,))), policy(name="always")]
+    kept = IncrementalEvaluator(rules, WORLD, Surroundings("", network_of))
+    asked = []
+    for second in (1010, 1020, 1030):
+        standing = moved(kept, second)
+        for now in (second + 5.0, second + 7.5):
+            access = AccessRequest("app", frozenset({"c1"}), now)
+            judged = judge(standing.enforced, access, LADDER)
+            assert decide(standing, access, LADDER) == judged
+            made = prepare(standing, access, LADDER)
+            assert made.until == min(last_moments(standing.enforced, judged, access))
+            asked.append((judged.max_age, judged.demands[0].causes[0].since))
+    assert len(set(asked)) == 6
+    assert isinstance(kept.standing(State(), 0).outcomes, Outcomes)
+
+
+def test_what_is_always_required_waits_as_no_mark() -> None:
+    # Of one policy: what it asks of all is nothing that waits, and a mark by its name is.
+    kept = Outcomes({"p": ASKED}, LADDER)
+    always = Demand("p", Selection(frozenset({"c1"})), Selection(), False, (ALWAYS,), asks=ASKED)
+    for demand in (always, replace(always, causes=(CAUSE,)), always):
+        standing = replace(standing_of(demand), outcomes=kept)
+        access = AccessRequest("app", frozenset({"c2"}), 9.0)
+        assert decide(standing, access, LADDER) == judge((demand,), access, LADDER)
+
+
+def test_an_outcome_is_of_demands_alone_that_no_moment_bears_on() -> None:
+    kept = Outcomes({"p": ASKED}, LADDER)
+    asks = Demand("p", Selection(), Selection(), False, (CAUSE,), asks=ASKED)
+    access = AccessRequest("app", frozenset({"c1"}), 9.0)
+    for demand in (
+        asks,
+        replace(asks, valid_until=20),
+        replace(asks, met_in=(("c1", 20),)),
+        replace(asks, binds_from=20),
+        replace(asks, asks=(AskedRequirement(Requirement(4), -1),)),
+        replace(asks, asks=(), block=True),
+        replace(asks, asks=(), unsatisfiable=True),
+    ):
+        standing = replace(standing_of(demand), outcomes=kept)
+        assert decide(standing, access, LADDER) == judge((demand,), access, LADDER)
+
+
+def test_another_ladder_has_outcomes_of_its_own() -> None:
+    kept = Outcomes({"p": ASKED}, LADDER)
+    other = Ladder(LADDER.levels[1:])
+    asks = Demand("p", Selection(), Selection(), False, (CAUSE,), asks=ASKED)
+    access = AccessRequest("app", frozenset({"c1"}), 9.0)
+    for ladder in (LADDER, other):
+        standing = replace(standing_of(asks), outcomes=kept)
+        assert decide(standing, access, ladder) == judge((asks,), access, ladder)
+
+
+def test_outcomes_are_bounded() -> None:
+    kept = Outcomes({"p": ASKED}, LADDER)
+    asks = Demand("p", Selection(), Selection(), False, (CAUSE,), asks=ASKED)
+    for number in range(OUTCOMES_BOUND + 9):
+        access = AccessRequest(f"app{number}", frozenset({"c1"}), 9.0)
+        found = kept.of((asks,), access)
+        assert found is not None
+        assert found[0] == judge((asks,), access, LADDER)
+        assert len(kept) <= OUTCOMES_BOUND
