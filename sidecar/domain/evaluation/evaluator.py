@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from sidecar.domain.evaluation.activation import (
     NOTHING,
@@ -73,6 +74,7 @@ class Evaluator:
     """All policies over one configuration. `session` arguments are records' names."""
 
     __slots__ = (
+        "_alike",
         "_around",
         "_compiled",
         "_outcomes",
@@ -88,7 +90,7 @@ class Evaluator:
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         self.world = world
         self.floors = NOTHING_LOST
-        self._around = msgspec.structs.replace(around, sources=world.sources)
+        self._around = replace(around, sources=world.sources)
         everything = tuple(policies)
         self.resting = tuple(p for p in everything if p.state is PolicyState.DISABLED)
         self._compiled = tuple(
@@ -96,6 +98,10 @@ class Evaluator:
             for policy in everything
             if policy.state is not PolicyState.DISABLED
         )
+        numbers: dict[Policy, int] = {}
+        unnamed = (replace(c.policy, id="", description="") for c in self._compiled)
+        # Policies of one number differ in what they are called, and in nothing else.
+        self._alike = tuple(numbers.setdefault(one, len(numbers)) for one in unnamed)
         self._timed = tuple(c for c in self._compiled if c.timed)
         self.timed = bool(self._timed)
         self._strict = tuple(c for c in self._compiled if c.strict)
@@ -144,7 +150,7 @@ class Evaluator:
         state a call is judged whose own token shows no later one: so nobody else's proof, and none
         of what it proved, can have it answered better. None: as of all.
         """
-        around = msgspec.structs.replace(self._around, session=session, until=until)
+        around = replace(self._around, session=session, until=until)
         facts = tuple(facts)
         steps = steps_of(facts)
         if checkpoint is None:
@@ -217,7 +223,7 @@ class Evaluator:
         if not facts or facts[0].stamp <= state.last:
             return None
         after = state.copy()
-        around = msgspec.structs.replace(self._around, session=session, until=until)
+        around = replace(self._around, session=session, until=until)
         self._advance(after, facts, around)
         return after
 
@@ -308,7 +314,7 @@ class Evaluator:
             if fresh:
                 mark = (*before.mark, *fresh)[-STICKY_BOUND:]
                 waits = after if before.begun is None else before
-                state.activations[compiled.policy.id] = msgspec.structs.replace(
+                state.activations[compiled.policy.id] = replace(
                     before, mark=mark, begun=waits.begun, begun_otherwise=waits.begun_otherwise
                 )
 
@@ -476,20 +482,30 @@ class Evaluator:
         now: int,
         call: CalledFrom | None = None,
         presented: Presented | None = None,
+        standing: Standing | None = None,
     ) -> tuple[Look, ...]:
-        """Return each policy as `standing` sees it at `now` (microseconds): for explanations."""
+        """Return each policy as `standing` sees it at `now` (microseconds): for explanations.
+
+        Policies that are alike but for what they are called, and stand alike, have one look. The
+        `standing` of the same session and call, where it is known, says what most of them ask for.
+        """
         after = self.at(state, now)
         strictly = self._strictly(after, now, call)
         evidence = self.evidence(state, presented)
-        looks = []
-        for compiled in self._compiled:
+        looks: list[Look] = []
+        known: dict[tuple[int, int, int], Look] = {}
+        asked = None if standing is None else _by_policy(standing)
+        for compiled, alike in zip(self._compiled, self._alike, strict=True):
             name = compiled.policy.id
+            before = state.activations.get(name, NOTHING)
             activation = strictly.get(name) or after.activations.get(name, NOTHING)
-            unknown = name in strictly and not (call and call.ip)
-            looks.append(
-                Look(
+            key = (alike, id(before), id(activation))
+            look = known.get(key)
+            if look is None:
+                unknown = name in strictly and not (call and call.ip)
+                look = known[key] = Look(
                     compiled,
-                    state.activations.get(name, NOTHING),
+                    before,
                     activation,
                     evidence,
                     applies=applies(compiled, after),
@@ -497,7 +513,9 @@ class Evaluator:
                         self._asked, compiled, activation, after, evidence, addressless=unknown
                     ),
                 )
-            )
+                if asked is not None and compiled.policy.session.max_lifetime is None:
+                    look.asked = (asked.get(name), None)
+            looks.append(look)
         return tuple(looks)
 
     def until(self, state: State, presented: Presented) -> int | None:
@@ -549,7 +567,16 @@ class Evaluator:
         return shown
 
 
+def _by_policy(standing: Standing) -> dict[str, Demand]:
+    """Return what each policy asks for by a standing, if it asks for one thing."""
+    return {
+        name: demand
+        for demand in (*standing.enforced, *standing.on_trial)
+        for _, name in demand.alike or ((0, demand.policy),)
+    }
+
+
 def _explained(demand: Demand, unknown: tuple[str, ...], evidence: Evidence) -> Demand:
     """Return the demand with what of the user is unknown, and whether no sign-in could meet it."""
     untimed = evidence.is_untimed and not (demand.block or demand.unsatisfiable)
-    return msgspec.structs.replace(demand, unknown=unknown, untimed=untimed)
+    return replace(demand, unknown=unknown, untimed=untimed)

@@ -59,6 +59,7 @@ from sidecar.domain.values.assurance import Authentication, Requirement
 from sidecar.domain.values.stamp import MICROSECONDS
 
 _MARKED = CauseEffect.MARKED
+_EVERYBODY = AssignmentMatch(True, "everybody")
 NOT_LOOKED_AT = "the policy is disabled, and was not looked at"
 
 
@@ -90,11 +91,11 @@ class _Call:
         self.proofs = proofs_of(evaluator, self.state, own) if proofs is None else proofs
         self.access = AccessRequest(app, contexts, now, self.proofs)
         self._explained: dict[tuple[int, int, int], ConditionExplanation] = {}
-        self._policies: dict[tuple[object, ...], PolicyExplanation] = {}
+        self._policies: dict[Look, PolicyExplanation] = {}
         self._needs: dict[Needs, Needs] = {}
         self._selected: dict[tuple[Selection, Selection, bool], _Selected] = {}
         self._users: dict[tuple[Assignment, Selection, bool], AssignmentMatch] = {}
-        self.grants: dict[tuple[Grant, tuple[tuple[int, ...], ...]], GrantExplanation] = {}
+        self.grants: dict[tuple[Grant, Moment], GrantExplanation] = {}
         self._texts: dict[tuple[str, str, Moment, str], str] = {}
 
     def condition(self, check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
@@ -115,17 +116,12 @@ class _Call:
         causes = tuple([self.cause(cause) for cause in finding.causes])
         return ConditionExplanation(kind, finding.holds, asks, value, causes)
 
-    def policy(self, look: Look) -> PolicyExplanation:
-        """Explain a policy; those that are alike but for their names, and stand alike, once."""
-        policy = look.compiled.policy
-        key = (
-            *(id(look.before), id(look.after), look.applies, id(look.compiled.check)),
-            *(policy.grant, policy.session, policy.apps, policy.contexts, policy.users),
-            *(policy.issuers, policy.state, policy.sticky, policy.grace, policy.min_interval),
-        )
-        known = self._policies.get(key)
+    def policy(self, policy: Policy, look: Look) -> PolicyExplanation:
+        """Explain a policy by its look; those that share one, once."""
+        known = self._policies.get(look)
         if known is None:
-            known = self._policies[key] = _policy(self, look)
+            known = self._policies[look] = _policy(self, look)
+        if policy is look.compiled.policy:
             return known
         return replace(known, policy=policy.id, description=policy.description)
 
@@ -139,6 +135,8 @@ class _Call:
 
     def users(self, look: Look) -> AssignmentMatch:
         """Explain whether a policy is for the user; for all that are for the same, once."""
+        if look.compiled.everybody:
+            return _EVERYBODY
         policy = look.compiled.policy
         key = (policy.users, policy.issuers, look.applies)
         found = self._users.get(key)
@@ -203,9 +201,10 @@ def explain_call(  # noqa: PLR0913 - what a call is
     )
     standing = evaluator.standing(state, call.moment, comes, presented)
     decision = decide(standing, call.access, evaluator.world.ladder)
-    looks = evaluator.looks(state, call.moment, comes, presented)
-    policies = [call.policy(look) for look in looks]
-    known = {look.compiled.policy.id for look in looks}
+    looks = evaluator.looks(state, call.moment, comes, presented, standing)
+    named = evaluator.policies
+    policies = [call.policy(policy, look) for policy, look in zip(named, looks, strict=True)]
+    known = {policy.id for policy in named}
     policies += [
         _demanded(call, demand)
         for demand in standing.enforced  # of these none is several policies'
@@ -256,7 +255,9 @@ def _policy(call: _Call, look: Look) -> PolicyExplanation:
     judged = _judged(call, *demands) if demands else ALLOW
     outcome = _outcome(call, look, judged, (apps, contexts))
     conditions = None
-    marks = [c.key for c in look.before.mark], [c.key for c in after.mark]
+    now = [c.key for c in after.mark]
+    before = now if look.before is after else [c.key for c in look.before.mark]
+    marks = before, now
     scene, needs = call.scene_of(compiled), call.needs(compiled)
     if compiled.check is not None:
         conditions = call.condition(compiled.check, scene, needs)
@@ -377,7 +378,7 @@ def _grant(call: _Call, look: Look) -> GrantExplanation:
         return GrantExplanation(block=True)
     if policy.session != _UNCONTROLLED:
         return _granted(call, look)
-    key = (policy.grant, look.shown)
+    key = (policy.grant, look.after.since)  # which decides what of it was shown
     found = call.grants.get(key)
     if found is None:
         found = call.grants[key] = _granted(call, look)
@@ -454,7 +455,7 @@ def _users(compiled: Compiled, state: State, *, applies: bool) -> AssignmentMatc
     if excluded:
         return AssignmentMatch(applies, f"excluded as {excluded}")
     if users.include is None:
-        return AssignmentMatch(applies, "everybody")
+        return AssignmentMatch(applies, _EVERYBODY.why)
     included = _named(users.include, state, sources, names_said)
     if included:
         return AssignmentMatch(applies, f"included as {included}")
@@ -524,7 +525,7 @@ def _demanded(call: _Call, demand: Demand) -> PolicyExplanation:
         state="enabled",
         outcome=outcome,
         why=explain(demand),
-        users=AssignmentMatch(True, "everybody"),
+        users=_EVERYBODY,
         apps=AssignmentMatch(True, "all"),
         contexts=AssignmentMatch(not decision.pending, "all but routine calls"),
         conditions=None,

@@ -403,6 +403,10 @@ class Look:
             self._asked = self._ask()
         return self._asked
 
+    @asked.setter
+    def asked(self, asked: tuple[Demand | None, Demand | None]) -> None:
+        self._asked = asked
+
     @property
     def demand(self) -> Demand | None:
         """The demand of the policy."""
