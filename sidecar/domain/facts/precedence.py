@@ -106,6 +106,11 @@ def signal_type(held: SignalHeld) -> str:
 
 def raised_signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
     """Yield, of each register, the signals on the session, its user or its device that count."""
+    if len(state.signals) == 1:
+        (held,) = state.signals.values()
+        if state.concerns(held.device):
+            yield (held,)
+        return
     registers: dict[str, dict[str, SignalHeld]] = {}
     for held in state.signals.values():
         if state.concerns(held.device):

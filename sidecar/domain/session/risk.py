@@ -1,7 +1,8 @@
 """The risk score: named contributions that fade, added up, explained term by term."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -108,7 +109,7 @@ def in_tenths(score: float) -> float:
 
 def total(terms: tuple[Term, ...]) -> float:
     """Return the score: the sum of the terms, at most 100."""
-    return min(SCORE_MAX, sum(term.points for term in terms))
+    return min(SCORE_MAX, math.fsum(term.points for term in terms))
 
 
 def level_after(before: RiskLevel, score: float, thresholds: Thresholds) -> RiskLevel:
@@ -152,44 +153,116 @@ Contribution: TypeAlias = tuple[str, Moment, str, str]
 """What adds to a score: its name, since when, the events' type, and the source."""
 
 WeighedWord: TypeAlias = tuple[Contribution, Weight]
-WeighedWords: TypeAlias = Sequence[WeighedWord]
-"""All that is said of one kind, with what each of it weighs."""
+WeighedWords: TypeAlias = tuple[Sequence[WeighedWord], Sequence[Sequence[WeighedWord]]]
+"""All that is said, with what each of it weighs: the only words of their kind, and the others."""
 
 
 def terms_of(state: State, now: int, rating: Rating, sources: Sources) -> tuple[Term, ...]:
     """Return what the score of a session is made of at `now` (microseconds), greatest first."""
-    return terms_of_points(points_left(weighed_words(state, rating, sources), now))
+    return terms_of_points(Sum(weighed_words(state, rating, sources), now).ordered())
 
 
 Points: TypeAlias = tuple[float, str, int, Contribution, Weight]
 """What is left of a contribution: its points, negative, its name and a number; what weighs so."""
 
+LEAST_POINTS = 0.05
+"""Less than this is forgotten."""
 
-def points_left(words: Iterable[WeighedWords], now: int) -> Sequence[Points]:
-    """Return what is left at `now` (microseconds) of what adds to a score, greatest first.
+FOR_EVER = 1 << 62
+"""Microseconds: later than any moment."""
 
-    Where several sources say something of one kind, that counts which makes most of it.
+MARGIN = 1000
+"""So many microseconds early a score is looked at: it is no exact number."""
+
+
+class Sum:
+    """Sum of what words add to a score at a moment, with all that is asked of it, in one pass.
+
+    `left` are the points of each word that counts. Of them, `lasting` do not fade, and `fading` do,
+    none faster than by the half-life `fastest`. `forgotten` is the first moment at which one of
+    them is, and with `wavers` nothing is known of that: some word has not begun to fade, or which
+    of several counts may change.
     """
-    found: list[Points] = []
-    for weighed in words:
-        most = -1.0
-        for each in weighed:
-            (_, since, _, _), weight = each
-            points, half_life = weight.weight, weight.half_life
-            if half_life > 0 and since is not None and now > since:
-                points = float(points * 0.5 ** ((now - since) / MICROSECONDS / half_life))
-            if points > most:
-                most, greatest = points, each
-        if most >= LEAST_POINTS:
-            word, weight = greatest
-            found.append((-most, word[0], len(found), word, weight))
-    found.sort()
-    return found
+
+    __slots__ = ("_newest", "fading", "fastest", "forgotten", "lasting", "left", "score", "wavers")
+
+    def __init__(self, words: WeighedWords, now: int) -> None:
+        left: list[tuple[float, WeighedWord]] = []
+        rates: list[float] = []
+        ends: list[int] = []
+        lasting = fading = 0.0
+        wavers = False
+        single, several = words
+        for one in (*single, *_that_count(several, now)) if several else single:
+            word, weight = one
+            since, points, half_life = word[1], weight.weight, weight.half_life
+            if half_life <= 0 or since is None:
+                if points < LEAST_POINTS:
+                    continue
+                lasting += points
+            else:
+                lasts = _lasts(points, half_life)
+                if now > since:
+                    points = points * 0.5 ** ((now - since) / MICROSECONDS / half_life)
+                elif now < since:
+                    wavers = True
+                if points < LEAST_POINTS:
+                    continue
+                fading += points
+                rates.append(half_life)
+                ends.append(since + lasts)
+            left.append((points, one))
+        self.left = left
+        self.score = min(SCORE_MAX, math.fsum([points for points, _ in left]))
+        self.lasting = lasting
+        self.fading = fading
+        self.fastest = min(rates, default=math.inf)
+        self.forgotten = min(ends, default=FOR_EVER)
+        self.wavers = wavers or any(fades(one) for words in several for one in words)
+        self._newest: Contribution | None = None
+
+    @property
+    def newest(self) -> Contribution | None:
+        """The contribution that began last; None: nothing adds to the score."""
+        if self._newest is None and self.left:
+            found = [word for _, (word, _) in self.left]
+            latest = max([word[1] or 0 for word in found])
+            self._newest = max([word for word in found if (word[1] or 0) == latest])
+        return self._newest
+
+    def ordered(self) -> Sequence[Points]:
+        """Return what is left of each word, greatest first."""
+        return sorted(
+            (-points, word[0], at, word, weight)
+            for at, (points, (word, weight)) in enumerate(self.left)
+        )
 
 
-def score_of(points: Iterable[Points]) -> float:
-    """Return the score: the sum of all points, at most 100."""
-    return min(SCORE_MAX, -sum([each[0] for each in points]))
+def _that_count(several: Iterable[Sequence[WeighedWord]], now: int) -> Iterator[WeighedWord]:
+    """Yield, of the words of each kind, the one which makes most of it."""
+    for words in several:
+        yield max(words, key=lambda one: _points_of(one, now))
+
+
+def _points_of(weighed: WeighedWord, now: int) -> float:
+    (_, since, _, _), weight = weighed
+    if since is None:
+        return weight.weight
+    return decayed(weight.weight, weight.half_life, (now - since) / MICROSECONDS)
+
+
+def fades(weighed: WeighedWord) -> bool:
+    """Return whether less and less is left of what is said, from when it began."""
+    word, weight = weighed
+    return word[1] is not None and weight.half_life > 0
+
+
+@lru_cache(1024)
+def _lasts(weight: float, half_life: float) -> int:
+    """Return for how long (microseconds) a new contribution counts before it is forgotten."""
+    if weight < LEAST_POINTS:
+        return 0
+    return int(half_life * math.log2(weight / LEAST_POINTS) * MICROSECONDS) - MARGIN
 
 
 def terms_of_points(points: Iterable[Points]) -> tuple[Term, ...]:
@@ -214,41 +287,38 @@ _NAMED = {
     for level in RiskLevel
 }
 
-LEAST_POINTS = 0.05
-"""Less than this is forgotten."""
-
 
 def weighed_words(
     state: State,
     rating: Rating,
     sources: Sources,
     signals: Iterable[Sequence[SignalHeld]] | None = None,
-) -> Sequence[WeighedWords]:
-    """Return, of each kind of contribution, all that is said of it with what that weighs.
+) -> WeighedWords:
+    """Return all that is said of what adds to a score, with what each of it weighs.
 
     `signals` are the raised ones, where they are known.
     """
     weights = rating.weights
-    found: list[WeighedWords] = []
-    for contributions in _contributions(state, rating, sources):
-        if len(contributions) == 1:
-            each = contributions[0]
-            if each[0] in weights:
-                found.append(((each, weights[each[0]]),))
-        else:
-            found.append([(each, weights[each[0]]) for each in contributions if each[0] in weights])
+    single = _shown(state, rating)
+    several: list[Sequence[WeighedWord]] = []
+    for words in _said(state, sources):
+        weighed = [(each, weights[each[0]]) for each in words if each[0] in weights]
+        if len(weighed) == 1 == len(words):
+            single.append(weighed[0])
+        elif weighed:
+            several.append(weighed)
     if state.signals:
-        found += [
-            [
-                (
-                    (held.name, held.since, signal_type(held), held.source),
-                    _weight_of_signal(rating, held),
-                )
-                for held in raised
-            ]
-            for raised in (raised_signals(state, sources) if signals is None else signals)
-        ]
-    return found
+        for raised in raised_signals(state, sources) if signals is None else signals:
+            if len(raised) == 1:
+                single.append(_signal(rating, raised[0]))
+            else:
+                several.append([_signal(rating, held) for held in raised])
+    return single, several
+
+
+def _signal(rating: Rating, held: SignalHeld) -> WeighedWord:
+    name = held.name
+    return (name, held.since, signal_type(held), held.source), _weight_of_signal(rating, held)
 
 
 def _weight_of_signal(rating: Rating, held: SignalHeld) -> Weight:
@@ -259,10 +329,8 @@ def _weight_of_signal(rating: Rating, held: SignalHeld) -> Weight:
     return Weight(*rating.of_signal(held.name, held.weight, held.half_life))
 
 
-def _contributions(  # noqa: C901 - one case a kind
-    state: State, rating: Rating, sources: Sources
-) -> Sequence[Sequence[Contribution]]:
-    """Return what adds to the score: of each kind everything that is said of it."""
+def _said(state: State, sources: Sources) -> Sequence[Sequence[Contribution]]:
+    """Return what adds to the score by somebody's word: of each kind everything that is said."""
     found: list[Sequence[Contribution]] = []
     if state.user_risk:
         found.append(_levels("user-risk", state.user_risk, sources))
@@ -273,8 +341,17 @@ def _contributions(  # noqa: C901 - one case a kind
         found.append(_levels("device-risk", state.device_risk[device], sources))
     if device in state.compliance:
         found.append(_not_compliant(state.compliance[device], sources))
+    segments = _segments(state, sources)
+    if segments:
+        found.append(segments)
+    return found
+
+
+def _shown(state: State, rating: Rating) -> list[WeighedWord]:
+    """Return what adds to the score by what calls have shown: of each kind there is one word."""
+    found: list[WeighedWord] = []
     circumstances, baseline, witnessed = state.circumstances, state.baseline, state.witnessed
-    proven = state.proven
+    proven, weights = state.proven, rating.weights
     for circumstance, name, signal in _CHANGES:
         held = circumstances.get(circumstance)
         if held is None:
@@ -282,21 +359,31 @@ def _contributions(  # noqa: C901 - one case a kind
         value = held.value
         if value == baseline.get(circumstance) == witnessed.get(circumstance, value):
             continue  # as it began (`State.began_with`)
-        key = circumstance + "=" + value
-        if not proven.get(key) and not (state.remembered and sign_ins_of(state, key)):
-            found.append(((name, held.since, signal, ITSELF),))
-    segments = _segments(state, sources)
-    if segments:
-        found.append(segments)
-    if state.location.anonymizer:
+        weight = weights.get(name)
+        if weight is None:
+            continue
+        if proven or state.remembered:
+            key = circumstance + "=" + value
+            if proven.get(key) or (state.remembered and sign_ins_of(state, key)):
+                continue
+        found.append(((name, held.since, signal, ITSELF), weight))
+    if state.location.anonymizer and "anonymizer" in weights:
         ip = circumstances.get("ip")
-        found.append((("anonymizer", ip.since if ip else None, "session-presented", ITSELF),))
-    if state.arrivals:
+        since = ip.since if ip else None
+        word = ("anonymizer", since, "session-presented", ITSELF)
+        found.append((word, weights["anonymizer"]))
+    if state.arrivals and "travel" in weights:
         fastest = rating.travel_speed_kmh
-        journeys = [one for one in state.arrivals if one.speed >= fastest]
-        unproven = [one.since for one in journeys if not is_proven(state, one)]
-        if unproven:
-            found.append((("travel", max(unproven), "session-presented", ITSELF),))
+        since = max(
+            [
+                one.since
+                for one in state.arrivals
+                if one.speed >= fastest and not is_proven(state, one)
+            ],
+            default=None,
+        )
+        if since is not None:
+            found.append((("travel", since, "session-presented", ITSELF), weights["travel"]))
     return found
 
 

@@ -12,11 +12,10 @@ from sidecar.domain.session.risk import (
     Contribution,
     Points,
     Rating,
+    Sum,
     Term,
     WeighedWords,
     level_after,
-    points_left,
-    score_of,
     terms_of_points,
     weighed_words,
 )
@@ -88,12 +87,11 @@ class Scene:
         "_level",
         "_locations",
         "_loosening",
-        "_newest",
         "_place",
         "_points",
         "_proven",
         "_raised",
-        "_score",
+        "_sum",
         "_terms",
         "_weighed",
         "addressless",
@@ -108,17 +106,16 @@ class Scene:
         self.addressless = addressless
         self.now = now
         self.world = world
-        self._score: float | None = None
         self._level: RiskLevel | None = None
         self._bare: Scene | None = None
         self._loosening: Scene | None = None
         self._all_loosen = False
         self._compliance: str | None = None
         self._locations: frozenset[str] | None = None
-        self._newest: Contribution | None = None
         self._points: Sequence[Points] | None = None
+        self._sum: Sum | None = None
         self._terms: tuple[Term, ...] | None = None
-        self._weighed: Sequence[WeighedWords] | None = None
+        self._weighed: WeighedWords | None = None
         self._place: str | None = None
         self._raised: Sequence[Sequence[SignalHeld]] | None = None
         self._proven: dict[tuple[str, int], bool] = {}
@@ -177,11 +174,18 @@ class Scene:
     def points(self) -> Sequence[Points]:
         """The points that make up the score, negative, with what weighs so; greatest first."""
         if self._points is None:
-            self._points = points_left(self.weighed, self.now)
+            self._points = self.sum.ordered()
         return self._points
 
     @property
-    def weighed(self) -> Sequence[WeighedWords]:
+    def sum(self) -> Sum:
+        """The sum of the words that add to the score."""
+        if self._sum is None:
+            self._sum = Sum(self.weighed, self.now)
+        return self._sum
+
+    @property
+    def weighed(self) -> WeighedWords:
         """The words that add to the score, whatever is left of them by now."""
         if self._weighed is None:
             world = self.world
@@ -200,21 +204,12 @@ class Scene:
     @property
     def newest(self) -> Contribution | None:
         """The contribution to the score that began last; None: nothing adds to it."""
-        if self._newest is None:
-            newest, latest = None, -1
-            for _, _, _, word, _ in self.points:
-                since = word[1] or 0
-                if since > latest or (since == latest and newest is not None and word > newest):
-                    newest, latest = word, since
-            self._newest = newest
-        return self._newest
+        return self.sum.newest
 
     @property
     def score(self) -> float:
         """The risk score, 0..100."""
-        if self._score is None:
-            self._score = score_of(self.points)
-        return self._score
+        return self.sum.score
 
     @property
     def level(self) -> RiskLevel:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from sidecar.domain.evaluation import dependencies
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator
-from sidecar.domain.evaluation.rules.steadiness import FOR_EVER
 from sidecar.domain.facts.fact_kinds import (
     DeviceBound,
     Fact,
@@ -41,6 +40,7 @@ from sidecar.domain.policy.conditional_access import (
     UserRisk,
 )
 from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.session.risk import FOR_EVER
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain.evaluation.stepped import POLICIES, steps

@@ -15,7 +15,6 @@ import datetime as dt
 import math
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,15 +29,9 @@ from sidecar.domain.policy.conditional_access import (
     Signals,
     TimeOfDay,
 )
-from sidecar.domain.session.risk import LEAST_POINTS, Thresholds, WeighedWord, decayed
+from sidecar.domain.session.risk import FOR_EVER, MARGIN, Thresholds, decayed, fades
 from sidecar.domain.session.scene import Scene
 from sidecar.domain.values.stamp import MICROSECONDS
-
-FOR_EVER = 1 << 62
-"""Microseconds: later than any moment."""
-
-_MARGIN = 1000
-"""So many microseconds early a score is looked at: it is no exact number."""
 
 
 class Fading(NamedTuple):
@@ -117,42 +110,23 @@ def _score_changes(scene: Scene, thresholds: Sequence[float]) -> int:
 
     They stay in their order, too, where they are causes each.
     """
-    now = scene.now
-    for weighed in scene.weighed:
-        if len(weighed) > 1 and any(map(_fades, weighed)):
-            return now  # which of several words counts may change
-    until: float = FOR_EVER
-    lasting = fading = 0.0
-    fastest = math.inf
-    for negative, _, _, word, weight in scene.points:
-        began, half_life = word[1], weight.half_life
-        if began is None or half_life <= 0:
-            lasting -= negative
-            continue
-        if now < began:
-            return now  # it has not begun to fade
-        fading -= negative
-        fastest = min(fastest, half_life)
-        falls = began + _lasts(weight.weight, half_life)
-        until = min(until, falls)
-    if fading:
+    now, found = scene.now, scene.sum
+    if found.wavers:
+        return now
+    until: float = found.forgotten
+    if found.fading:
         # The highest of those that it has reached is the first one that it falls below.
-        left = max([one - lasting for one in thresholds if one - lasting <= fading], default=0.0)
+        score, lasting = found.score, found.lasting
+        left = max([one - lasting for one in thresholds if one <= score], default=0.0)
         if left > 0:
-            until = min(until, _falls(now, fading, fastest, left))
+            until = min(until, _falls(now, found.fading, found.fastest, left))
     if scene.loosening.state is not scene.state:  # the terms are causes, greatest first
         rates = [
-            (-negative, 1 / weight.half_life if _fades((word, weight)) else 0.0)
+            (-negative, 1 / weight.half_life if fades((word, weight)) else 0.0)
             for negative, _, _, word, weight in scene.points
         ]
         until = min(until, _order_changes(now, rates))
     return int(until)
-
-
-def _fades(weighed: WeighedWord) -> bool:
-    """Return whether less and less is left of what is said, from when it began."""
-    word, weight = weighed
-    return word[1] is not None and weight.half_life > 0
 
 
 def _order_changes(now: int, terms: list[tuple[float, float]]) -> float:
@@ -161,7 +135,7 @@ def _order_changes(now: int, terms: list[tuple[float, float]]) -> float:
     for (points, rate), (fewer, slower) in pairwise(sorted(terms, key=_greatest)):
         if rate > slower and fewer > 0:
             ahead = math.log2(points / fewer) / (rate - slower)
-            until = min(until, now + ahead * MICROSECONDS - _MARGIN)
+            until = min(until, now + ahead * MICROSECONDS - MARGIN)
     return until
 
 
@@ -169,15 +143,9 @@ def _greatest(term: tuple[float, float]) -> tuple[float, float]:
     return -term[0], -term[1]  # of equal ones that which falls behind the other
 
 
-@lru_cache(1024)
-def _lasts(weight: float, half_life: float) -> float:
-    """Return for how long (microseconds) a new contribution counts before it is forgotten."""
-    return half_life * math.log2(weight / LEAST_POINTS) * MICROSECONDS - _MARGIN
-
-
 def _falls(since: int, weight: float, half_life: float, to: float) -> float:
     """Return the moment just before a weight of that moment has faded `to` so much."""
-    return since + half_life * math.log2(weight / to) * MICROSECONDS - _MARGIN
+    return since + half_life * math.log2(weight / to) * MICROSECONDS - MARGIN
 
 
 def _signals_fade(scene: Scene, conditions: Sequence[Signals]) -> int:
