@@ -111,7 +111,11 @@ HTTP: Mapping[Problem, ErrorCode] = {
     ),
     Problem.WRONG_METHOD: ErrorCode("the path takes another method", "look at `Allow`"),
     Problem.TIMED_OUT: ErrorCode(
-        "the request took too long to arrive", "send it at once, or raise `request_timeout`"
+        "the request took too long to arrive, and its connection ends. The data listener answers "
+        "so for a slow head and a slow body, the others for a slow body: where a head is slow, "
+        "they end the connection without an answer",
+        "send it at once; or raise `http.header_timeout` and `http.body_timeout`, "
+        "`intake.request_timeout` or `receiver.request_timeout`. Elsewhere it is 10 s",
     ),
     Problem.BODY_TOO_LARGE: ErrorCode(
         "the body, or an event in it, is too large, or it has too many lines", "send less at a time"

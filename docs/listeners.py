@@ -10,10 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
+from docs import transmitter_api
 from docs.openapi import (
+    CLOSES,
     JSON,
     METHODS,
     NDJSON,
+    SLOW,
     TEXT,
     Operation,
     Says,
@@ -21,6 +24,7 @@ from docs.openapi import (
     document_of,
     of_types,
     problem,
+    problem_schema,
     ref,
     text_of,
 )
@@ -38,33 +42,9 @@ from sidecar.wire.events import operator_acts
 from sidecar.wire.events.kinds import event_schema
 from sidecar.wire.events.operator_acts import Act
 from sidecar.wire.events.security_event_names import Fault
-from sidecar.wire.http.problems import Problem
 
 DIRECTORY = Path(__file__).parent / "reference" / "openapi"
 PAGE = Path(__file__).parent / "reference" / "http.md"
-
-
-def _problem_schema(*kinds: str) -> Schema:
-    types = [f"urn:stepup-sidecar:problem:{kind.value.name}" for kind in Problem]
-    known = types if not kinds else list(kinds)
-    return {
-        "type": "object",
-        "description": "problem details (RFC 9457)",
-        "required": ["type", "title", "status"],
-        "properties": {
-            "type": {"enum": known, "description": "what programs look at"},
-            "title": TEXT,
-            "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "detail": {"type": "string", "description": "what is special this time"},
-            "instance": {"type": "string", "description": "the decision's id"},
-            "field": {"type": "string", "description": "what in the request is to blame"},
-            "error": {"type": "string", "description": "the code that the local socket has for it"},
-            "acr_values": TEXT,
-            "max_age": {"type": "integer", "minimum": 0},
-            "reasons": {"type": "array", "items": ref("Reason")},
-            "key": {"type": "string", "description": "the setting that would allow it"},
-        },
-    }
 
 
 RECEIPT: Schema = {
@@ -174,6 +154,7 @@ _CHECKED = (
     problem(400, "the call cannot be judged: no path, an odd path, an unknown context"),
     problem(401, "a step-up is required, or a valid token", "WWW-Authenticate"),
     problem(403, "denied: no sign-in would help"),
+    SLOW,
     problem(503, "it cannot be decided now", "Retry-After"),
 )
 _TAKEN = (
@@ -183,6 +164,7 @@ _TAKEN = (
     problem(401, "the credential is no source's", "WWW-Authenticate"),
     problem(403, "the source may not say so; or a browser sent it from another page"),
     problem(404, "events are not taken here (`http.events`)"),
+    SLOW,
     problem(413, "the body is too large"),
     problem(415, "the body is no JSON"),
     problem(503, "it cannot be kept now: send it again", "Retry-After"),
@@ -193,6 +175,7 @@ _EVALUATED = (
     problem(400, "the request is malformed, or names an unknown context"),
     problem(401, "a question about a session takes a source's credential", "WWW-Authenticate"),
     problem(403, "the source may not ask about sessions; or a browser sent it"),
+    SLOW,
     problem(503, "it cannot be decided now", "Retry-After"),
 )
 
@@ -234,18 +217,25 @@ def data() -> Schema:
             "post": Operation("judges several calls (AuthZEN)", batch, {JSON: {"type": "object"}})
         },
         "/.well-known/authzen-configuration": {
-            "get": Operation("says where the two are", (Says(200, "the metadata", JSON, metadata),))
+            "get": Operation(
+                "says where the two are", (Says(200, "the metadata", JSON, metadata), SLOW)
+            )
         },
     }
     schemas = {
-        "Problem": _problem_schema(),
+        "Problem": problem_schema(),
         "Event": event_schema(),
         "Receipt": RECEIPT,
         "Refused": REFUSED,
         "Evaluated": EVALUATED,
         **of_types(Reason),
     }
-    return document_of("data", "checks and events, for the pod's app and proxy", paths, schemas)
+    slow = (
+        "A request whose head or body does not come in time (`http.header_timeout`, "
+        "`http.body_timeout`) gets 408, and the connection ends"
+    )
+    what = f"checks and events, for the pod's app and proxy. {slow}"
+    return document_of("data", what, paths, schemas)
 
 
 _GUESSED = problem(429, "too many wrong credentials", "Retry-After")
@@ -297,6 +287,7 @@ def _bundle_paths() -> Mapping[str, Mapping[str, Operation]]:
         problem(401, "an admin credential is asked for", "WWW-Authenticate"),
         _MAY_LOOK,
         problem(404, "policies come from files here (`policies.bundle`)"),
+        SLOW,
         problem(409, "nothing was changed, and why"),
         problem(415, "the body is no JSON"),
         _GUESSED,
@@ -324,6 +315,7 @@ def admin() -> Schema:
         problem(401, "an admin credential is asked for", "WWW-Authenticate"),
         _MAY_LOOK,
         problem(404, "nobody has heard of the name; `unseen` acts all the same"),
+        SLOW,
         problem(409, "several have the name; or the id has counted for another act"),
         problem(415, "the body is no JSON"),
         _GUESSED,
@@ -374,14 +366,15 @@ def admin() -> Schema:
         )
         paths[path] = {"post": order}
     schemas = {
-        "Problem": _problem_schema("about:blank"),
+        "Problem": problem_schema("about:blank"),
         "Health": _health(),
         **{f"{act.capitalize()}Order": _order(act) for act in Act},
         **of_types(Page, Detail, Explanation, HistoryPage, SharedWork, Policy, ActAnswer, Reason),
         **of_types(LetterPage, DeadLetter, RetryOutcome),
         **of_types(GenerationPage, PolicyActDone, PolicyOrder),
     }
-    return document_of("admin", "metrics, health, and what operators see and do", paths, schemas)
+    what = f"metrics, health, and what operators see and do. {CLOSES}"
+    return document_of("admin", what, paths, schemas)
 
 
 def _health() -> Schema:
@@ -420,7 +413,7 @@ def receiver() -> Schema:
         Says(400, "the token is refused (RFC 8935, section 2.4)", JSON, refused),
         Says(401, "the transmitter is not known", JSON, refused, ("WWW-Authenticate",)),
         Says(403, "the token is another transmitter's", JSON, refused),
-        Says(408, "the body did not come in time", JSON, refused),
+        Says(408, SLOW.means, JSON, refused),
         Says(413, "the body is too large", JSON, refused),
         Says(429, "many were wrong", JSON, refused, ("Retry-After",)),
         Says(503, "it cannot be kept now: send it again", headers=("Retry-After",)),
@@ -428,9 +421,8 @@ def receiver() -> Schema:
     body = {"application/secevent+jwt": TEXT}
     operation = Operation("takes a Security Event Token", says, body, secured="transmitter")
     paths = {"/ssf/events": {"post": operation}}
-    return document_of(
-        "receiver", "Security Event Tokens by push", paths, {"SetError": _token_error()}
-    )
+    what = f"Security Event Tokens by push. {CLOSES} (`receiver.request_timeout`)"
+    return document_of("receiver", what, paths, {"SetError": _token_error()})
 
 
 def intake() -> Schema:
@@ -454,6 +446,7 @@ def intake() -> Schema:
         Says(200, "its sessions are over"),
         Says(400, "the logout token is refused", JSON, wrong),
         Says(403, "the provider may not say so", JSON, wrong),
+        SLOW,
         later,
     )
     revocation = (
@@ -462,6 +455,7 @@ def intake() -> Schema:
         problem(401, "the signed JWT is not believed", "WWW-Authenticate"),
         Says(403, "the provider may not say so", JSON, wrong),
         Says(404, "nothing is known of the user", JSON, wrong),
+        SLOW,
         Says(422, "the subject's format is not configured", JSON, wrong),
         problem(429, "many were wrong", "Retry-After"),
         later,
@@ -492,7 +486,7 @@ def intake() -> Schema:
             )
         },
     }
-    problems = _problem_schema()
+    problems = problem_schema()
     problems["properties"]["type"]["enum"].append("about:blank")
     schemas = {
         "Problem": problems,
@@ -502,10 +496,17 @@ def intake() -> Schema:
         "OAuthError": oauth,
         **of_types(Reason),
     }
-    return document_of("intake", "events of sources, and logouts of providers", paths, schemas)
+    what = f"events of sources, and logouts of providers. {CLOSES} (`intake.request_timeout`)"
+    return document_of("intake", what, paths, schemas)
 
 
-LISTENERS = {"data": data, "admin": admin, "receiver": receiver, "intake": intake}
+LISTENERS = {
+    "data": data,
+    "admin": admin,
+    "receiver": receiver,
+    "intake": intake,
+    "transmitter": transmitter_api.transmitter,
+}
 HEAD = """\
 # HTTP: the listeners
 
@@ -514,8 +515,8 @@ HEAD = """\
 Each listener has a description that programs read, in
 [OpenAPI 3.1](https://spec.openapis.org/oas/v3.1.0.html): make a client of it, or import it into
 your tool. A test calls every path at a running daemon, and holds statuses and bodies to it. What is
-the same at all paths is not repeated: 404 for an unknown path, 405 for another method, 408, 413,
-431 and 500, with problem details, too. What each error means, and what helps: [errors](errors.md).
+the same at all paths is not repeated: 404 for an unknown path, 405 for another method, 413, 431 and
+500, with problem details, too. What each error means, and what helps: [errors](errors.md).
 """
 
 

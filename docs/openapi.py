@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from sidecar import __version__
+from sidecar.wire.http.problems import Problem
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -40,6 +41,7 @@ class Operation(NamedTuple):
     body: Mapping[str, Schema] = {}
     query: Mapping[str, str] = {}
     secured: str = ""
+    needs_body: bool = True  # where there is a `body`
 
 
 def problem(status: int, means: str, *headers: str) -> Says:
@@ -47,18 +49,57 @@ def problem(status: int, means: str, *headers: str) -> Says:
     return Says(status, means, PROBLEM, ref("Problem"), headers)
 
 
+SLOW = problem(408, "it did not come in time")
+CLOSES = (
+    "Where a request's head does not come in time, the connection ends without an answer. A body "
+    "that does not come in time gets 408, and the connection ends"
+)
+"""The answer of the listeners that hypercorn serves to clients that are slow."""
+
 _SECURED = {
     "source": "the credential of a source (`sources[].token_file`)",
     "operator": "an admin credential (`admin.token_file`, `admin.operators`)",
     "transmitter": "what the transmitter was given (`receiver.transmitters[].authorization_file`)",
     "provider": "a JWT that the provider has signed",
+    "recipient": "a recipient's credential (`transmitter.recipients[].credentials_file`)",
 }
+
+
+def problem_schema(*kinds: str) -> Schema:
+    """Return the schema of problem details; `kinds`: the types, if they are not all that are."""
+    types = [f"urn:stepup-sidecar:problem:{kind.value.name}" for kind in Problem]
+    known = types if not kinds else list(kinds)
+    return {
+        "type": "object",
+        "description": "problem details (RFC 9457)",
+        "required": ["type", "title", "status"],
+        "properties": {
+            "type": {"enum": known, "description": "what programs look at"},
+            "title": TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {"type": "string", "description": "what is special this time"},
+            "instance": {"type": "string", "description": "the decision's id"},
+            "field": {"type": "string", "description": "what in the request is to blame"},
+            "error": {"type": "string", "description": "the code that the local socket has for it"},
+            "acr_values": TEXT,
+            "max_age": {"type": "integer", "minimum": 0},
+            "reasons": {"type": "array", "items": ref("Reason")},
+            "key": {"type": "string", "description": "the setting that would allow it"},
+        },
+    }
 
 
 def of_types(*types: type) -> dict[str, Schema]:
     """Return the schemas of these types and of what they hold, by name."""
-    _, found = msgspec.json.schema_components(types, ref_template=_REF)
+    _, found = msgspec.json.schema_components(types, schema_hook=_any, ref_template=_REF)
     return {name: msgspec.to_builtins(one) for name, one in found.items()}
+
+
+def _any(kind: type) -> Schema:
+    """Return the schema of a member of any value; an empty one is passed over."""
+    if kind is not object:
+        raise NotImplementedError
+    return {"description": "any value"}
 
 
 def document_of(
@@ -111,7 +152,7 @@ def _operation(listener: str, path: str, method: str, operation: Operation) -> S
         ]
     if operation.body:
         content = {media: {"schema": schema} for media, schema in operation.body.items()}
-        found["requestBody"] = {"required": True, "content": content}
+        found["requestBody"] = {"required": operation.needs_body, "content": content}
     if operation.secured:
         found["security"] = [{operation.secured: []}]
     found["responses"] = {str(one.status): _response(one) for one in operation.says}

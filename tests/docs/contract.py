@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import jsonschema  # type: ignore[import-untyped] # it ships no types
 from docs.listeners import LISTENERS
 
 DOCUMENTS: Mapping[str, Any] = {name: describe() for name, describe in LISTENERS.items()}
-_AT_ALL_PATHS = {404, 405, 408, 413, 431, 500}
+_AT_ALL_PATHS = {404, 405, 413, 431, 500}
 
 
 def _closed(schema: Any) -> Any:
@@ -43,6 +44,22 @@ def path_of(listener: str, path: str) -> str:
         if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", pattern), path):
             return str(template)
     raise AssertionError(f"{path} is at no path of the {listener} listener's document")
+
+
+def missing(
+    seen: AbstractSet[tuple[str, str, str, int]], listeners: Iterable[str]
+) -> set[tuple[str, str, str, int]]:
+    """Return what the documents of these listeners say, and no call has met."""
+    said = {
+        (listener, path, method, int(status))
+        for listener in listeners
+        for path, at in DOCUMENTS[listener]["paths"].items()
+        for method, operation in at.items()
+        if method == "get" or ("{path}" not in path and path != "/v1/check")
+        if method != "parameters"
+        for status in operation["responses"]
+    }
+    return said - seen
 
 
 def hold(listener: str, answer: httpx.Response) -> tuple[str, str, int]:

@@ -1,5 +1,6 @@
 """The daemon whose listeners are held to their documents, and what they are asked with."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from sidecar.adapters.admin import bundles
 from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import Settings
+from tests.adapters import transmission
 from tests.domain.scenes import policy
 from tests.stories import logging_out
 from tests.stories.running import CREDENTIAL
@@ -28,11 +30,13 @@ OF_BUNDLES = (bundles.PAGE, *bundles.ACTS)
 
 def changed(settings: Settings, _: int) -> Settings:
     settings = logging_out.configured(receiving(settings), 0)
+    directory = Path(settings.socket.path).parent
     viewer = OperatorSettings(name="viewer", token="of-a-viewer", acts=False)
     return msgspec.structs.replace(
         settings,
         admin=msgspec.structs.replace(settings.admin, operators=(viewer,)),
         intake=msgspec.structs.replace(settings.intake, wait=0.0),
+        transmitter=transmission.settings_of(directory, settings.store.url).transmitter,
     )
 
 

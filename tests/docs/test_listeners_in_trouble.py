@@ -1,15 +1,23 @@
 """What listeners answer where something is away, too large or guessed at is what they document."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import http.client
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import pytest
 
+from docs.openapi import CLOSES
+from docs.transmitter_api import AT
 from sidecar.adapters.events.guesses import AT_ONCE
+from sidecar.wire.settings.settings import Settings
 from tests import plain_http
 from tests.adapters.servers import Server, serving
+from tests.adapters.transmission import BEARER
 from tests.docs.contract import DOCUMENTS, hold
 from tests.docs.listening import (
     BLOCKED,
@@ -37,6 +45,7 @@ def operations(listener: str, status: int) -> Iterator[tuple[str, str]]:
     for template, at in DOCUMENTS[listener]["paths"].items():
         kind = template.split("/")[2] if template.count("/") > 1 else ""
         path = template.replace("{id}", NAMES.get(kind, "")).replace("{path}", "pay")
+        path = path.replace("{stream}", "x")
         for method, operation in at.items():
             if method != "parameters" and str(status) in operation["responses"]:
                 yield method.upper(), path
@@ -88,9 +97,13 @@ def test_too_many_wrong_credentials_are_turned_away_at_every_operation(pods: Pod
     with calling("127.0.0.33") as client:
         url = f"{asked_at(pods, 'intake')}/v1/global-token-revocation"
         guessed(client, "intake", "POST", url, json={})
+    with calling("127.0.0.34") as client:
+        for method, path in operations("transmitter", 401):
+            guessed(client, "transmitter", method, f"{asked_at(pods, 'transmitter')}{path}")
     for listener in DOCUMENTS:
         assert set(operations(listener, 429)) <= {
             *operations("admin", 401),
+            *operations("transmitter", 401),
             ("POST", "/ssf/events"),
             ("POST", "/v1/global-token-revocation"),
         }
@@ -102,6 +115,7 @@ def test_too_many_wrong_credentials_are_turned_away_at_every_operation(pods: Pod
         ("data", {**SOURCE, "Content-Type": "application/json"}),
         ("intake", {**SOURCE, "Content-Type": "application/json"}),
         ("receiver", {"Authorization": AUTHORIZATION, "Content-Type": "application/secevent+jwt"}),
+        ("transmitter", BEARER),
     ],
 )
 def test_a_body_that_is_too_large_is_not_read(
@@ -115,6 +129,91 @@ def test_a_body_that_is_too_large_is_not_read(
             answer = client.request(method, url, content=LARGE, headers=headers)
         assert answer.status_code == 413, path
         hold(listener, answer)
+
+
+AUTHORIZED: Mapping[str, Mapping[str, str]] = {
+    "data": SOURCE,
+    "admin": OPERATOR,
+    "intake": SOURCE,
+    "receiver": {"Authorization": AUTHORIZATION, "Content-Type": "application/secevent+jwt"},
+    "transmitter": BEARER,
+}
+AT_ONCE_WITHOUT_BUNDLES = {("admin", "POST", path) for path in OF_BUNDLES}
+"""They read no body where policies are files, as they are here."""
+
+
+def all_operations() -> Iterator[tuple[str, str, str, bool]]:
+    """Yield listener, method and path of every operation, and whether it documents 408."""
+    for listener in DOCUMENTS:
+        slow = set(operations(listener, 408))
+        for status in range(200, 504):
+            for method, path in operations(listener, status):
+                if "{" not in path:
+                    yield listener, method, path, (method, path) in slow
+
+
+def impatient(settings: Settings, number: int) -> Settings:
+    settings = changed(settings, number)
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        http=replace(settings.http, header_timeout=0.5, body_timeout=0.5),
+        intake=replace(settings.intake, request_timeout=0.5),
+        receiver=replace(settings.receiver, request_timeout=0.5),
+    )
+
+
+@pytest.fixture(scope="module")
+def hurried(valkey_server: Server) -> Iterator[Pods]:
+    with running(valkey_server.url, (RISKY,), 1, impatient) as pods:
+        yield pods
+
+
+def begun(pods: Pods, listener: str, begin: bytes) -> socket.socket:
+    """Send the beginning of a request, and nothing more."""
+    at = urlsplit(asked_at(pods, listener))
+    assert at.hostname is not None
+    assert at.port is not None
+    connection = socket.create_connection((at.hostname, at.port), timeout=30)
+    connection.sendall(begin)
+    return connection
+
+
+def without_its_body(listener: str, method: str, path: str) -> bytes:
+    """Return a request of whose body all but one byte is yet to come."""
+    fields = {**AUTHORIZED[listener], "Host": "sidecar.example", "Content-Length": "9"}
+    fields.setdefault("Content-Type", "application/json")
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n{{".encode()
+
+
+def test_a_body_that_does_not_come_in_time_is_answered_as_documented(hurried: Pods) -> None:
+    waiting = [
+        (one, begun(hurried, one[0], without_its_body(*one[:3])))
+        for one in dict.fromkeys(all_operations())
+    ]
+    for (listener, method, path, documented), connection in waiting:
+        with closing(connection):
+            answer = http.client.HTTPResponse(connection, method=method)
+            answer.begin()
+            text = answer.read()
+            assert (answer.status == 408) is (
+                documented and (listener, method, path) not in AT_ONCE_WITHOUT_BUNDLES
+            ), (listener, method, path, answer.status)
+            request = httpx.Request(method, f"{asked_at(hurried, listener)}{path}")
+            fields = list(answer.headers.items())
+            whole = httpx.Response(answer.status, headers=fields, content=text, request=request)
+            hold(listener, whole)
+            assert answer.status != 408 or not connection.recv(1), "the connection goes on"
+
+
+@pytest.mark.parametrize("listener", DOCUMENTS)
+def test_a_head_that_does_not_come_in_time_ends_as_documented(hurried: Pods, listener: str) -> None:
+    """Only the data listener answers: hypercorn, which serves the others, closes."""
+    with closing(begun(hurried, listener, b"GET / HTTP/1.1\r\nHost: sidecar.example\r\n")) as one:
+        answer = b"".join(iter(lambda: one.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ") is (listener == "data")
+    assert (CLOSES in DOCUMENTS[listener]["info"]["description"]) is (not answer)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +261,19 @@ def test_without_the_store_a_new_session_cannot_be_decided(
         )
     assert answer.status_code == 503, answer.text
     hold("data", answer)
+
+
+@pytest.mark.parametrize(("method", "path"), list(operations("transmitter", 503)))
+def test_without_the_store_recipients_are_asked_to_come_again(
+    stranded: Pods, method: str, path: str
+) -> None:
+    query = {"stream_id": "x"} if method == "DELETE" or path == AT.status else {}
+    body = {"stream_id": "x", "status": "paused", "subject": {"format": "opaque", "id": "bob"}}
+    with calling() as client:
+        url = f"{asked_at(stranded, 'transmitter')}{path}"
+        answer = client.request(method, url, params=query, json=body, headers=BEARER)
+    assert answer.status_code == 503, answer.text
+    hold("transmitter", answer)
 
 
 def test_without_the_store_providers_are_asked_to_send_again(stranded: Pods) -> None:
