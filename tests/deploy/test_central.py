@@ -76,7 +76,9 @@ def test_a_gateways_example_asks_the_service_over_tls_and_says_what_was_run_of_i
     assert "x-sidecar-subject" in text.lower()
 
 
-def test_the_ingress_is_valid_to_the_letter() -> None:
+def test_the_objects_for_ingress_nginx_are_valid_to_the_letter() -> None:
     (file,) = (one for one in GATEWAYS if one.stem == "ingress-nginx")
-    (ingress,) = yaml.safe_load_all(file.read_text())
-    kubernetes_validate.validate(ingress, kubernetes_validate.latest_version(), strict=True)
+    objects = list(yaml.safe_load_all(file.read_text()))
+    assert [one["kind"] for one in objects] == ["Ingress", "ConfigMap"]
+    for one in objects:
+        kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)

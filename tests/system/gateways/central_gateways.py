@@ -4,6 +4,7 @@ Kubernetes' controllers are not run: what they would make of an example is writt
 example's own text, for the gateway that they drive. What is not in the example is marked below.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import yaml
 from tests.deploy.manifests import DEPLOY
 
 EXAMPLES = DEPLOY / "central" / "gateways"
+UNDERSCORES = {"DropHeader": "DROP_HEADER", "RejectRequest": "REJECT_REQUEST", "Allow": "ALLOW"}
+"""What Envoy Gateway makes of `withUnderscoresAction`."""
 
 
 class Place(NamedTuple):
@@ -29,35 +32,51 @@ class Place(NamedTuple):
 
 def example(name: str, kind: str) -> dict[str, Any]:
     """The object of a kind in an example."""
-    text = (EXAMPLES / f"{name}.yaml").read_text()
-    (found,) = (one for one in yaml.safe_load_all(text) if one["kind"] == kind)
-    assert isinstance(found, dict)
+    (found,) = examples(name, kind)
     return found
 
 
+def examples(name: str, kind: str) -> list[dict[str, Any]]:
+    """The objects of a kind in an example."""
+    text = (EXAMPLES / f"{name}.yaml").read_text()
+    return [one for one in yaml.safe_load_all(text) if one["kind"] == kind]
+
+
 def traefik(directory: Path, place: Place) -> list[str]:
-    """Its ForwardAuth has the same keys in a file, but for names of files in place of Secrets."""
-    ask = dict(example("traefik", "Middleware")["spec"]["forwardAuth"])
+    """Its objects have the same keys in a file, but for names of files in place of Secrets."""
+    middlewares = {
+        one["metadata"]["name"]: dict(one["spec"]) for one in examples("traefik", "Middleware")
+    }
+    (ask,) = (one["forwardAuth"] for one in middlewares.values() if "forwardAuth" in one)
     tls: dict[str, str] = {"ca": str(place.authority)}
     assert set(ask["tls"]) == {"caSecret", "certSecret"}
     if place.certificate is not None:
         tls |= {"cert": str(place.certificate), "key": str(place.key)}
     ask |= {"address": here(ask["address"], place), "tls": tls}
-    routed = {"rule": "PathPrefix(`/`)", "middlewares": ["ask"], "service": "app"}
+    spec = example("traefik", "IngressRoute")["spec"]
+    routers = {
+        f"route-{number}": {
+            "rule": one["match"].replace("Host(`payroll.example.com`)", "HostRegexp(`.`)"),
+            "priority": one["priority"],
+            "middlewares": [named["name"] for named in one["middlewares"]],
+            "service": "app",
+        }
+        for number, one in enumerate(spec["routes"])
+    }
     dynamic = {
         "http": {
-            "routers": {"all": routed},
-            "middlewares": {"ask": {"forwardAuth": ask}},
+            "routers": routers,
+            "middlewares": middlewares,
             "services": {"app": {"loadBalancer": {"servers": [{"url": app(place)}]}}},
         }
     }
-    static = {
-        "entryPoints": {"web": {"address": f"127.0.0.1:{place.gateway}"}},
-        "providers": {"file": {"filename": str(directory / "dynamic.yml")}},
-    }
+    (entry,) = spec["entryPoints"]
     (directory / "dynamic.yml").write_text(yaml.safe_dump(dynamic))
-    (directory / "traefik.yml").write_text(yaml.safe_dump(static))
-    return [f"--configFile={directory / 'traefik.yml'}"]
+    return [
+        f"--entryPoints.{entry}.address=127.0.0.1:{place.gateway}",
+        f"--providers.file.filename={directory / 'dynamic.yml'}",
+        *re.findall(r"^#\s+(--\S+)$", (EXAMPLES / "traefik.yaml").read_text(), re.MULTILINE),
+    ]
 
 
 def nginx(directory: Path, place: Place) -> list[str]:
@@ -69,6 +88,8 @@ def nginx(directory: Path, place: Place) -> list[str]:
     temporary = "".join(
         f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    strip = example("ingress-nginx", "ConfigMap")["data"]
+    passed_on = "".join(f'proxy_set_header {one} "{value}";' for one, value in strip.items())
     heard = "".join(f"auth_request_set ${one} $upstream_http_{one};" for one in named)
     passed = "".join(f"proxy_set_header {one.replace('_', '-')} ${one};" for one in named)
     (directory / "nginx.conf").write_text(
@@ -81,7 +102,7 @@ def nginx(directory: Path, place: Place) -> list[str]:
         f" proxy_set_header X-Real-IP $remote_addr; {shown} proxy_set_header Host localhost;"
         f" proxy_ssl_trusted_certificate {place.authority}; proxy_ssl_verify on;"
         f" proxy_ssl_server_name on; proxy_pass {here(notes['auth-url'], place)}; }}\n"
-        f"location / {{ auth_request /_external-auth; {heard} {passed}"
+        f"location / {{ auth_request /_external-auth; {heard} {passed} {passed_on}"
         f" proxy_pass {app(place)}; }} }} }}\n"
     )
     return ["-p", str(directory), "-e", "error.log", "-c", "nginx.conf"]
@@ -91,15 +112,25 @@ def envoy(directory: Path, place: Place) -> list[str]:
     """What Envoy Gateway makes of the SecurityPolicy and the BackendTLSPolicy."""
     asked = example("envoy-gateway", "SecurityPolicy")["spec"]["extAuth"]
     assert example("envoy-gateway", "BackendTLSPolicy")["spec"]["validation"]["hostname"]
-    early = example("envoy-gateway", "ClientTrafficPolicy")["spec"]["headers"][
-        "earlyRequestHeaders"
-    ]
-    assert set(early) == {"remove"}
+    headers = example("envoy-gateway", "ClientTrafficPolicy")["spec"]["headers"]
+    early = headers["earlyRequestHeaders"]
+    assert set(early) == {"remove", "removeOnMatch"}
     extensions = "type.googleapis.com/envoy.extensions"
     filters = f"{extensions}.filters"
 
     def exactly(names: list[str]) -> dict[str, Any]:
         return {"patterns": [{"exact": name, "ignore_case": True} for name in names]}
+
+    def matching(match: dict[str, str]) -> dict[str, Any]:
+        if match["type"] == "Prefix":
+            return {"prefix": match["value"]}
+        assert match["type"] == "RegularExpression"
+        return {"safe_regex": {"regex": match["value"]}}
+
+    removed: list[dict[str, Any]] = [{"remove": name} for name in early["remove"]]
+    removed += [
+        {"remove_on_match": {"key_matcher": matching(one)}} for one in early["removeOnMatch"]
+    ]
 
     def cluster(name: str, port: int) -> dict[str, Any]:
         at = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
@@ -129,9 +160,14 @@ def envoy(directory: Path, place: Place) -> list[str]:
         "@type": f"{filters}.http.ext_authz.v3.ExtAuthz",
         "transport_api_version": "V3",
         "failure_mode_allow": asked["failOpen"],
+        "status_on_error": {"code": asked["statusOnError"]},
         "allowed_headers": exactly(asked["headersToExtAuth"]),
         "http_service": {
-            "server_uri": {"uri": "https://localhost", "cluster": "central", "timeout": "10s"},
+            "server_uri": {
+                "uri": "https://localhost",
+                "cluster": "central",
+                "timeout": asked["timeout"],
+            },
             "path_prefix": asked["http"]["path"],
             "authorization_response": {
                 "allowed_upstream_headers": exactly(asked["http"]["headersToBackend"])
@@ -143,13 +179,13 @@ def envoy(directory: Path, place: Place) -> list[str]:
         "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "web",
         "use_remote_address": True,
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": UNDERSCORES[headers["withUnderscoresAction"]]
+        },
         "early_header_mutation_extensions": [
             {
                 "name": "early",
-                "typed_config": {
-                    "@type": mutation,
-                    "mutations": [{"remove": name} for name in early["remove"]],
-                },
+                "typed_config": {"@type": mutation, "mutations": removed},
             }
         ],
         "http_filters": [

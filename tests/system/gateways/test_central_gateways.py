@@ -1,8 +1,9 @@
 """nginx, Traefik and Envoy ask a real central sidecar over TLS, as the shipped examples say."""
 
+import http.client
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,11 @@ PROGRAMS = {"ingress-nginx": "nginx", "traefik": "traefik", "envoy-gateway": "en
 ALWAYS = {"x-sidecar-subject", "x-sidecar-decision", "x-sidecar-session", "x-sidecar-assurance"}
 OURS = {*ALWAYS, "x-sidecar-decision-id", "x-sidecar-step-up"}
 """What the app believes; the last of them the sidecar says of some calls alone."""
+OVERRIDES = (
+    *("X-HTTP-Method-Override", "x-http-method-override", "X-HTTP-Method", "X-Method-Override"),
+    *("X_HTTP_METHOD_OVERRIDE", "X-HTTP_Method", "X.Method.Override", "X-Original-Method"),
+)
+"""Headers by which an app may run another method than the one that was judged."""
 
 
 class Edge:
@@ -33,10 +39,11 @@ class Edge:
         self.app = App()
 
     @contextmanager
-    def gateway(self, *, known: bool) -> Iterator[str]:
+    def gateway(self, *, known: bool, central: int = 0) -> Iterator[str]:
         """The gateway's address; one that is not known shows nothing of its own."""
         (port,) = free_ports(1)
         place = self.place._replace(gateway=port, app=self.app.port)
+        place = place._replace(central=central or place.central)
         if not known:
             place = place._replace(credential="", certificate=None, key=None)
         at = self.directory / unique("gateway")
@@ -115,6 +122,29 @@ def test_a_call_passes_with_what_the_sidecar_says_and_without_what_the_client_cl
     assert not seen.heard("x-sidecar-credential")
 
 
+ALIASES = ("X_Sidecar_Subject", "X-Sidecar_Session", "X.Sidecar.Step.Up", "X!Sidecar~Assurance")
+"""Spellings of what the app believes: CGI, WSGI and PHP make the same variable of them."""
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_no_spelling_of_what_the_sidecar_says_reaches_the_app(edge: Edge, name: str) -> None:
+    with edge.gateway(known=True) as url:
+        edge.app.seen.clear()
+        answer = called(url, "alice", **{name: "forged"})
+    assert answer.status_code in {200, 400}
+    assert "forged" not in str([seen.headers for seen in edge.app.seen])
+
+
+def test_no_header_makes_the_app_run_another_method_than_was_judged(edge: Edge) -> None:
+    with edge.gateway(known=True) as url:
+        edge.app.seen.clear()
+        for name in OVERRIDES:
+            assert called(url, "alice", **{name: "PUT"}).status_code in {200, 400}
+        assert called(url, "alice").status_code == 200
+    for seen in edge.app.seen:
+        assert not [name for name, _ in seen.headers if "method" in name.lower()], seen.headers
+
+
 @pytest.mark.parametrize("shown", [{}, {"authorization": "Bearer no.such.token"}], ids=len)
 def test_a_call_without_a_good_token_does_not_reach_the_app(
     edge: Edge, shown: dict[str, str]
@@ -124,6 +154,46 @@ def test_a_call_without_a_good_token_does_not_reach_the_app(
         answer = called(url, **shown)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert not edge.app.seen
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket, h2c"])
+def test_no_tunnel_but_a_websocket_reaches_the_app(edge: Edge, upgrade: str) -> None:
+    """Further calls in it would be asked about by nobody. ingress-nginx says that it lets them."""
+    if edge.name == "ingress-nginx":
+        pytest.skip("its example says so")
+    asks = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": upgrade, "HTTP2-Settings": "AAMAA"}
+    with edge.gateway(known=True) as url:
+        edge.app.seen.clear()
+        assert called(url, "alice", **asks).status_code in {200, 403}
+    assert not {name for seen in edge.app.seen for name, _ in seen.headers} & {
+        "Upgrade",
+        "upgrade",
+        "HTTP2-Settings",
+        "http2-settings",
+    }
+
+
+def test_a_websocket_passes_by_the_route_that_traefik_has_for_it(edge: Edge) -> None:
+    if edge.name != "traefik":
+        pytest.skip("its example alone has a route for it")
+    fields = {"Connection": "keep-alive, Upgrade", "Upgrade": "WebSocket"}
+    fields["Authorization"] = f"Bearer {token('alice', unique('s'))}"
+    with edge.gateway(known=True) as url:
+        edge.app.seen.clear()
+        with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)) as asked:
+            asked.request("GET", "/reports", headers=fields)
+            assert asked.getresponse().status == 101
+    (seen,) = edge.app.seen
+    assert seen.heard("Upgrade") == ["websocket"]
+
+
+def test_a_sidecar_that_is_gone_lets_nothing_pass(edge: Edge) -> None:
+    (nobody,) = free_ports(1)
+    edge.app.seen.clear()
+    with edge.gateway(known=True, central=nobody) as url:
+        answer = called(url, "alice")
+    assert answer.status_code in {500, 502, 503}
     assert not edge.app.seen
 
 
