@@ -137,6 +137,39 @@ ZITADEL = KnownProvider(
     },
     has_id_tokens=True,
 )
+_PINGONE_ALWAYS = "access tokens of users have it; use a custom resource (Applications > Resources)"
+PINGONE = KnownProvider(
+    "PingOne",
+    "pingone",
+    {
+        "sid": _PINGONE_ALWAYS,
+        "auth_time": _PINGONE_ALWAYS,
+        "acr": "it is the name of the sign-on policy, or a flow policy's id: list them in"
+        " `assurance.levels`",
+        "amr": "access tokens have none: let the levels go by `acr` in `assurance.levels`",
+        "groups": "Applications > Resources > (resource) > Attributes: `groups`, from 'Group"
+        " Names'",
+        "aud": "Applications > Resources > (resource) > 'Audience'; clients ask for its scopes",
+        "claims": "Applications > Resources > (resource) > Attributes",
+    },
+)
+_PF_POLICY = "Applications > OAuth > OpenID Connect Policy Management > (policy)"
+PINGFEDERATE = KnownProvider(
+    "PingFederate",
+    "pingfederate",
+    {
+        "sid": f"{_PF_POLICY} > 'Include Session Identifier in ID Token', and here"
+        " `session_claim: pi.sri`",
+        "auth_time": "have the client send `max_age`, which asks for it in ID tokens",
+        "acr": "ID tokens have it: a 'Requested AuthN Context Authentication Selector', or"
+        " `SAML_AUTHN_CTX` in the policy contract, sets its value",
+        "amr": "let the levels go by `acr` in `assurance.levels`",
+        "groups": f"{_PF_POLICY} > Attribute Contract: `groups`, delivered in the ID token",
+        "aud": "an ID token is for the client's id",
+        "claims": f"{_PF_POLICY} > Attribute Contract, delivered in the ID token",
+    },
+    has_id_tokens=True,
+)
 GOOGLE = KnownProvider(
     "Google",
     "google",
@@ -186,7 +219,8 @@ OTHER = KnownProvider(
     },
 )
 PROVIDERS = (
-    *(KEYCLOAK, ENTRA, OKTA, AUTH0, AUTHENTIK, ZITADEL, GOOGLE, OIDC_PROVIDER),
+    *(KEYCLOAK, ENTRA, OKTA, AUTH0, AUTHENTIK, ZITADEL, PINGONE, PINGFEDERATE),
+    *(GOOGLE, OIDC_PROVIDER),
     OTHER,
 )
 
@@ -232,10 +266,18 @@ _SIGNS: tuple[tuple[KnownProvider, _Sign], ...] = (
     (OKTA, _of_hosts("okta.com", "oktapreview.com", "okta-emea.com")),
     (AUTH0, _of_hosts("auth0.com")),
     (ZITADEL, _of_hosts("zitadel.cloud")),
+    (
+        PINGONE,
+        _of_hosts(
+            *("auth.pingone.com", "auth.pingone.eu", "auth.pingone.ca", "auth.pingone.com.au"),
+            *("auth.pingone.sg", "auth.pingone.asia"),
+        ),
+    ),
     (KEYCLOAK, lambda _h, path, asked, _m: "/realms/" in path or "/openid-connect/auth" in asked),
     (AUTHENTIK, lambda _h, path, _a, _m: "/application/o/" in path),
     (ZITADEL, lambda _h, _p, asked, _m: asked.endswith("/oauth/v2/authorize")),
     (OKTA, lambda _h, path, asked, _m: "/oauth2" in path and asked.endswith("/v1/authorize")),
+    (PINGFEDERATE, lambda _h, _p, _a, metadata: "ping_end_session_endpoint" in metadata),
     (AUTH0, lambda _h, _p, _a, metadata: "mfa_challenge_endpoint" in metadata),
     (
         OIDC_PROVIDER,
