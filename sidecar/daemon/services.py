@@ -47,6 +47,7 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.memory_guard import MemoryGuard
 from sidecar.service.view.news_router import NewsRouter
+from sidecar.service.view.upkeep.kept_folds import KEPT as KEPT_FOLDS
 from sidecar.service.view.view_rescore import ViewRescore
 from sidecar.shared_signals.receiver_wiring import Reception
 from sidecar.shared_signals.transmitter_wiring import Transmission
@@ -124,7 +125,12 @@ class DaemonServices:
         self.reception = self._reception()
         self.outside = self._outside()
         self.memory_guard = MemoryGuard(
-            (self.wired.view.view, daemon.trust.verifier, self.wired.checker.kept_answers),
+            (
+                self.wired.view.view,
+                daemon.trust.verifier,
+                self.wired.checker.kept_answers,
+                self.wired.view.view.kept_folds,
+            ),
             most=daemon.memory,
             resident=resident,
             telemetry=telemetry,
@@ -361,7 +367,7 @@ class DaemonServices:
         if swap.before.settings.sessions.view != settings.sessions.view or (
             swap.before.settings.tokens.cache != settings.tokens.cache
         ):
-            self.memory_guard.replace((sessions, tokens, KEPT_BOUND))
+            self.memory_guard.replace((sessions, tokens, KEPT_BOUND, KEPT_FOLDS))
         if self.spool is not None:
             self.spool.replace(settings.spool)
         self.reception.replace()

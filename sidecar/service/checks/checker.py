@@ -119,6 +119,7 @@ class Checker:
         self._refused = refused
         self._ids = decision_ids or DecisionIds(new_id())
         self._possessions = Possessions(settings.tokens.binding)
+        self.kept_answers = KeptAnswers()
         self._call_facts = CallFacts(settings=settings, view=view, place_of=place_of, new_id=new_id)
         self.replace(settings, routes)
 
@@ -131,7 +132,7 @@ class Checker:
             settings.app, settings.apps, settings.tokens.binding.dpop_algorithms
         )
         self._call_facts.replace(settings)
-        self.kept_answers = KeptAnswers()
+        self.kept_answers.clear()
         self._explains = settings.log.checks and settings.log.explain
 
     def want_claims(self, names: Iterable[str]) -> None:

@@ -85,6 +85,10 @@ class KeptAnswers:
         while len(self._kept) > limit:
             del self._kept[next(iter(self._kept))]
 
+    def clear(self) -> None:
+        """Let all go: they were given by another configuration."""
+        self._kept.clear()
+
     def find(self, token: Token, label: str, call: Call) -> KeptAnswer | None:
         """Return what is kept of calls with this token in these contexts."""
         kept = self._kept.get((id(token), label, call.scheme))

@@ -8,8 +8,9 @@ from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.policy.conditional_access import Assignment, Principals, RiskLevel, UserRisk
 from sidecar.service.observations.observations import DaemonEvent, Observation
 from sidecar.service.view.memory_guard import LEAST, MemoryGuard
+from sidecar.wire.routes.routes import Routes
 from tests.domain.scenes import policy
-from tests.service.memory import MemoryStore, Pod, Tokens
+from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 from tests.stories.running import unique
 
 MOST = 1000
@@ -167,3 +168,30 @@ async def test_what_is_let_go_for_want_of_memory_is_held_by_nobody() -> None:
     await pod.check(tokens.issue("last", user="last", session="last"))
     await pod.sweeper.sweep()
     assert lists_with(rare) == 0
+
+
+async def test_what_is_kept_by_another_configuration_is_guarded_as_before() -> None:
+    tokens = Tokens()
+    pod = Pod(MemoryStore(), [policy(UserRisk(RiskLevel.HIGH))], tokens)
+    guard = MemoryGuard(
+        (pod.checker.kept_answers, pod.view.kept_folds),
+        most=MOST,
+        resident=lambda: 2 * MOST,
+        telemetry=Notes(),
+    )
+    shown = [tokens.issue(f"t{n}", user=f"u{n}", session=f"s{n}") for n in range(3 * LEAST)]
+    pod.checker.replace(SETTINGS, Routes(SETTINGS.routes))
+    for one in shown:
+        assert (await pod.check(one)).verdict is Verdict.ALLOW
+    await pod.settle()
+    pod.view.limit = 1
+    for _ in range(2):
+        for one in shown:
+            await pod.check(one)
+            await pod.settle()
+    assert len(pod.checker.kept_answers) == len(shown)
+    assert len(pod.view.kept_folds) > 2 * LEAST
+    for _ in range(20):
+        guard.look(MOST)
+    assert len(pod.checker.kept_answers) <= LEAST
+    assert len(pod.view.kept_folds) <= LEAST

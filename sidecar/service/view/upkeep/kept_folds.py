@@ -28,17 +28,29 @@ class _Fold(NamedTuple):
 class KeptFolds:
     """The states of sessions that made room, as long as the view judges by the same evaluator.
 
-    `resumed` counts the sessions that came back as they had left.
+    `resumed` counts the sessions that came back as they had left. A state holds all groups and
+    causes of its session: so whoever is short of memory lowers `limit`.
     """
 
     def __init__(self, bound: int = KEPT) -> None:
-        self._bound = bound
+        self._limit = bound
         self.resumed = 0
         self._evaluator: Evaluator | None = None
         self._folds: OrderedDict[Identity, _Fold] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._folds)
+
+    @property
+    def limit(self) -> int:
+        """Return how many are kept at most."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        while len(self._folds) > limit:
+            self._folds.popitem(last=False)
 
     def fold(self, live: Live, evaluator: Evaluator) -> None:
         """Fold a session that was read, or take up what was kept of it if that is the same."""
@@ -68,7 +80,7 @@ class KeptFolds:
         if version != live.version:
             digest = _digest_of(live)
         self._folds[live.identity] = _Fold(digest, packed)
-        if len(self._folds) > self._bound:
+        if len(self._folds) > self._limit:
             self._folds.popitem(last=False)
 
 
