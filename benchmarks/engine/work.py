@@ -27,10 +27,14 @@ CHANGES = {
 """Conditions of a policy that is added: one that no session's facts can meet, one that all may."""
 
 
+SHARES = {"": 0.5, ", that does nothing else": 1.0}
+"""`work.rescore_share`: by default a sidecar rests for as long as it has worked."""
+
+
 def rescored(stage: Stage) -> Iterator[Figure]:
     """Measure the re-score of all sessions, which no view has, after a change of policies."""
     sessions = stage.sizes.sessions
-    rates: dict[str, list[float]] = {name: [] for name in CHANGES}
+    rates: dict[tuple[str, str], list[float]] = {(c, s): [] for c in CHANGES for s in SHARES}
     reading: list[float] = []
     with ExitStack() as stack:
         url = stack.enter_context(stage.store())
@@ -39,29 +43,31 @@ def rescored(stage: Stage) -> Iterator[Figure]:
         with stage.daemon(url) as first:
             stage.bring(first, range(sessions))
             quiet(first)
-        daemon = stack.enter_context(stage.daemon(url))
-        quiet(daemon)
-        file = Path(daemon.socket).parent / "policies" / "bench.yaml"
-        policies = POLICIES
-        for turn in range(min(3, stage.sizes.rounds)):
-            for name, condition in CHANGES.items():
-                reading.append(_read_all(client))
-                asked = swept(client)[0]
-                policies += (
-                    f"  - {{id: more-{turn}-{name[-3:]}, contexts: [c1], grant: mfa, "
-                    f"conditions: {condition}}}\n"
-                )
-                file.write_text(policies)
-                rates[name].append(_rate_after(client, asked))
+        for share, of_its_time in SHARES.items():
+            with stage.daemon(url, {"work": {"rescore_share": of_its_time}}) as daemon:
+                quiet(daemon)
+                file = Path(daemon.socket).parent / "policies" / "bench.yaml"
+                policies = POLICIES
+                for turn in range(min(3, stage.sizes.rounds)):
+                    for change, condition in CHANGES.items():
+                        reading.append(_read_all(client))
+                        asked = swept(client)[0]
+                        policies += (
+                            f"  - {{id: more-{of_its_time:.0f}-{turn}-{change[-3:]}, "
+                            "contexts: [c1], grant: mfa, "
+                            f"conditions: {condition}}}\n"
+                        )
+                        file.write_text(policies)
+                        rates[change, share].append(_rate_after(client, asked))
     name = "reading the records"
-    for change, found in rates.items():
+    for (change, share), found in rates.items():
         yield Figure(
-            f"re-score of all ({sessions:,}), one sidecar, a change that {change}",
+            f"re-score of all ({sessions:,}), one sidecar{share}, a change that {change}",
             "1/s",
             found,
             {name: reading},
             (Goal(0.3, name, at_least=True),),
-            "`work.rescore_share` at its default",
+            f"`work.rescore_share` {SHARES[share]}",
         )
 
 

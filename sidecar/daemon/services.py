@@ -47,7 +47,7 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.memory_guard import MemoryGuard
 from sidecar.service.view.news_router import NewsRouter
-from sidecar.service.view.upkeep.kept_folds import KEPT as KEPT_FOLDS
+from sidecar.service.view.upkeep.kept_folds import KEPT_FOLDS
 from sidecar.service.view.view_rescore import ViewRescore
 from sidecar.shared_signals.receiver_wiring import Reception
 from sidecar.shared_signals.transmitter_wiring import Transmission

@@ -255,7 +255,7 @@ def _wire_view(ports: Ports) -> ViewServices:
         waiting=pending.waiting,
     )
     watches.bring = view.bring
-    records.has_room = view.has_room
+    records.has_room, records.began = view.has_room, view.began
     guard = Guard(
         sidecar=ports.sidecar,
         store=ports.store,
@@ -373,6 +373,7 @@ def _wire_intake(ports: Ports, of: ViewServices, audit: AuditServices) -> Intake
         take=take_again,
     )
     worklog = _wire_worklog(ports, audit, letters)
+    worklog.began = of.view.began
     intake = Intake(
         records=of.records,
         view=of.view,

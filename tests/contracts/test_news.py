@@ -8,7 +8,7 @@ import redis
 import trio
 
 from sidecar.domain.values.lattice import Record
-from sidecar.service.ports.store import Join, News
+from sidecar.service.ports.store import BEGAN, Join, News
 from tests.adapters.servers import Server
 from tests.contracts.forms import FORMS, Form, opened
 
@@ -65,7 +65,7 @@ async def test_what_grew_is_delivered_with_its_record_and_nothing_else(link: Lin
     await link.publish(b"2")
     await link.until(lambda: link.values()[-1:] == [b"2"])
     assert link.heard == [
-        (KEY, {b"a:1": b"1", b"b:x": b"x"}),
+        (KEY, {b"a:1": b"1", b"b:x": b"x", BEGAN: b""}),  # there was no such record
         (KEY, {b"b:y": b"y"}),
         (KEY, {b"a:1": b"2"}),
     ]

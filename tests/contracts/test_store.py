@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sidecar.adapters.redis.batch import Item, exchange, judge
 from sidecar.adapters.redis.commands import Command, decode_news
 from sidecar.domain.values.lattice import BOUNDS, Record, bounded, join, join_all, merge
-from sidecar.service.ports.store import Index, Join, JoinResult, Load, Loaded
+from sidecar.service.ports.store import BEGAN, Index, Join, JoinResult, Load, Loaded
 from tests.adapters.servers import serving
 
 FAR = 4_000_000_000_000
@@ -237,7 +237,23 @@ def test_only_what_changed_is_reported(valkey: redis.Redis) -> None:
     join_at(valkey, {b"a:1": b"2", b"a:2": b"1"}, publish=b"{k}")
     join_at(valkey, {b"a:1": b"\xff,:\0", b"a:2": b"1"}, publish=b"{k}")
     heard = [decode_news(listener.get_sharded_message(timeout=5)["data"]) for _ in range(2)]
-    assert heard == [(KEY, {b"a:1": b"2", b"a:2": b"2"}), (KEY, {b"a:1": b"\xff,:\0"})]
+    assert heard == [
+        (KEY, {b"a:1": b"2", b"a:2": b"2", BEGAN: b""}),
+        (KEY, {b"a:1": b"\xff,:\0"}),
+    ]
+    listener.close()
+
+
+def test_that_a_record_began_is_reported_by_the_join_that_began_it(valkey: redis.Redis) -> None:
+    listener = listening(valkey)
+    assert not join_at(valkey, {}, publish=b"{k}").began
+    many = {b"assurance:%d" % n: b"%d" % n for n in range(20)}  # more than stay
+    assert join_at(valkey, many, publish=b"{k}").began
+    assert not join_at(valkey, {b"b:1": b"x"}, publish=b"{k}").began
+    valkey.delete(KEY)
+    assert join_at(valkey, {b"b:1": b"x"}, publish=b"{k}").began
+    heard = [decode_news(listener.get_sharded_message(timeout=5)["data"]) for _ in range(3)]
+    assert [BEGAN in fields for _, fields in heard] == [True, False, True]
     listener.close()
 
 
@@ -303,6 +319,6 @@ def test_a_load_reads_what_was_joined_before_it(valkey: redis.Redis) -> None:
     valkey.script_flush()
     join_ = Join(KEY, {b"a:1": b"x"}, FAR, NOW, (Index(b"{k}:i", b"m", FAR),), want_record=False)
     joined, loaded, bare = run(valkey, join_, Load(KEY, b"{k}:i", NOW), Load(b"nothing"))
-    assert joined == JoinResult((b"a:1",), joined=True, record={})
+    assert joined == JoinResult((b"a:1",), joined=True, record={}, began=True)
     assert loaded == Loaded({b"a:1": b"x"}, (b"m",))
     assert bare == Loaded({})

@@ -27,6 +27,7 @@ from sidecar.service.intake.spool_fallback import Spool
 from sidecar.service.observations.observations import Marked, Observation
 from sidecar.service.ports.calls import Answer, Call, StoreRefused, Unavailable
 from sidecar.service.ports.store import (
+    BEGAN,
     MEMBERS_BOUND,
     Enlistment,
     HistoryAppend,
@@ -125,9 +126,12 @@ class MemoryStore:
                 del entries[member]
         if changed and one.publish is not None:
             grown = {f: one.fields[f] for f in changed}
+            if not before:
+                grown[BEGAN] = b""
             for pod in self.pods:
                 pod.publish(one.publish, one.key, grown)
-        return self._joined(one, changed, after, joined=True)
+        outcome = self._joined(one, changed, after, joined=True)
+        return msgspec.structs.replace(outcome, began=not before and bool(after))
 
     def _joined(
         self, one: Join, changed: tuple[bytes, ...], record: Record, *, joined: bool

@@ -16,6 +16,7 @@ import msgspec
 from sidecar.domain.values.lattice import BOUNDS, DEFAULT_BOUND, Record
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import (
+    BEGAN,
     MEMBERS_BOUND,
     Append,
     Appended,
@@ -42,6 +43,9 @@ from sidecar.wire.store.losses import slot_of
 
 FOR_EVER = 1 << 62
 """The expiry, in milliseconds, of a key that has none."""
+
+_BEGAN = 2
+"""The join script's word for a record that was not there before."""
 
 SLOTS_AT_ONCE = 64
 """Slots of a Cluster that are asked together when records expire: each is a command of its own."""
@@ -97,6 +101,7 @@ def render_script(bounds: Mapping[bytes, int] = BOUNDS, default: int = DEFAULT_B
     text = _read("join")
     table = ", ".join(f"[{_lua_string(name)}] = {bound}" for name, bound in bounds.items())
     text = text.replace("@BOUNDS@", table).replace("@DEFAULT_BOUND@", str(default))
+    text = text.replace("@BEGAN@", f"{len(BEGAN)}:{BEGAN.decode()}")
     return text.replace("@MEMBERS_BOUND@", str(MEMBERS_BOUND))
 
 
@@ -230,7 +235,9 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:  # noqa
     """Return the answer that the replies to `commands_of(operation)` give."""
     if isinstance(operation, Join):
         joined, changed, record, members = replies[0]
-        return JoinResult(tuple(changed), joined == 1, _record(record), tuple(members))
+        return JoinResult(
+            tuple(changed), joined > 0, _record(record), tuple(members), began=joined == _BEGAN
+        )
     match operation:
         case Load():
             members = replies[1] if len(replies) > 1 else ()

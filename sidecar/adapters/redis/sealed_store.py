@@ -24,6 +24,7 @@ from sidecar.adapters.redis.store import RedisStore
 from sidecar.domain.values.lattice import Record, join_all
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import (
+    BEGAN,
     Append,
     Entries,
     Expires,
@@ -120,11 +121,17 @@ class SealedStore(RedisStore):
 def opening(
     forms: SealedForms, deliver: Callable[[bytes, Record], None]
 ) -> Callable[[bytes, Record], None]:
-    """Return `deliver` for news as they are written; those in unknown forms are left out."""
+    """Return `deliver` for news as they are written; those in unknown forms are left out.
+
+    Where there are several forms a record that begins in one of them may be there in another.
+    """
 
     def opened(key: bytes, fields: Record) -> None:
+        began = fields.pop(BEGAN, None)
         news = forms.open_news(key, fields)
         if news is not None:
+            if began is not None and len(forms.all) == 1:
+                news[1][BEGAN] = began
             deliver(*news)
 
     return opened
@@ -236,6 +243,7 @@ def _opened_join(
         outcome.joined,
         forms.open_questions(join.key, form.open_record(join.key, outcome.record)),
         _members(form, join.members_of, outcome.members),
+        began=outcome.began and len(forms.all) == 1,
     )
 
 

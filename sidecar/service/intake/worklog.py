@@ -30,7 +30,7 @@ from sidecar.service.observations.observations import (
 )
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.ports.store import Append, Claim, Finish, Hold, Length, Queues, Store
-from sidecar.service.records.writes import Write, Written, written
+from sidecar.service.records.writes import Began, Write, Written, written
 from sidecar.wire.store.event_keys import event_key
 from sidecar.wire.store.keys import SessionName, StoreKeys, listed_name, parse_name
 from sidecar.wire.store.worklog import (
@@ -135,6 +135,7 @@ class WorkLog:
         beside: tuple[bytes, Callable[[], None]] | None = None,
     ) -> None:
         self._beside = beside
+        self.began: Began = lambda _, __: None
         self._queues = queues
         self._store = store
         self._names = names
@@ -164,7 +165,7 @@ class WorkLog:
         one = Append(key, encode_entry(work), self._bound(), GROUP)
         joins = [write.join for write in writes]
         appended, joined = await self._queues.append(one, *joins)
-        return self._entry(key, work, appended.id), written(joins, joined)
+        return self._entry(key, work, appended.id), written(joins, joined, self.began)
 
     async def add_all(
         self, works: Sequence[tuple[Work, Sequence[Write]]]
@@ -188,7 +189,8 @@ class WorkLog:
                 entered.append(answer)
                 continue
             appended, joined = answer
-            entered.append((self._entry(one.key, work, appended.id), written(joins, joined)))
+            answers_of = written(joins, joined, self.began)
+            entered.append((self._entry(one.key, work, appended.id), answers_of))
         return entered
 
     def _entry(self, key: bytes, work: Work, name: bytes) -> WorkEntry | None:

@@ -56,6 +56,10 @@ class HistoryAppended(msgspec.Struct, frozen=True, gc=False):
     fresh: tuple[bytes, ...]
 
 
+BEGAN = b"began"
+"""In news, a name that no field has: the record began with this join."""
+
+
 class Join(msgspec.Struct, frozen=True, gc=False):
     """Join `fields` into the record at `key`, atomically. All keys lie in one Cluster slot.
 
@@ -87,12 +91,16 @@ class Join(msgspec.Struct, frozen=True, gc=False):
 
 
 class JoinResult(msgspec.Struct, frozen=True, gc=False):
-    """The answer to a `Join`: which fields grew, whether it was joined at all, and the record."""
+    """The answer to a `Join`: which fields grew, whether it was joined at all, and the record.
+
+    `began`: there was no record before. News say so, too, by `BEGAN` among the fields that grew.
+    """
 
     changed: tuple[bytes, ...]
     joined: bool
     record: Record
     members: tuple[bytes, ...] = ()
+    began: bool = False
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):

@@ -21,7 +21,7 @@ from sidecar.service.records.fact_reader import (
     Subjects,
     UserRecord,
 )
-from sidecar.service.records.writes import Write, WriteTerms, Written, write_of, written
+from sidecar.service.records.writes import Began, Write, WriteTerms, Written, write_of, written
 from sidecar.wire.settings.settings import Sessions
 from sidecar.wire.store.entries import Encoded, KeptUntil, Said, encode
 from sidecar.wire.store.event_keys import event_field, event_key
@@ -74,6 +74,7 @@ class FactRecords(FactReader):
         self._history = history
         self._store = store
         self._settings = settings
+        self.began: Began = lambda _, __: None
         self.has_room: Callable[[bytes, Mapping[bytes, bytes]], bool] = lambda _, __: False
 
     def write(
@@ -223,7 +224,7 @@ class FactRecords(FactReader):
     async def join(self, *writes: Write) -> list[Written]:
         """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
         joins = [one.join for one in writes]
-        return written(joins, await self._store.join(*joins))
+        return written(joins, await self._store.join(*joins), self.began)
 
     def _entries(self, of: Subjects, expire_at: int) -> tuple[Index, ...]:
         if not isinstance(of, SessionRecord):

@@ -3,8 +3,8 @@
 Only here is a join of the store's port built.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -75,8 +75,23 @@ def write_of(key: bytes, fields: Mapping[bytes, bytes], terms: WriteTerms) -> Wr
     return Write(key, Encoded(dict(fields), {}), terms)
 
 
-def written(joins: Iterable[Join], answers: Iterable[JoinResult]) -> list[Written]:
-    """Return what became of writes, by the store's answers."""
+Began: TypeAlias = Callable[[bytes, Mapping[bytes, bytes]], None]
+"""Takes note that there was no record of this key before these fields were joined."""
+
+
+def written(
+    joins: Iterable[Join],
+    answers: Iterable[JoinResult],
+    began: Began = lambda _, __: None,
+) -> list[Written]:
+    """Return what became of writes, by the store's answers; `began` hears of new records.
+
+    Others hear of these by news, where the write is published.
+    """
+    joins, answers = tuple(joins), tuple(answers)
+    for join, one in zip(joins, answers, strict=True):
+        if one.began:
+            began(join.key, join.fields)
     return [
         Written(one.joined, one.record, _sessions(join.members_of or b"", one.members))
         for join, one in zip(joins, answers, strict=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
+from sidecar.service.ports.store import BEGAN
 from sidecar.service.view.store_epoch import Guard
 from sidecar.service.view.view import View
 
@@ -63,6 +64,7 @@ class NewsRouter:
         """Take up news; never raises. What comes before there are services concerns none."""
         if self._view is None or self._guard is None or self._acknowledger is None:
             return
+        began = fields.pop(BEGAN, None) is not None
         try:
             if self._policies is not None and self._policies.heard(key, fields):
                 return
@@ -73,6 +75,8 @@ class NewsRouter:
                     self._view.hear(key, fields)
                 else:
                     self._way.heard(self._view.hear, key, fields)
+                if began:
+                    self._view.began(key, fields)
         except Exception as error:  # noqa: BLE001 - a door: counted, and on
             self._telemetry.record(WorkerFailed(where="news", error=error))
 

@@ -100,6 +100,7 @@ class View:
             keep=self._keep,
             refused=self._refused,
         )
+        self.began = self._rereading.began
         self.turn = 0
         self.changes = Changes(self.__iter__)
         self.witness: Witness | None = None

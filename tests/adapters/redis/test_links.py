@@ -12,8 +12,9 @@ from redis.crc import key_slot
 from sidecar.adapters.redis.links import Links, links_of
 from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.store import RedisStore
+from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.calls import Unavailable
-from sidecar.service.ports.store import Join, Load
+from sidecar.service.ports.store import BEGAN, Join, Load
 from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.losses import slot_of
 from tests.adapters.servers import Server, free_ports, impatient, serving
@@ -34,11 +35,15 @@ class Link:
         self.news = RedisNews(
             links_of(settings),
             settings,
-            deliver=lambda key, fields: self.log.append((key, fields)),
+            deliver=self._deliver,
             lost=lambda _: self.log.append("lost"),
             restored=self._restored,
             ping=0.1,
         )
+
+    def _deliver(self, key: bytes, fields: Record) -> None:
+        fields.pop(BEGAN, None)
+        self.log.append((key, fields))
 
     async def _restored(self) -> None:
         self.log.append("restored")

@@ -32,7 +32,7 @@ from tests.adapters.servers import Server, free_ports, impatient, serving
 async def test_what_is_joined_can_be_loaded(valkey_url: str) -> None:
     async with running(StoreSettings(url=valkey_url)) as (store, watch):
         (joined,) = await store.join(join(b"k"))
-        assert joined == JoinResult((b"a:1",), joined=True, record={b"a:1": b"x"})
+        assert joined == JoinResult((b"a:1",), joined=True, record={b"a:1": b"x"}, began=True)
         assert await store.load(Load(b"k"), Load(b"none")) == [Loaded({b"a:1": b"x"}), Loaded({})]
         assert store.up
         assert watch.ups == [True]

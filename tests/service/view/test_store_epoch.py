@@ -8,7 +8,12 @@ import trio
 import trio.testing
 
 from sidecar.domain.evaluation.decision import Verdict
-from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
+from sidecar.domain.facts.signal import (
+    NetworkChange,
+    RiskLevelChange,
+    SessionRevoked,
+    Subject,
+)
 from sidecar.domain.policy.conditional_access import RiskLevel, UserRisk
 from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.loss import ALL_SLOTS
@@ -18,7 +23,7 @@ from sidecar.service.ports.store import Join, JoinResult, Shard, Sign, Vitals
 from sidecar.service.view.store_epoch import BEAT, Guard
 from sidecar.wire.store.keys import digest
 from sidecar.wire.store.losses import floors_in, slot_of
-from tests.domain.scenes import policy
+from tests.domain.scenes import AWAY, HOME, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
@@ -419,6 +424,77 @@ async def test_a_record_that_began_anew_under_its_key_has_vanished_before() -> N
     for _ in range(31):
         await beat(a, b)
     assert losses(a) == [StoreLoss.VANISHED]
+
+
+async def seen_from_abroad(pod: Pod, token: str) -> None:
+    await pod.check(token, ip=AWAY)
+
+
+async def moved_by_event(pod: Pod, token: str) -> None:
+    del token
+    event = NetworkChange(stamp=at(1130, "n"), subject=Subject(session="s1"), segment="office")
+    await pod.intake.accept(event)
+
+
+async def raised_elsewhere(pod: Pod, token: str) -> None:
+    """Have a sidecar that does not hold the session take an event of its user."""
+    del token
+    other = Pod(pod.store, [RISKY], Tokens(), name="c")
+    other.now = pod.now
+    subject = Subject(user="alice")
+    event = RiskLevelChange(stamp=at(1130, "l"), subject=subject, level=RiskLevel.MEDIUM)
+    await other.intake.accept(event)
+
+
+USERS, OWN, LOCATOR = "user", "session", "locator"
+
+
+@pytest.mark.parametrize(
+    ("record", "rewritten"),
+    [
+        (USERS, seen_from_abroad),
+        (USERS, raised_elsewhere),
+        (OWN, seen_from_abroad),
+        (OWN, moved_by_event),
+        (LOCATOR, moved_by_event),
+    ],
+)
+async def test_a_record_that_vanishes_and_is_written_before_its_turn_is_noticed_at_once(
+    record: str, rewritten: Callable[[Pod, str], Awaitable[None]]
+) -> None:
+    a, b, tokens = await pair()
+    a.store.vital[0] = b.store.vital[0] = None
+    token = tokens.issue("t1", device="d1")
+    await a.check(token, ip=HOME)
+    await a.intake.accept(RISE)
+    await a.settle()
+    for _ in range(70):
+        await beat(a, b)
+    (live,) = a.view
+    key = {USERS: live.users.key, OWN: live.own.key, LOCATOR: live.locator.key}[record]
+    held = dict(a.store.records.pop(key))
+    await rewritten(a, token)
+    await a.settle()
+    await beat(a)
+    assert losses(a) == [StoreLoss.VANISHED]
+    stored = a.store.records[key]
+    assert {field for field, value in held.items() if stored.get(field, b"") < value} == set()
+    assert (await a.check(token, ip=HOME)).verdict is Verdict.STEP_UP
+    assert policies_of(await b.check(tokens.issue("t2", user="bob", session="s2"))) == [
+        "store-lost"
+    ]
+
+
+async def test_a_record_that_begins_as_a_session_comes_is_no_loss() -> None:
+    a, b, tokens = await pair()
+    for n in range(5):
+        token = tokens.issue(f"t{n}", session=f"s{n}", device="d1")
+        for pod in (b, a) if n % 2 else (a, b):
+            await pod.check(token)
+            await beat(a, b)
+    for _ in range(40):
+        await beat(a, b)
+    assert losses(a) == losses(b) == []
 
 
 async def test_a_record_that_expires_in_its_time_has_not_vanished() -> None:

@@ -8,7 +8,8 @@
 --       again (1: this join may have happened already), confirm (1: write in any case), cut (1:
 --       groups that grow are cut to their bounds; 0: a later join does that), count of fields, count of indexes, then field, value for each field, then member, expiry
 --       for each index.
--- Gives {joined (1 or 0), fields that grew, record as a flat list, members}.
+-- Gives {joined (0 not, 1 joined, 2 joined where there was no record), fields that grew, record as a
+-- flat list, members}.
 --
 -- The write and its news both happen, or neither: a join whose news were refused would publish none
 -- when it is done again, as then it brings nothing new. So the rights to all commands that follow the
@@ -218,8 +219,9 @@ if channel ~= '' then
 end
 
 local known = in_chunks('HMGET', names)
-local greater, grew, grown = {}, {}, {}
+local greater, grew, grown, is_new = {}, {}, {}, true
 for i, name in ipairs(names) do
+  if known[i] then is_new = false end
   if not known[i] or less(known[i], given[i]) then
     greater[#greater + 1] = name
     greater[#greater + 1] = given[i]
@@ -229,9 +231,11 @@ for i, name in ipairs(names) do
   end
 end
 in_chunks('HSET', greater)
+is_new = is_new and #grew > 0 and redis.call('HLEN', record_key) == #grew
 if cuts and next(grown) then cut_all(grown) end
 
--- Published as netstrings (key, then field and value in turn): no library, and any bytes at all.
+-- Published as netstrings (key, then field and value in turn): no library, and any bytes at all. Of a
+-- record that began with this join a name that no field has says so.
 local changed, news = {}, {#record_key .. ':' .. record_key .. ','}
 for _, i in ipairs(grew) do
   if not dropped[names[i]] then
@@ -240,6 +244,7 @@ for _, i in ipairs(grew) do
     news[#news + 1] = #given[i] .. ':' .. given[i] .. ','
   end
 end
+if is_new then news[#news + 1] = '@BEGAN@,0:,' end
 if channel ~= '' and #changed > 0 then
   redis.call('SPUBLISH', channel, table.concat(news))
 end
@@ -259,4 +264,4 @@ for i = 1, index_count do
   redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now)
   live_until(key, time)
 end
-return {1, changed, result, members()}
+return {is_new and 2 or 1, changed, result, members()}

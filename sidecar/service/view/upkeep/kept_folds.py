@@ -14,7 +14,7 @@ from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.service.view.live_session import Identity, Live
 from sidecar.wire.facts.facts_digest import digest_of_facts
 
-KEPT = 4096
+KEPT_FOLDS = 4096
 """States that are kept, packed; beyond them the one that left first is let go."""
 
 
@@ -32,7 +32,7 @@ class KeptFolds:
     causes of its session: so whoever is short of memory lowers `limit`.
     """
 
-    def __init__(self, bound: int = KEPT) -> None:
+    def __init__(self, bound: int = KEPT_FOLDS) -> None:
         self._limit = bound
         self.resumed = 0
         self._evaluator: Evaluator | None = None

@@ -6,7 +6,7 @@ Where news may have been missed, the store says what they were; and what it lack
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sidecar.domain.values.lattice import Record, bounded
 from sidecar.service.audit.turns import Turns
@@ -35,6 +35,13 @@ class Hear(Protocol):
         """Join fields into the record of this key; return whether any was news here."""
 
 
+class _Begun(NamedTuple):
+    """A record that began: what it may lack, and whether a look had seen it in the store before."""
+
+    suspects: set[bytes]
+    was_seen: bool
+
+
 class Rereading:
     """Reads `records` again. What the store lacks of one, `keep` has saved.
 
@@ -58,6 +65,22 @@ class Rereading:
         self._keep = keep
         self._refused = refused
         self._turns: Iterator[Tracked] = iter(())
+        self._begun: dict[Tracked, _Begun] = {}
+
+    def began(self, key: bytes, fields: Mapping[bytes, bytes]) -> None:
+        """Take note that a record began with these fields, as there was none before.
+
+        What else is held of it here may have been lost there. It may as well be on its way, so
+        that is looked into with the next of all records (`vanished`). A record that no look has
+        seen in the store was written just before: a replica that took over may not have had it.
+        """
+        tracked = self._records.get(key)
+        if tracked is None or (tracked.expires_at and self._has_expired(tracked.expires_at)):
+            return
+        lacked = _lacked({**fields, **tracked.unsaved}, tracked.record)
+        if lacked:
+            begun = self._begun.setdefault(tracked, _Begun(set(), was_seen=tracked.expires_at > 0))
+            begun.suspects.update(lacked)
 
     async def revalidate(self) -> int:
         """Read all records again, as news may have been missed; write back what the store lacks.
@@ -84,7 +107,7 @@ class Rereading:
         """Look whether the next records in turn are in the store still; gives those that are not.
 
         `share` of all are looked at, so that each has its turn after `1 / share` looks. What has
-        vanished is written back.
+        vanished is written back. Those that began anew in the meantime are among them.
         """
         count = math.ceil(len(self._records) * min(1.0, share))
         vanished = []
@@ -100,13 +123,32 @@ class Rereading:
                 # An expiry only grows: an earlier one is that of another record under the same key.
                 # It may shift by as much as clocks differ where its slot moves to another server.
                 known, tracked.expires_at = tracked.expires_at, expires_at
-                expired = not expires_at and known <= (self._clock() + CLOCKS_DIFFER) * 1000
+                expired = not expires_at and self._has_expired(known)
                 too_early = expires_at < known - CLOCKS_DIFFER * 1000 and not expired
                 # What the view has let go by now is nobody's loss.
                 if too_early and self._records.get(tracked.key) is tracked:
                     self._keep(tracked, tracked.record)
                     vanished.append(tracked)
-        return vanished
+        return vanished + await self._begun_anew()
+
+    async def _begun_anew(self) -> list[Tracked]:
+        """Return those of the records that began which had been there; what they lack is saved."""
+        lost: list[Tracked] = []
+        while self._begun:
+            batch = tuple(itertools.islice(self._begun, LOADS_AT_ONCE))
+            for tracked, answer in await self._read_again(batch):
+                held, begun = bounded(tracked.record), self._begun.pop(tracked)
+                whole = {**answer.record, **tracked.unsaved}
+                lacked = {f: v for f, v in _lacked(whole, held).items() if f in begun.suspects}
+                if lacked and self._records.get(tracked.key) is tracked:
+                    self._keep(tracked, lacked)
+                    if begun.was_seen:
+                        lost.append(tracked)
+        return lost
+
+    def _has_expired(self, expires_at: int) -> bool:
+        """Return whether what was to expire then (unix ms) may have done so by itself."""
+        return expires_at <= (self._clock() + CLOCKS_DIFFER) * 1000
 
     def _next(self, count: int) -> list[Tracked]:
         """Return the next records in turn, and the first after the last; some may have gone."""

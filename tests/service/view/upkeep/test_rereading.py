@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from sidecar.service.compact.records import RecordTables
-from sidecar.service.ports.calls import StoreRefused
+from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.view.live_session import Tracked
 from sidecar.service.view.upkeep.rereading import ASKED_AT_ONCE, CLOCKS_DIFFER, Rereading
 from tests.service.memory import MemoryStore
@@ -79,6 +81,63 @@ async def test_what_was_never_there_is_asked_for_once_something_is_known_of_it()
     nothing.record = {}
     assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"new"]
     assert saved == [b"new"]
+
+
+async def test_of_a_record_that_began_anew_what_the_store_lacks_is_lost() -> None:
+    rereading, store, _, saved = view_of(3)
+    assert await rereading.vanished(store, 1.0) == []
+    for key in (b"0", b"1", b"2"):
+        held = store.of_view.get(key)
+        assert held is not None
+        held.record = {b"a:1": b"x", b"a:2": b"y", b"a:3": b"z"}
+        held.unsaved = {b"a:3": b"z"}
+        store.records[key] = {b"a:1": b"x"}
+    rereading.began(b"0", {b"a:1": b"x"})
+    rereading.began(b"1", {b"a:1": b"x"})
+    rereading.began(b"2", {b"a:1": b"x", b"a:2": b"y"})  # whoever began it has written all back
+    rereading.began(b"unknown", {b"a:1": b"x"})
+    store.records[b"1"][b"a:2"] = b"y"  # it was on its way
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"0"]
+    assert saved == [b"0"]
+    assert await rereading.vanished(store, 1.0) == []
+
+
+async def test_what_was_written_just_before_a_failover_is_saved_and_is_no_loss() -> None:
+    rereading, store, _, saved = view_of(1)
+    held = store.of_view.get(b"0")
+    assert held is not None
+    held.record = {b"a:1": b"x", b"a:2": b"y"}
+    rereading.began(b"0", {b"a:1": b"x"})  # and no look has seen it before
+    assert await rereading.vanished(store, 1.0) == []
+    assert saved == [b"0"]
+
+
+async def test_a_record_that_began_anew_is_looked_into_once_the_store_answers() -> None:
+    rereading, store, _, saved = view_of(1)
+    held = store.of_view.get(b"0")
+    assert held is not None
+    held.record = {b"a:1": b"x", b"a:2": b"y"}
+    assert await rereading.vanished(store, 1.0) == []
+    rereading.began(b"0", {b"a:1": b"x"})
+    store.away = True
+    with pytest.raises(Unavailable):
+        await rereading.vanished(store, 1.0)
+    store.away = False
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"0"]
+    assert saved == [b"0"]
+
+
+async def test_a_record_that_had_expired_by_itself_has_lost_nothing_when_it_begins_anew() -> None:
+    rereading, store, _, saved = view_of(1)
+    held = store.of_view.get(b"0")
+    assert held is not None
+    held.record = {b"a:1": b"x", b"a:2": b"y"}
+    store.expiries_of[b"0"] = int(NOW) * 1000
+    assert await rereading.vanished(store, 1.0) == []
+    rereading.began(b"0", {b"a:1": b"x"})
+    store.records[b"0"] = {b"a:1": b"x"}
+    assert await rereading.vanished(store, 1.0) == []
+    assert saved == []
 
 
 async def test_of_two_that_are_gone_or_began_anew_both_are_written_back() -> None:
