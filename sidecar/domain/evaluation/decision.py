@@ -1,7 +1,7 @@
 """Decides about a call by the standing of its session: contract, "Meaning" 3 and 6."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -204,14 +204,22 @@ class Outcomes:
         if known is None:
             if len(self._known) >= OUTCOMES_BOUND:
                 self._known.clear()
-            known = self._known[asked] = _outcome(demands, judge(demands, access, self.ladder))
-        verdict, pending, places, acr_values, concerned = known
-        if verdict is _ALLOW:
-            return (ALLOW_PENDING if pending else ALLOW), math.inf
-        asking = [demands[at] for at in places]
+            decision = judge(demands, access, self.ladder)
+            self._known[asked] = _outcome(demands, decision)
+            return decision, _until(decision, now)
+        if known.verdict is _ALLOW:
+            return (ALLOW_PENDING if known.pending else ALLOW), math.inf
+        asking = tuple([demands[at] for at in known.asking])
         age = _max_age(asking, now)
-        decision = Decision(verdict, False, pending, tuple(asking), acr_values, age, concerned)
-        return decision, math.inf if age is None else _just_before(math.floor(now) + 1)
+        decision = Decision(
+            known.verdict, False, known.pending, asking, known.acr_values, age, known.contexts
+        )
+        return decision, _until(decision, now)
+
+
+def _until(decision: Decision, now: float) -> float:
+    """Return until when a decision holds of which the age of a mark alone is what time changes."""
+    return math.inf if decision.max_age is None else _just_before(math.floor(now) + 1)
 
 
 _ALLOW = Verdict.ALLOW
@@ -326,7 +334,7 @@ def _covers_routine(selection: Selection, *, block: bool) -> bool:
     return ROUTINE in selection
 
 
-def _max_age(demands: list[Demand], now: float) -> int | None:
+def _max_age(demands: Sequence[Demand], now: float) -> int | None:
     """Return the age in seconds that a sign-in may have at most to meet all (RFC 9470, 3).
 
     A mark set in second m asks for a sign-in in second m + 1 or later: as of now, one that is
