@@ -23,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Examine the configuration, issuers and their keys, the store and its user's rights, "
-        "sources, databases, policies; with --token-file a token, claim by claim, and with "
-        "--gateway-url the gateway, by calls through it. Each line is "
+        "sources, databases, policies, the console's provider; with --token-file a token, claim "
+        "by claim, and with --gateway-url the gateway, by calls through it. Each line is "
         "right, doubtful or wrong, with what helps. Nothing is written anywhere, and "
         "the token is never printed."
     )

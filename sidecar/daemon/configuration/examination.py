@@ -12,6 +12,7 @@ import trio
 from sidecar.adapters import clock
 from sidecar.adapters.files.regular_files import read_text
 from sidecar.adapters.geography.geography import DatabaseOutcome, Geography
+from sidecar.adapters.probes.console import examine_console
 from sidecar.adapters.probes.directory import examine_directories
 from sidecar.adapters.probes.gateway import examine_gateway
 from sidecar.adapters.probes.issuer import examine_issuer
@@ -38,6 +39,7 @@ from sidecar.domain.values.causes import words_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.shared_signals.receiver_wiring import keys_of_transmitter
 from sidecar.wire.config.settings_reader import read_what_can_be
+from sidecar.wire.diagnosis.console import diagnose_console
 from sidecar.wire.diagnosis.gateway import TRIALS_WITH_TOKEN, diagnose_gateway
 from sidecar.wire.diagnosis.issuer import IssuerReport, diagnose_acr, diagnose_issuer
 from sidecar.wire.diagnosis.policy import diagnose_warnings, part_of
@@ -104,6 +106,8 @@ async def examine(request: Examination) -> tuple[Diagnosis, ...]:
             (Part.SOURCES, partial(_sources, known.settings)),
             (Part.DATABASES, partial(_places, known)),
         ]
+        if known.settings.admin.has_console and known.settings.admin.console.openid.issuer:
+            parts.append((Part.CONSOLE, partial(_console, known.settings)))
         if request.gateway_url:
             parts.append((Part.GATEWAY, partial(_gateway, known.settings, request)))
     async with trio.open_nursery() as nursery:
@@ -278,6 +282,10 @@ async def _store(settings: Settings) -> list[Diagnosis]:
     return found + [
         line for report in reports for line in diagnose_server(report, settings.store, skew)
     ]
+
+
+async def _console(settings: Settings) -> list[Diagnosis]:
+    return list(diagnose_console(await examine_console(settings.admin.console.openid)))
 
 
 async def _gateway(settings: Settings, request: Examination) -> list[Diagnosis]:

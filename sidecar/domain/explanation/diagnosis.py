@@ -25,6 +25,7 @@ class Part(StrEnum):
     SOURCES = "sources"
     DATABASES = "databases"
     POLICIES = "policies"
+    CONSOLE = "console"
     GATEWAY = "gateway"
 
 

@@ -142,7 +142,126 @@ def password(set_up: SetUp) -> None:
 
 T, K, S, P, C = Part.TOKEN, Part.ISSUERS, Part.STORE, Part.POLICIES, Part.CONFIGURATION
 OURS = "oidc-provider: "
+CONSOLE = Part.CONSOLE
+
+
+def console(section: str = "", **changes: object) -> Callable[[SetUp], None]:
+    """Have people sign in at the provider; change its metadata, or what is configured of it."""
+
+    def plant(set_up: SetUp) -> None:
+        openid: dict[str, object] = {
+            "issuer": set_up.provider.url,
+            "client_id": "console",
+            "redirect_uri": "https://sidecar.example/console/sign-in/return",
+            "viewers": ["on-call"],
+            "scopes": ["profile"],
+        }
+        offered: dict[str, object] = {
+            "token_endpoint": f"{set_up.provider.url}/token",
+            "response_types_supported": ["code", "id_token"],
+            "code_challenge_methods_supported": ["plain", "S256"],
+            "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+            "scopes_supported": ["openid", "profile"],
+            "claims_supported": ["sub", "groups"],
+        }
+        (openid if section == "openid" else offered).update(changes)
+        set_up.settings["admin"] = {"bind": "127.0.0.1:0", "console": {"openid": openid}}
+        set_up.metadata.update(offered)
+
+    return plant
+
+
+CONSOLE_FAULTS = [
+    Fault(
+        "another issuer",
+        console("openid", issuer="http://127.0.0.1:1"),
+        CONSOLE,
+        WRONG,
+        "127.0.0.1:1",
+        "admin.console.openid.issuer",
+    ),
+    Fault(
+        "no token endpoint",
+        console(token_endpoint=7),
+        CONSOLE,
+        WRONG,
+        "token_endpoint",
+        "code flow",
+    ),
+    Fault(
+        "plain http",
+        console(authorization_endpoint="http://id.example/auth"),
+        CONSOLE,
+        WRONG,
+        "authorization_endpoint",
+        "code flow",
+    ),
+    Fault(
+        "no codes", console(response_types_supported=["id_token"]), CONSOLE, WRONG, "`code`", "flow"
+    ),
+    Fault(
+        "no S256",
+        console(code_challenge_methods_supported=["plain"]),
+        CONSOLE,
+        WRONG,
+        "S256",
+        "PKCE",
+    ),
+    Fault(
+        "no word of S256",
+        console(code_challenge_methods_supported=None),
+        CONSOLE,
+        DOUBTFUL,
+        "is not there",
+        "code_verifier",
+    ),
+    Fault(
+        "symmetric ID tokens",
+        console(id_token_signing_alg_values_supported=["HS256"]),
+        CONSOLE,
+        WRONG,
+        "openid.algorithms",
+        "asymmetric",
+    ),
+    Fault(
+        "public client",
+        console(token_endpoint_auth_methods_supported=None),
+        CONSOLE,
+        WRONG,
+        "has none of none",
+        "client_secret_file",
+    ),
+    Fault(
+        "client with a secret",
+        console("openid", client_secret="s3cret-of-the-console"),
+        CONSOLE,
+        Soundness.RIGHT,
+        "people can sign in",
+        "",
+    ),
+    Fault(
+        "scope",
+        console("openid", scopes=["teams"]),
+        CONSOLE,
+        DOUBTFUL,
+        "does not have teams",
+        "scopes",
+    ),
+    Fault(
+        "claim of roles",
+        console("openid", roles_claim="realm_access.roles"),
+        CONSOLE,
+        DOUBTFUL,
+        "realm_access",
+        "roles_claim",
+    ),
+]
+"""Faults of the console's provider, which is asked only where there is one."""
+
+
 FAULTS = [
+    *CONSOLE_FAULTS,
     Fault("wrong audience", claims(aud="shop"), T, WRONG, "its aud is 'shop'", "audiences"),
     Fault("slash", claims(iss="https://x/"), T, WRONG, "its iss is 'https://x/'", "issuer"),
     Fault("no sid", unsaid("sid"), T, DOUBTFUL, "no `sid`: `user-client` stands in", OURS),
@@ -204,7 +323,20 @@ def found(diagnoses: tuple[Diagnosis, ...], fault: Fault) -> bool:
 async def test_nothing_is_wrong_or_doubtful_with_a_good_set_up(set_up: SetUp) -> None:
     diagnoses = await set_up.examined()
     assert [one for one in diagnoses if one.state is not Soundness.RIGHT] == []
-    assert {one.part for one in diagnoses} == set(Part) - {Part.GATEWAY}
+    assert {one.part for one in diagnoses} == set(Part) - {Part.GATEWAY, Part.CONSOLE}
+
+
+async def test_a_console_whose_provider_has_all_that_a_sign_in_needs_is_right(
+    set_up: SetUp,
+) -> None:
+    console()(set_up)
+    diagnoses = await set_up.examined()
+    assert [one for one in diagnoses if one.state is not Soundness.RIGHT] == []
+    heard = [one.what for one in diagnoses if one.part is CONSOLE]
+    assert heard == [
+        "it has 1",
+        f"people can sign in there: they are sent to {set_up.provider.url}/auth",
+    ]
 
 
 async def test_a_token_is_reported_claim_by_claim_with_its_level_and_why(set_up: SetUp) -> None:
