@@ -26,6 +26,7 @@ from tests.adapters.grpc.door import check_request
 from tests.adapters.opentelemetry.collecting import Collector, Seen, collecting
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
+from tests.stories import logging_out
 from tests.stories.running import CREDENTIAL, Pods, running, token, unique
 from tests.stories.transmission import EXAMPLES, fresh, push, receiving, signed
 from tests.waiting import eventually
@@ -71,7 +72,7 @@ def traced(valkey_server: Server) -> Iterator[Traced]:
                 mask_key="k" * 44,
                 masks={"session": Mask.HASH},
             )
-            settings = receiving(settings)
+            settings = logging_out.configured(receiving(settings), number)
             return msgspec.structs.replace(
                 settings, traces=traces, decision_log=decisions, grpc=Grpc(bind="127.0.0.1:0")
             )
@@ -250,6 +251,15 @@ def test_an_event_by_a_pushed_set_is_linked_to_its_sender(traced: Traced) -> Non
     pushed = push(traced.pods.addresses[0].receiver[0], signed(claims), traceparent=PARENT)
     assert pushed.status_code == 202, pushed.text
     linked_to_its_sender(traced, "receiver")
+
+
+def test_a_logout_is_linked_to_its_sender(traced: Traced) -> None:
+    user, session = unique("user"), unique("session")
+    traced.pods.clients[0].check(token(user, session))
+    text = logging_out.signed(sub=user, sid=session)
+    done = logging_out.logout(traced.pods, text, traceparent=PARENT)
+    assert done.status_code == 200, done.text
+    linked_to_its_sender(traced, "intake")
 
 
 def test_an_operators_act_is_linked_to_its_sender(traced: Traced) -> None:
