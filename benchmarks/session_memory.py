@@ -32,7 +32,6 @@ PARTS = {
     "names": ("user", "session"),
     "state": ("_state", "_packed", "_culprits", "_earlier"),
     "judged": ("_standing", "_judged", "_latest", "presented"),
-    "channels": ("channels",),
     "records": ("own", "users", "locator", "_devices"),
 }
 """The slots of a session that are walked through, by part; all others are numbers, or shared."""

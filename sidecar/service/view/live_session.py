@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -233,7 +233,6 @@ class Live:
         "_standing_at",
         "_state",
         "audited",
-        "channels",
         "coarse",
         "due",
         "evaluator",
@@ -277,7 +276,6 @@ class Live:
         self.expires_at = 0.0
         self.due = math.inf
         self.seen_at = 0.0
-        self.channels: tuple[bytes, ...] = ()
         self.token: object = None
         self.audited = 0
         self.stepped = 0
@@ -355,10 +353,7 @@ class Live:
         return 0 != self.audited == self.standing_number and self._behind is None
 
     def fall_behind(self, evaluator: Evaluator) -> None:
-        """Leave what has come to whoever next asks for the state.
-
-        One record may be that of thousands of sessions, which cannot all be folded at once.
-        """
+        """Leave what has come to whoever next asks: one record may be that of thousands."""
         self._behind = evaluator
         self._forget_standing()
         self._earlier = None
@@ -393,6 +388,11 @@ class Live:
         yield self.users
         yield self.locator
         yield from self._devices[1::2]  # type: ignore[misc]  # each second is a record
+
+    @property
+    def channels(self) -> Iterable[bytes]:
+        """Return the channels on which it is heard of its records, each once."""
+        return dict.fromkeys(one.publish for one in self.tracked if one.publish is not None)
 
     def has_elsewhere(self, tracked: Tracked, fields: Record) -> bool:
         """Return whether another record than this one has the facts of these fields, as they are.

@@ -244,12 +244,15 @@ class View:
 
     async def _read(self, wanted: Mapping[Identity, str]) -> list[Live]:
         lives: list[Live] = []
+        followed: list[bytes] = []
         turns = Turns(share=1)  # their calls wait for it
         try:
             lives += [self._unfolded(whose, device) for whose, device in wanted.items()]
             # Followed before they are read: what grows in between comes as news, and twice at most.
             # Were they read first, what grew between the two would be in neither.
-            await self._follow(*lives)
+            channels = [channel for live in lives for channel in live.channels]
+            await self._news.follow(*channels)
+            followed = channels
             await self._load(*dict.fromkeys(one for live in lives for one in live.tracked))
             turns.begin()
             for live in lives:
@@ -263,7 +266,7 @@ class View:
                 self._words.begin(live)
         except BaseException:
             for live in lives:
-                self._untrack(live)
+                self._untrack(live, follows=bool(followed))
             raise
         return lives
 
@@ -272,7 +275,7 @@ class View:
         name = session_name(*whose)
         channel = self._names.user_channel(name.user)
         own = self._track(self._names.session_record(name), channel)
-        users = self._track(self._names.user_record(name.user), channel)
+        users = self._track(self._names.user_record(name.user), channel, own.slot)
         locator = self._track(self._names.locator(name.session), None)
         live = Live(whose, own, users, locator, self.packing)
         if device:
@@ -333,13 +336,17 @@ class View:
         tracked = self._device_of(live, device)
         # From here on news of the device reaches the record, though the session is not yet on it.
         tracked.add(live)
-        attached = False
+        channels = () if tracked.publish is None else (tracked.publish,)
+        attached = followed = False
         try:
-            await self._follow(live, only=tracked)
+            await self._news.follow(*channels)
+            followed = True
             await self._load(tracked)
             attached = not live.gone
         finally:
             if not attached:
+                for channel in channels if followed else ():
+                    self._news.unfollow(channel)
                 tracked.discard(live)
                 self._forget(tracked)
         if attached:
@@ -351,42 +358,26 @@ class View:
         named = digest(live.namespace, device)
         return self._track(self._names.device_record(named), self._names.device_channel(named))
 
-    async def _follow(self, *lives: Live, only: Tracked | None = None) -> None:
-        """Follow the channels of sessions (or of one record) while they are in the view."""
-        wanted = {
-            live: dict.fromkeys(
-                one.publish
-                for one in ((only,) if only else live.tracked)
-                if one.publish is not None
-            )
-            for live in lives
-        }
-        await self._news.follow(*(channel for each in wanted.values() for channel in each))
-        for live, channels in wanted.items():
-            if live.gone:  # it was put out of the view meanwhile, and nobody would undo this
-                for channel in channels:
-                    self._news.unfollow(channel)
-            else:
-                live.channels += tuple(channels)
-
     def device(self, device: str) -> Tracked:
         """Return a device's record (by digest) to write to, also where no session is on it."""
         key = self._names.device_record(device)
         channel = self._names.device_channel(device)
         return self._records.get(key) or self._dirty.get(key) or self._new(key, channel)
 
-    def _new(self, key: bytes, publish: bytes | None = None) -> Tracked:
-        return Tracked(key, self._names.slot(key), publish, self.packing)
+    def _new(self, key: bytes, publish: bytes | None = None, slot: int | None = None) -> Tracked:
+        slot = self._names.slot(key) if slot is None else slot
+        return Tracked(key, slot, publish, self.packing)
 
-    def _track(self, key: bytes, publish: bytes | None) -> Tracked:
+    def _track(self, key: bytes, publish: bytes | None, slot: int | None = None) -> Tracked:
+        """Return a record, to be read if it is new; `slot`: where it is known, and held already."""
         tracked = self._records.get(key)
         if tracked is None:
-            tracked = self._dirty.get(key) or self._new(key, publish)
+            tracked = self._dirty.get(key) or self._new(key, publish, slot)
             self._records.put(tracked)
             tracked.since = UNREAD  # what became of it while nobody followed it is not known
         return tracked
 
-    def _untrack(self, live: Live) -> None:
+    def _untrack(self, live: Live, *, follows: bool = True) -> None:
         live.gone = True
         self._words.leave(live)
         self.changes.add(live)
@@ -397,7 +388,7 @@ class View:
         self._namesakes.discard(live)
         if live.session not in self._namesakes:
             self._brought.pop(live.session, None)
-        for channel in live.channels:
+        for channel in live.channels if follows else ():
             self._news.unfollow(channel)
 
     def _forget(self, tracked: Tracked) -> None:
