@@ -47,7 +47,11 @@ def receiving() -> Iterator[Recipient]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            size = int(self.headers["content-length"])
+            body = self.rfile.read(size)
+            if len(body) < size:  # its sender was killed before it had sent all
+                self.close_connection = True
+                return
             recipient.posts.append(({k.lower(): v for k, v in self.headers.items()}, body))
             status, headers, answer = (
                 recipient.answers.popleft() if recipient.answers else recipient.always

@@ -15,7 +15,7 @@ from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.calls import Unavailable
-from sidecar.service.ports.store import Join
+from sidecar.service.ports.store import BEGAN, Join
 from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import Server, impatient
 
@@ -80,6 +80,7 @@ async def test_store_and_news_speak_tls(
     arrived = trio.Event()
 
     def deliver(key: bytes, fields: Record) -> None:
+        fields.pop(BEGAN, None)
         heard.append((key, fields))
         arrived.set()
 

@@ -263,6 +263,19 @@ def test_an_expiry_only_grows(valkey: redis.Redis) -> None:
         assert valkey.pexpiretime(KEY.decode()) == held
 
 
+@pytest.mark.parametrize("expiry", [0, FAR - 5])
+def test_a_record_that_knows_the_field_lives_on_where_that_is_to_be_confirmed(
+    valkey: redis.Redis, expiry: int
+) -> None:
+    valkey.hset(KEY, "a:1", "x")  # not by us, or kept for ever by hand
+    if expiry:
+        valkey.pexpireat(KEY, expiry)
+    outcome = join_at(valkey, {b"b:1": b"y"}, unless=b"a:1", confirm=True)
+    assert outcome == JoinResult((), joined=False, record={b"a:1": b"x"})
+    assert valkey.hgetall(KEY) == {b"a:1": b"x"}
+    assert valkey.pexpiretime(KEY.decode()) == (expiry or FAR)
+
+
 def test_a_record_without_expiry_gets_one(valkey: redis.Redis) -> None:
     valkey.hset(KEY, "a:1", "x")
     join_at(valkey, {})

@@ -92,6 +92,13 @@ local function live_until(key, time)
   end
 end
 
+-- Writes a record of which all is there, so that there is something to wait for. One without an
+-- expiry gets that of this join, as it would from any other.
+local function write_again()
+  local known = redis.call('PEXPIRETIME', record_key)
+  redis.call('PEXPIREAT', record_key, known >= 0 and known or expire_at)
+end
+
 local function members()
   local key = KEYS[2 + index_count]
   if not key then return {} end
@@ -202,7 +209,7 @@ if unless ~= '' then
     if names[i] == unless then ours = given[i] end
   end
   if known and not (again and known == ours) then
-    if confirm then live_until(record_key, 0) end
+    if confirm then write_again() end
     return {0, {}, record(), members()}
   end
 end
