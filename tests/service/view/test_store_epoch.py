@@ -483,6 +483,9 @@ async def test_a_record_that_vanishes_and_is_written_before_its_turn_is_noticed_
     assert policies_of(await b.check(tokens.issue("t2", user="bob", session="s2"))) == [
         "store-lost"
     ]
+    for _ in range(40):
+        await beat(a)
+    assert losses(a) == [StoreLoss.VANISHED]
 
 
 async def test_a_record_that_begins_as_a_session_comes_is_no_loss() -> None:

@@ -6,12 +6,13 @@ Where news may have been missed, the store says what they were; and what it lack
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from sidecar.domain.values.lattice import Record, bounded
 from sidecar.service.audit.turns import Turns
 from sidecar.service.compact.records import RecordTables
-from sidecar.service.ports.calls import StoreRefused
+from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.ports.store import Load, Loaded, Reader, Shards
 from sidecar.service.view.live_session import Tracked
 
@@ -129,22 +130,30 @@ class Rereading:
                 if too_early and self._records.get(tracked.key) is tracked:
                     self._keep(tracked, tracked.record)
                     vanished.append(tracked)
-        return vanished + await self._begun_anew()
+        with suppress(Unavailable, Overloaded):  # what has vanished counts all the same
+            await self._look_into_begun(vanished)
+        return vanished
 
-    async def _begun_anew(self) -> list[Tracked]:
-        """Return those of the records that began which had been there; what they lack is saved."""
-        lost: list[Tracked] = []
+    async def _look_into_begun(self, vanished: list[Tracked]) -> None:
+        """Have saved what records lack that began; those that had been there have vanished before.
+
+        Raises `Unavailable`, `Overloaded`, and looks into what is left the next time.
+        """
         while self._begun:
             batch = tuple(itertools.islice(self._begun, LOADS_AT_ONCE))
-            for tracked, answer in await self._read_again(batch):
-                held, begun = bounded(tracked.record), self._begun.pop(tracked)
+            answers = dict(await self._read_again(batch))
+            for tracked in batch:
+                begun, answer = self._begun.pop(tracked), answers.get(tracked)
+                if answer is None or self._records.get(tracked.key) is not tracked:
+                    continue  # the store refuses it, or the view has let it go
+                tracked.expires_at = 0  # that of the record before would be missed once more
                 whole = {**answer.record, **tracked.unsaved}
-                lacked = {f: v for f, v in _lacked(whole, held).items() if f in begun.suspects}
-                if lacked and self._records.get(tracked.key) is tracked:
-                    self._keep(tracked, lacked)
+                lacked = _lacked(whole, bounded(tracked.record))
+                lost = {field: lacked[field] for field in begun.suspects & lacked.keys()}
+                if lost:
+                    self._keep(tracked, lost)
                     if begun.was_seen:
-                        lost.append(tracked)
-        return lost
+                        vanished.append(tracked)
 
     def _has_expired(self, expires_at: int) -> bool:
         """Return whether what was to expire then (unix ms) may have done so by itself."""

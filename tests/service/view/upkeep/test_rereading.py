@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.service.compact.records import RecordTables
 from sidecar.service.ports.calls import StoreRefused, Unavailable
+from sidecar.service.ports.store import Load, Loaded
 from sidecar.service.view.live_session import Tracked
 from sidecar.service.view.upkeep.rereading import ASKED_AT_ONCE, CLOCKS_DIFFER, Rereading
 from tests.service.memory import MemoryStore
@@ -22,6 +23,13 @@ class Asked(MemoryStore):
         self.of_view = records
         self.asked: list[tuple[bytes, ...]] = []
         self.meanwhile: bytes | None = None
+        self.loads_fail = False
+        self.let_go: list[bytes] = []
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        if self.loads_fail:
+            raise Unavailable("it is away")
+        return await super().load(*loads)
 
     async def expiries(self, *keys: bytes) -> list[int]:
         self.asked.append(keys)
@@ -43,8 +51,8 @@ def view_of(count: int) -> tuple[Rereading, Asked, list[bytes], list[bytes]]:
     def keep(tracked: Tracked, _: Mapping[bytes, bytes]) -> None:
         saved.append(tracked.key)
 
-    def refused(_: Tracked, error: StoreRefused) -> None:
-        raise error
+    def refused(tracked: Tracked, _: StoreRefused) -> None:
+        store.let_go.append(tracked.key)
 
     rereading = Rereading(
         store=store,
@@ -125,6 +133,36 @@ async def test_a_record_that_began_anew_is_looked_into_once_the_store_answers() 
     store.away = False
     assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"0"]
     assert saved == [b"0"]
+
+
+async def test_what_has_vanished_counts_though_what_began_cannot_be_looked_into() -> None:
+    rereading, store, _, saved = view_of(2)
+    held = store.of_view.get(b"0")
+    assert held is not None
+    held.record = {b"a:1": b"x", b"a:2": b"y"}
+    assert await rereading.vanished(store, 1.0) == []
+    rereading.began(b"0", {b"a:1": b"x"})
+    del store.records[b"1"]
+    store.loads_fail = True
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"1"]
+    store.loads_fail = False
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"0"]
+    assert saved == [b"1", b"0"]
+
+
+async def test_a_record_that_began_and_that_the_store_refuses_is_let_go() -> None:
+    rereading, store, _, saved = view_of(2)
+    for key in (b"0", b"1"):
+        held = store.of_view.get(key)
+        assert held is not None
+        held.record = {b"a:1": b"x", b"a:2": b"y"}
+    assert await rereading.vanished(store, 1.0) == []
+    for key in (b"0", b"1"):
+        rereading.began(key, {b"a:1": b"x"})
+    store.refused.add(b"0")
+    assert [one.key for one in await rereading.vanished(store, 1.0)] == [b"1"]
+    assert store.let_go == [b"0"]
+    assert saved == [b"1"]
 
 
 async def test_a_record_that_had_expired_by_itself_has_lost_nothing_when_it_begins_anew() -> None:
